@@ -1,0 +1,3 @@
+"""scheduler"""
+
+__version__ = "1.0.0"
