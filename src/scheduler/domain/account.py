@@ -1,0 +1,27 @@
+"""An account owns jobs; users belong to accounts. A user is the ``sub`` claim of their token and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scheduler.domain.clock import Instant
+
+
+class Role(StrEnum):
+    """What a member may do in an account."""
+
+    OWNER = "owner"
+    EDITOR = "editor"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """An account as one of its members sees it; ``role`` is that member's."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: Instant
+    updated_at: Instant

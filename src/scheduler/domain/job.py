@@ -1,0 +1,91 @@
+"""A job: a schedule, what to do when it was late or overlaps, and how its failures are retried."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.schedule import Schedule, parse_schedule, require_fires
+
+CATCHUPS = ("latest", "all", "none")
+OVERLAPS = ("allow", "skip", "buffer_one", "cancel_previous")
+DELIVERIES = ("at_least_once", "at_most_once")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as stored. Durations are seconds; ``next_run_at`` in the store is the only truth about what fires."""
+
+    id: str
+    account_id: str
+    name: str
+    schedule: str
+    type: int = 1
+    timezone: str = "UTC"
+    enabled: bool = True
+    dst_policy: str = "debian"
+    day_match: str = "or"
+    anchor_at: Instant
+    """Where ``@every`` counts from; the API calls it ``anchor``."""
+    starts_at: Instant | None = None
+    """No run before this instant (included)."""
+    ends_at: Instant | None = None
+    """No run from this instant on (excluded)."""
+    max_runs: int | None = None
+    """The job is through after this many scheduled runs."""
+    jitter_s: float = 0
+    spread_s: float = 0
+    catchup: str = "latest"
+    catchup_window_s: float = 86_400
+    catchup_limit: int = 100
+    overlap: str = "allow"
+    retry: RetryPolicy = RetryPolicy()
+    delivery: str = "at_least_once"
+    auto_disable: bool = True
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+    disabled_reason: str | None = None
+    run_count: int = 0
+    """How many due times have fired so far."""
+    last_run_at: Instant | None = None
+    next_run_at: Instant | None = None
+    created_at: Instant
+    updated_at: Instant
+
+    def parsed(self) -> Schedule:
+        """The schedule, parsed; cheap, since parsing is cached."""
+        return parse_schedule(
+            self.schedule,
+            timezone=self.timezone,
+            anchor_at=self.anchor_at,
+            dst_policy=self.dst_policy,
+            day_match=self.day_match,
+        )
+
+    def next_after(self, instant: Instant) -> Instant | None:
+        """The first due time after ``instant`` within ``starts_at``, ``ends_at`` and ``max_runs``; ``None`` when through."""
+        if self.max_runs is not None and self.run_count >= self.max_runs:
+            return None
+        if self.starts_at is not None:
+            instant = max(instant, self.starts_at - 1)
+        due_at = self.parsed().next_after(instant)
+        if due_at is None or (self.ends_at is not None and due_at >= self.ends_at):
+            return None
+        return due_at
+
+    def first_run_at(self, now: Instant) -> Instant | None:
+        """``next_run_at`` of a job whose schedule was set at ``now``: ``None`` while it is disabled.
+
+        Raises ``SchedulerError`` when a line of the schedule can never fire.
+        """
+        require_fires(self.parsed(), now)
+        return self.next_after(now) if self.enabled else None
+
+    def spread(self) -> int:
+        """This job's stable share of ``spread_s``, in microseconds: a hash of its id, so it survives everything."""
+        if not self.spread_s:
+            return 0
+        digest = hashlib.sha256(self.id.encode()).digest()
+        return seconds(self.spread_s) * int.from_bytes(digest[:8], "big") >> 64

@@ -1,0 +1,57 @@
+"""The life of one attempt, from a claim to its settlement. Read this file first."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from scheduler import __version__
+from scheduler.domain.claim import Claim
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.execution import INTERRUPTED, Outcome, settle
+from scheduler.domain.request import build_request
+from scheduler.engine.recorder import Recorder
+from scheduler.engine.sender import Sender
+
+_DELETED = Outcome(error="no_webhook the webhook was deleted after this attempt had been queued")
+_DISABLED = Outcome(error="no_webhook the webhook is disabled")
+
+
+class Deliverer:
+    """Carries out claims: builds the request, sends it, decides what the answer means, hands that to the recorder."""
+
+    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock) -> None:
+        self._sender = sender
+        self._recorder = recorder
+        self._clock = clock
+
+    async def deliver(self, claim: Claim) -> None:
+        """One attempt. Its row says ``running`` and is on disk; when this returns its end is with the recorder.
+
+        Cancelling ends the attempt as ``interrupted``: the row must not stay ``running`` behind a live process.
+        """
+        try:
+            outcome = await self._attempt(claim)
+        except asyncio.CancelledError:
+            outcome = INTERRUPTED
+        settlement = settle(
+            claim.execution,
+            outcome,
+            self._clock.now(),
+            policy=claim.policy,
+            at_most_once=claim.at_most_once,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+        self._recorder.record(settlement)
+
+    async def _attempt(self, claim: Claim) -> Outcome:
+        if claim.webhook is None:
+            return _DELETED
+        if not claim.webhook.enabled:
+            return _DISABLED
+        try:
+            request = build_request(claim, fired_at=self._clock.now(), version=__version__)
+        except SchedulerError as error:
+            return Outcome(error=f"invalid_request {error.message}")
+        return await self._sender.send(request)

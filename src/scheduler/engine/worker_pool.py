@@ -1,0 +1,123 @@
+"""The worker pool: a bounded number of deliveries in flight. A slot first, then the claim."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from scheduler.domain.claim import Claim
+from scheduler.domain.clock import SECOND, Clock
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.queue import ExecutionQueue
+
+_LONGEST_SLEEP_S = 1.0
+"""Never longer: monotonic timers stand still while a machine sleeps, the wall clock does not."""
+_GATHER_S = 0.002
+
+log = logging.getLogger(__name__)
+
+
+class WorkerPool:
+    """Claims as many executions as it has free slots and delivers each in a task of its own."""
+
+    def __init__(
+        self, *, queue: ExecutionQueue, deliver: Callable[[Claim], Awaitable[None]], clock: Clock, size: int
+    ) -> None:
+        self._queue = queue
+        self._deliver = deliver
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._woken = asyncio.Event()
+        self._more_waiting = False
+        self._stopping = False
+        self.size = size
+
+    @property
+    def in_use(self) -> int:
+        """Deliveries in flight."""
+        return len(self._tasks)
+
+    def wake(self) -> None:
+        """Something may start now: look without waiting for the next look."""
+        self._woken.set()
+
+    def cancel(self, execution_id: str) -> None:
+        """Abort the delivery of an execution if it is in flight here."""
+        task = self._tasks.get(execution_id)
+        if task is not None:
+            task.cancel()
+
+    async def run(self) -> None:
+        """Fill slots until stopped."""
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                sleep_s = await self.fill_slots()
+            except SchedulerError as error:
+                log.error("claiming failed: %s", error.message)  # noqa: TRY400
+                sleep_s = _LONGEST_SLEEP_S
+            await self._sleep(sleep_s)
+
+    async def fill_slots(self) -> float:
+        """One step: claim what may start into the free slots; returns how long to sleep, in seconds."""
+        free = self.size - len(self._tasks)
+        if free <= 0:
+            self._more_waiting = True
+            return _LONGEST_SLEEP_S
+        now = self._clock.now()
+        claims = await self._queue.claim(now, free)
+        for claim in claims:
+            self._start(claim)
+        self._more_waiting = len(claims) == free
+        if self._more_waiting:
+            return _LONGEST_SLEEP_S  # a slot that becomes free wakes us
+        ready_at = await self._queue.next_ready_at()
+        if ready_at is None:
+            return _LONGEST_SLEEP_S
+        return min(max(0.0, (ready_at - self._clock.now()) / SECOND), _LONGEST_SLEEP_S)
+
+    async def idle(self, timeout_s: float | None = None) -> None:
+        """Wait until what is in flight now has ended, or the time is up."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+
+    async def drain(self, timeout_s: float) -> int:
+        """Claim nothing more, wait for what is in flight, abort the rest as interrupted; returns how many that were."""
+        self._stopping = True
+        self._woken.set()
+        await self.idle(timeout_s)
+        rest = list(self._tasks.values())
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest)
+        return len(rest)
+
+    def _start(self, claim: Claim) -> None:
+        execution_id = claim.execution.id
+        task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution_id}")
+        self._tasks[execution_id] = task
+        # A task cancelled before its first step never runs: only a callback is sure to free the slot.
+        task.add_done_callback(lambda _: self._free(execution_id))
+
+    async def _deliver_one(self, claim: Claim) -> None:
+        try:
+            await self._deliver(claim)
+        except Exception:
+            log.exception("delivering %s failed: a defect of the service", claim.execution.id)
+
+    def _free(self, execution_id: str) -> None:
+        del self._tasks[execution_id]
+        if self._more_waiting:
+            self._woken.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or until woken; many slots that become free together are filled together."""
+        handle = asyncio.get_running_loop().call_later(seconds, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            handle.cancel()
+        if self._more_waiting and len(self._tasks) > self.size * 3 // 4:
+            await asyncio.sleep(_GATHER_S)

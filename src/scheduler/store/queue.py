@@ -1,0 +1,256 @@
+"""The queue side of executions: enqueue, claim, settle, rescue. Every transition is one guarded statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from scheduler.domain.claim import Claim
+from scheduler.domain.clock import Instant
+from scheduler.domain.execution import Execution, Settlement, Status, Trigger
+from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.ids import new_id
+from scheduler.store.jobs import decode_policy
+from scheduler.store.webhooks import WebhookStore
+
+_ENQUEUE = """
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error, created_at
+) VALUES (
+  :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at, :held,
+  :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
+) ON CONFLICT (run_id, attempt) DO NOTHING
+"""
+
+# The rows that an attempt needs, in one read; webhook columns are null once the webhook is deleted.
+_CLAIM_COLUMNS = """
+  e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.attempt, e.trigger_kind, e.scheduled_at, e.available_at,
+  e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at,
+  j.name AS job_name, j.retry, j.delivery,
+  w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
+  w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
+  w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret, w.enabled AS w_enabled,
+  w.created_at AS w_created_at, w.updated_at AS w_updated_at
+"""
+_CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks w ON w.id = e.webhook_id"
+
+# The guard: only the worker that holds the attempt may end it, and only once.
+_SETTLE = """
+UPDATE executions SET
+  status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
+  response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated, error = :error
+WHERE id = :id AND status = 'running' AND worker_id = :worker_id
+"""
+_SETTLED = """
+SELECT id FROM executions
+WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at = :finished_at
+"""
+# Queued only if this very settlement took effect: a cancelled attempt has no next one.
+_RETRY = """
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
+)
+SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
+  :available_at, 1 - j.enabled, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :finished_at
+FROM executions e JOIN jobs j ON j.id = e.job_id
+WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
+ON CONFLICT (run_id, attempt) DO NOTHING
+"""
+# A run that waited for its predecessors may go once none of them is left; the partial index makes looking free.
+_RELEASE_BUFFERED = """
+UPDATE executions SET held = (SELECT 1 - j.enabled FROM jobs j WHERE j.id = executions.job_id)
+WHERE held = 2 AND status = 'queued' AND NOT EXISTS (
+  SELECT 1 FROM executions o WHERE o.job_id = executions.job_id
+    AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))
+)
+"""
+
+
+class ExecutionQueue:
+    """What the engine does with executions. ``worker_id`` names one life of one process."""
+
+    def __init__(self, db: Database, webhooks: WebhookStore, *, worker_id: str) -> None:
+        self._db = db
+        self._webhooks = webhooks
+        self.worker_id = worker_id
+
+    async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
+        """Add executions that are queued, or final from the start (skipped, no webhook). Runs that exist stay as they are.
+
+        ``buffered`` ones wait until their job has no other active execution.
+        """
+        await tx.execute_many(_ENQUEUE, [_queue_row(execution, held=2 if buffered else 0) for execution in executions])
+
+    async def next_ready_at(self) -> Instant | None:
+        """When the next queued execution may start; ``None`` when nothing is queued."""
+        row = await self._db.fetch_one(
+            "SELECT MIN(available_at) AS ready_at FROM executions WHERE status = 'queued' AND held = 0"
+        )
+        return row["ready_at"] if row else None
+
+    async def claim(self, now: Instant, limit: int) -> list[Claim]:
+        """Mark up to ``limit`` executions that may start at ``now`` as ``running``; they are this worker's when it returns.
+
+        The oldest go first. Committed before it returns, so no byte leaves for an attempt that is not on disk.
+        """
+
+        async def claim(tx: Transaction) -> list[Claim]:
+            rows = await tx.fetch_all(
+                f"""
+                SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
+                WHERE e.status = 'queued' AND e.held = 0 AND e.available_at <= :now
+                ORDER BY e.available_at LIMIT :limit {self._skip_locked}
+                """,  # noqa: S608 - text of ours
+                {"now": now, "limit": limit},
+            )
+            await tx.execute_many(
+                """
+                UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :now WHERE id = :id
+                """,
+                [{"id": row["id"], "worker_id": self.worker_id, "now": now} for row in rows],
+            )
+            return [self._decode(row, worker_id=self.worker_id, started_at=now) for row in rows]
+
+        return await self._db.transaction(claim)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settlement]:
+        """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
+
+        A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone.
+        """
+
+        async def settle(tx: Transaction) -> list[Settlement]:
+            changed = await tx.execute_many(_SETTLE, [_settled_row(settlement) for settlement in settlements])
+            await tx.execute_many(_RETRY, [_retry_row(settlement) for settlement in settlements if settlement.retry])
+            await tx.execute(_RELEASE_BUFFERED)
+            if changed == len(settlements):
+                return list(settlements)
+            return [settlement for settlement in settlements if await tx.fetch_one(_SETTLED, _settled_row(settlement))]
+
+        return await self._db.transaction(settle)
+
+    async def cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
+        """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
+        rows = await tx.fetch_all(
+            """
+            UPDATE executions SET status = 'cancelled', reason = 'overlap: cancelled by a newer run', finished_at = :now
+            WHERE job_id = :job_id AND status IN ('queued', 'running') RETURNING id
+            """,
+            {"job_id": job_id, "now": now},
+        )
+        return [row["id"] for row in rows]
+
+    async def orphans(self, limit: int) -> list[Claim]:
+        """Attempts that another life of this service left ``running``."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
+            WHERE e.status = 'running' AND e.worker_id <> :worker_id ORDER BY e.id LIMIT :limit
+            """,  # noqa: S608 - text of ours
+            {"worker_id": self.worker_id, "limit": limit},
+        )
+        return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
+
+    @property
+    def _skip_locked(self) -> str:
+        return f"FOR UPDATE OF e {self._db.skip_locked}" if self._db.skip_locked else ""
+
+    def _decode(self, row: Row, *, worker_id: str, started_at: Instant) -> Claim:
+        execution = Execution(
+            id=row["id"],
+            run_id=row["run_id"],
+            job_id=row["job_id"],
+            account_id=row["account_id"],
+            webhook_id=row["webhook_id"],
+            status=Status.RUNNING,
+            attempt=row["attempt"],
+            trigger=Trigger(row["trigger_kind"]),
+            scheduled_at=row["scheduled_at"],
+            available_at=row["available_at"],
+            created_at=row["created_at"],
+            covers=row["covers"],
+            covers_from=row["covers_from"],
+            budget_from=row["budget_from"],
+            budget_at=row["budget_at"],
+            prior_errors=row["prior_errors"],
+            worker_id=worker_id,
+            started_at=started_at,
+        )
+        return Claim(
+            execution=execution,
+            job_name=row["job_name"],
+            policy=decode_policy(row["retry"]),
+            at_most_once=row["delivery"] == "at_most_once",
+            webhook=self._webhooks.decode(_WebhookColumns(row)) if row["w_id"] is not None else None,
+        )
+
+
+class _WebhookColumns:
+    """The ``w_`` columns of a claimed row under the names that a webhook row has."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def __getitem__(self, column: str) -> Any:
+        return self._row[f"w_{column}"]
+
+
+def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "run_id": execution.run_id,
+        "job_id": execution.job_id,
+        "account_id": execution.account_id,
+        "webhook_id": execution.webhook_id,
+        "status": execution.status.value,
+        "attempt": execution.attempt,
+        "trigger_kind": execution.trigger.value,
+        "scheduled_at": execution.scheduled_at,
+        "available_at": execution.available_at,
+        "held": held,
+        "covers": execution.covers,
+        "covers_from": execution.covers_from,
+        "reason": execution.reason,
+        "budget_from": execution.budget_from,
+        "budget_at": execution.budget_at,
+        "prior_errors": execution.prior_errors,
+        "finished_at": execution.finished_at,
+        "error": execution.error,
+        "created_at": execution.created_at,
+    }
+
+
+def _settled_row(settlement: Settlement) -> dict[str, Any]:
+    outcome = settlement.outcome
+    return {
+        "id": settlement.execution.id,
+        "worker_id": settlement.execution.worker_id,
+        "status": settlement.status.value,
+        "finished_at": settlement.finished_at,
+        "duration_ms": settlement.duration_ms,
+        "response_code": outcome.response_code,
+        "response_body": outcome.response_body,
+        "response_headers": json.dumps(dict(outcome.response_headers)) if outcome.response_headers else None,
+        "body_truncated": int(outcome.body_truncated),
+        "error": settlement.error,
+    }
+
+
+def _retry_row(settlement: Settlement) -> dict[str, Any]:
+    retry = settlement.retry
+    assert retry is not None  # noqa: S101 - the caller keeps only these
+    return {
+        "new_id": new_id(settlement.finished_at),
+        "id": settlement.execution.id,
+        "worker_id": settlement.execution.worker_id,
+        "status": settlement.status.value,
+        "finished_at": settlement.finished_at,
+        "attempt": retry.attempt,
+        "available_at": retry.available_at,
+        "prior_errors": retry.prior_errors,
+    }

@@ -1,0 +1,224 @@
+"""SQLite as the database: one writer with group commit, one connection for short reads, one for lists.
+
+Transactions that are handed in while the disk is busy with the last commit share the next one. Each has a savepoint
+of its own, so one that fails takes no other with it; all answer only when their commit is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import aiosqlite
+
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.database import Params, Row
+
+T = TypeVar("T")
+
+_GROUP_LIMIT = 500
+_SHARED_PRAGMAS = ("busy_timeout = 5000", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
+_NO_PARAMS: Params = {}
+
+
+class DatabaseInUseError(Exception):
+    """Another process has the database file open."""
+
+
+@dataclass(slots=True)
+class _Work:
+    run: Callable[[SqliteTransaction], Awaitable[Any]]
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+class SqliteTransaction:
+    """Statements on the writer connection, inside the open transaction."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        return cast("Sequence[Row]", await self._connection.execute_fetchall(sql, params or _NO_PARAMS))
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await self.fetch_all(sql, params)
+        return rows[0] if rows else None
+
+    async def execute(self, sql: str, params: Params | None = None) -> None:
+        await self.fetch_all(sql, params)
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        return (await self._connection.executemany(sql, rows)).rowcount if rows else 0
+
+
+class SqliteDatabase:
+    """A SQLite file, owned by this process alone while it is open."""
+
+    skip_locked = ""
+
+    def __init__(
+        self,
+        *,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        lister: aiosqlite.Connection,
+        lock: IO[bytes],
+        on_commit: Callable[[float], None],
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lister = lister
+        self._lock = lock
+        self._on_commit = on_commit
+        self._waiting: deque[_Work] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._writing = asyncio.create_task(self._write(), name="sqlite-writer")
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, durability: str = "full", on_commit: Callable[[float], None] = lambda _: None
+    ) -> SqliteDatabase:
+        """Open or create the file. ``durability`` is ``full`` (survives a power cut) or ``normal``.
+
+        ``on_commit`` hears how many seconds each commit took, from BEGIN on.
+
+        Raises ``DatabaseInUseError`` when another process has it, ``sqlite3.Error`` or ``OSError`` when it cannot be used.
+        """
+        lock = _lock_file(path)
+        opened: list[aiosqlite.Connection] = []
+        try:
+            writer = await _connect(path.as_uri(), opened)
+            await writer.execute_fetchall("PRAGMA journal_mode = WAL")
+            await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
+            reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
+            lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
+        except BaseException:
+            for connection in opened:
+                await connection.close()
+            lock.close()
+            raise
+        return cls(writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await _read(self._reader, sql, params)
+        return rows[0] if rows else None
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        return await _read(self._lister, sql, params)
+
+    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]]) -> T:
+        if self._closing:
+            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
+        item = _Work(run=work, done=asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._arrived.set()
+        return cast("T", await item.done)
+
+    async def close(self) -> None:
+        self._closing = True
+        self._arrived.set()
+        await self._writing
+        for connection in (self._lister, self._reader, self._writer):
+            await connection.close()
+        self._lock.close()
+
+    async def maintain(self) -> None:
+        """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
+        await _read(self._writer, "PRAGMA wal_checkpoint(PASSIVE)", None)
+
+    async def _write(self) -> None:
+        """The one writer: take what has gathered, commit it together, answer, repeat."""
+        while not (self._closing and not self._waiting):
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP_LIMIT))]
+                group = [item for item in taken if not item.done.cancelled()]
+                await self._commit(group)
+                _answer(group)
+
+    async def _commit(self, group: list[_Work]) -> None:
+        """One transaction for the whole group; on return each item has its result or its error."""
+        tx = SqliteTransaction(self._writer)
+        started = time.perf_counter()
+        try:
+            await tx.execute("BEGIN IMMEDIATE")
+            for item in group:
+                await self._run_one(tx, item, alone=len(group) == 1)
+            await tx.execute("COMMIT")
+            self._on_commit(time.perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it
+            if self._writer.in_transaction:
+                await tx.execute("ROLLBACK")
+            for item in group:
+                item.error = item.error or error
+
+    async def _run_one(self, tx: SqliteTransaction, item: _Work, *, alone: bool) -> None:
+        if alone:
+            item.result = await item.run(tx)
+            return
+        await tx.execute("SAVEPOINT one")
+        try:
+            item.result = await item.run(tx)
+        except Exception as error:
+            item.error = error
+            if not self._writer.in_transaction:
+                raise  # a full disk or an I/O error rolls back everything, savepoints included
+            await tx.execute("ROLLBACK TO one")
+        await tx.execute("RELEASE one")
+
+
+async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=256)
+    opened.append(connection)
+    connection.row_factory = sqlite3.Row
+    for pragma in _SHARED_PRAGMAS:
+        await connection.execute_fetchall(f"PRAGMA {pragma}")
+    return connection
+
+
+async def _read(connection: aiosqlite.Connection, sql: str, params: Params | None) -> Sequence[Row]:
+    try:
+        return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
+    except sqlite3.Error as error:
+        raise _refusal(error) from error
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends."""
+    lock = path.with_name(path.name + ".lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise DatabaseInUseError(
+            f"{path} is in use by another scheduler process: stop that one, or give this one a data directory of its own"
+        ) from None
+    return lock
+
+
+def _answer(group: list[_Work]) -> None:
+    for item in group:
+        if item.done.cancelled():
+            continue
+        if item.error is None:
+            item.done.set_result(item.result)
+        else:
+            item.done.set_exception(_refusal(item.error) if isinstance(item.error, sqlite3.Error) else item.error)
+
+
+def _refusal(error: sqlite3.Error) -> SchedulerError:
+    if isinstance(error, sqlite3.OperationalError):
+        return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {error}")
+    return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")

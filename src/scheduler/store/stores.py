@@ -1,0 +1,40 @@
+"""All stores over one database, built together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.store.accounts import AccountStore
+from scheduler.store.database import Database
+from scheduler.store.executions import ExecutionStore
+from scheduler.store.jobs import JobStore
+from scheduler.store.queue import ExecutionQueue
+from scheduler.store.vault import Vault
+from scheduler.store.webhooks import WebhookStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """The stores of one service; they share the database and nothing else."""
+
+    db: Database
+    accounts: AccountStore
+    jobs: JobStore
+    webhooks: WebhookStore
+    executions: ExecutionStore
+    queue: ExecutionQueue
+
+    @classmethod
+    def over(cls, db: Database, *, vault: Vault, worker_id: str) -> Stores:
+        """The stores over ``db``; ``worker_id`` names this life of this process."""
+        webhooks = WebhookStore(db, vault)
+        jobs = JobStore(db, webhooks)
+        queue = ExecutionQueue(db, webhooks, worker_id=worker_id)
+        return cls(
+            db=db,
+            accounts=AccountStore(db),
+            jobs=jobs,
+            webhooks=webhooks,
+            executions=ExecutionStore(db, jobs, queue),
+            queue=queue,
+        )

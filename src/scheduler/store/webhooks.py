@@ -1,0 +1,163 @@
+"""Webhooks; header values and signing secrets are sealed before they touch the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from scheduler.domain.clock import Instant
+from scheduler.domain.webhook import Webhook
+from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.vault import Vault
+
+COLUMNS = (
+    "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
+    "w.signing_secret, w.enabled, w.created_at, w.updated_at"
+)
+_INSERT = """
+INSERT INTO webhooks (
+  id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret, enabled,
+  created_at, updated_at
+) VALUES (
+  :id, :job_id, :url, :method, :headers, :query_params, :body_template, :content_type, :timeout_s, :signing_secret,
+  :enabled, :created_at, :updated_at
+)
+"""
+_UPDATE = """
+UPDATE webhooks SET
+  url = :url, method = :method, headers = :headers, query_params = :query_params, body_template = :body_template,
+  content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret, enabled = :enabled,
+  updated_at = :updated_at
+WHERE id = :id
+"""
+_GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"  # noqa: S608 - columns of ours
+
+
+class WebhookStore:
+    """The webhooks of all jobs."""
+
+    def __init__(self, db: Database, vault: Vault) -> None:
+        self._db = db
+        self._vault = vault
+
+    async def insert(self, webhook: Webhook) -> None:
+        """Add a webhook to its job, which must exist."""
+
+        async def insert(tx: Transaction) -> None:
+            await self.insert_many(tx, [webhook])
+
+        await self._db.transaction(insert)
+
+    async def insert_many(self, tx: Transaction, webhooks: list[Webhook]) -> None:
+        """Add webhooks inside a transaction that somebody else began."""
+        await tx.execute_many(_INSERT, [self._row(webhook) for webhook in webhooks])
+
+    async def get(self, webhook_id: str) -> Webhook | None:
+        row = await self._db.fetch_one(_GET, {"id": webhook_id})
+        return self.decode(row) if row else None
+
+    async def account_of(self, webhook_id: str) -> str | None:
+        """The account that owns the webhook's job; ``None`` for an unknown id."""
+        row = await self._db.fetch_one(
+            "SELECT j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id WHERE w.id = :id", {"id": webhook_id}
+        )
+        return row["account_id"] if row else None
+
+    async def of_job(self, job_id: str) -> list[Webhook]:
+        """The webhooks of one job, oldest first."""
+        rows = await self._db.fetch_all(
+            f"SELECT {COLUMNS} FROM webhooks w WHERE w.job_id = :job_id ORDER BY w.id",  # noqa: S608 - columns of ours
+            {"job_id": job_id},
+        )
+        return [self.decode(row) for row in rows]
+
+    async def page(self, user: str, *, job_id: str | None = None, skip: int, limit: int) -> Page[Webhook]:
+        """The webhooks of the accounts ``user`` belongs to, or of one of their jobs, oldest first."""
+        scope = """
+            FROM webhooks w JOIN jobs j ON j.id = w.job_id JOIN members m ON m.account_id = j.account_id
+            WHERE m.user_id = :user AND (CAST(:job_id AS TEXT) IS NULL OR w.job_id = :job_id)
+        """
+        params = {"user": user, "job_id": job_id}
+        rows = await self._db.fetch_all(
+            f"SELECT {COLUMNS} {scope} ORDER BY w.id LIMIT :limit OFFSET :skip",  # noqa: S608 - columns of ours
+            {**params, "limit": limit, "skip": skip},
+        )
+        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)  # noqa: S608 - text of ours
+        return Page([self.decode(row) for row in rows], counted[0]["n"])
+
+    async def change(self, webhook_id: str, change: Callable[[Webhook], Webhook]) -> Webhook | None:
+        """Read, apply ``change``, write, in one transaction; ``None`` when there is no such webhook."""
+
+        async def update(tx: Transaction) -> Webhook | None:
+            row = await tx.fetch_one(_GET, {"id": webhook_id})
+            if row is None:
+                return None
+            webhook = change(self.decode(row))
+            await tx.execute(_UPDATE, self._row(webhook))
+            return webhook
+
+        return await self._db.transaction(update)
+
+    async def delete(self, webhook_id: str, now: Instant) -> bool:
+        """Delete the webhook; what was queued for it is cancelled, its history stays. False: no such webhook."""
+
+        async def delete(tx: Transaction) -> bool:
+            gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
+            if gone is None:
+                return False
+            await tx.execute(
+                """
+                UPDATE executions SET status = 'cancelled', reason = 'the webhook was deleted', finished_at = :now
+                WHERE job_id = :job_id AND webhook_id = :id AND status = 'queued'
+                """,
+                {"id": webhook_id, "job_id": gone["job_id"], "now": now},
+            )
+            return True
+
+        return await self._db.transaction(delete)
+
+    def decode(self, row: Row) -> Webhook:
+        """The webhook of a row that has ``COLUMNS``."""
+        webhook_id = row["id"]
+        headers, query, secret = row["headers"], row["query_params"], row["signing_secret"]
+        return Webhook(
+            id=webhook_id,
+            job_id=row["job_id"],
+            url=row["url"],
+            method=row["method"],
+            headers=json.loads(self._vault.open(headers, place=_place(webhook_id, "headers"))) if headers else None,
+            query_params=json.loads(query) if query else None,
+            body_template=row["body_template"],
+            content_type=row["content_type"],
+            timeout_s=row["timeout_s"],
+            signing_secret=self._vault.open(secret, place=_place(webhook_id, "signing_secret")) if secret else None,
+            enabled=bool(row["enabled"]),
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )
+
+    def _row(self, webhook: Webhook) -> dict[str, Any]:
+        seal = self._vault.seal
+        headers = None if webhook.headers is None else json.dumps(dict(webhook.headers))
+        query = None if webhook.query_params is None else json.dumps(dict(webhook.query_params))
+        secret = webhook.signing_secret
+        return {
+            "id": webhook.id,
+            "job_id": webhook.job_id,
+            "url": webhook.url,
+            "method": webhook.method,
+            "headers": seal(headers, place=_place(webhook.id, "headers")) if headers else None,
+            "query_params": query,
+            "body_template": webhook.body_template,
+            "content_type": webhook.content_type,
+            "timeout_s": webhook.timeout_s,
+            "signing_secret": seal(secret, place=_place(webhook.id, "signing_secret")) if secret else None,
+            "enabled": int(webhook.enabled),
+            "created_at": webhook.created_at,
+            "updated_at": webhook.updated_at,
+        }
+
+
+def _place(webhook_id: str, column: str) -> str:
+    return f"webhooks/{webhook_id}/{column}"

@@ -1,0 +1,235 @@
+"""What the service tells about itself: log lines and metrics. One function per event, so that both always agree.
+
+Metrics follow the Prometheus text format 0.0.4 with base units; every label value comes from a closed set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import aioprometheus
+import orjson
+
+from scheduler import __version__
+from scheduler.config import LogConfig
+from scheduler.domain.clock import SECOND, Instant, format_instant
+from scheduler.domain.execution import Execution, Settlement, Status
+from scheduler.domain.firing import Firing
+
+_SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+_NO_LABELS: dict[str, str] = {}
+_OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+attempts_log = logging.getLogger("scheduler.attempts")
+
+
+class Telemetry:
+    """The metrics of one service. ``live_counts`` reads queue depth, running and dead letters when they are scraped."""
+
+    def __init__(self, *, pool_size: int = 0) -> None:
+        registry = aioprometheus.Registry()
+        self._registry = registry
+        self._pool_size = pool_size
+        self.pool_in_use: Callable[[], int] = lambda: 0
+        self.live_counts: Callable[[], Awaitable[Mapping[Status, int]]] | None = None
+
+        def counter(name: str, doc: str) -> Any:
+            return aioprometheus.Counter(f"scheduler_{name}", doc, registry=registry)
+
+        def gauge(name: str, doc: str) -> Any:
+            return aioprometheus.Gauge(f"scheduler_{name}", doc, registry=registry)
+
+        def histogram(name: str, doc: str) -> Any:
+            return aioprometheus.Histogram(f"scheduler_{name}", doc, registry=registry, buckets=_SECONDS_BUCKETS)
+
+        self._executions = counter("executions_total", "Executions that ended, by status")
+        self._attempt_seconds = histogram("attempt_duration_seconds", "From the start of an attempt to its end")
+        self._fire_lag = histogram("fire_lag_seconds", "From the scheduled time of a run to its first attempt")
+        self._polls = counter("jobs_polled_total", "Due jobs seen by the trigger loop")
+        self._enqueued = counter("jobs_enqueued_total", "Executions queued by the trigger loop")
+        self._poll_seconds = histogram("poll_duration_seconds", "One look for due jobs, its transaction included")
+        self._missed = counter("missed_times_total", "Due times that were skipped or merged into another run, by cause")
+        self._rescued = counter("rescued_total", "Attempts that an earlier stop had interrupted")
+        self._last_tick = gauge("last_tick_timestamp_seconds", "When the trigger loop last looked for due jobs")
+        self._http = counter("http_requests_total", "API requests, by method, route and status")
+        self._http_seconds = histogram("http_request_duration_seconds", "API requests, by route")
+        self._database_seconds = histogram("database_commit_seconds", "One commit on the database")
+        self._gauges = {
+            name: gauge(name, doc)
+            for name, doc in {
+                "pool_in_use": "Webhooks in flight",
+                "pool_size": "Webhooks in flight at most",
+                "queue_depth": "Executions that are queued",
+                "executions_running": "Executions that are running",
+                "dead_letters": "Executions in the dead letter",
+                "process_cpu_seconds_total": "User and system CPU time of the process",
+                "process_resident_memory_bytes": "Resident memory of the process",
+                "process_open_fds": "Open file descriptors of the process",
+                "process_start_time_seconds": "When the process started",
+            }.items()
+        }
+        self._started = time.time()
+        gauge("build_info", "What is running").set(
+            {"version": __version__, "python": platform.python_version()}, 1
+        )
+        for status in (Status.SUCCESS, Status.FAILURE, Status.TIMED_OUT, Status.DEAD_LETTER, Status.SKIPPED,
+                       Status.CANCELLED):
+            self._executions.add({"status": status.value}, 0)
+        for cause in ("skipped", "merged"):
+            self._missed.add({"cause": cause}, 0)
+        for plain in (self._polls, self._enqueued, self._rescued):
+            plain.add(_NO_LABELS, 0)
+
+    def looked(self, now: Instant, firings: Sequence[Firing], *, seconds: float) -> None:
+        """The trigger loop looked for due jobs and fired these."""
+        self._last_tick.set(_NO_LABELS, now / SECOND)
+        self._poll_seconds.observe(_NO_LABELS, seconds)
+        if not firings:
+            return
+        rows = [row for firing in firings for row in (*firing.executions, *firing.buffered)]
+        self._polls.add(_NO_LABELS, len(firings))
+        self._enqueued.add(_NO_LABELS, sum(row.status is Status.QUEUED for row in rows))
+        for row in rows:
+            if row.status is Status.SKIPPED:
+                self._missed.add({"cause": "skipped"}, row.covers)
+            elif row.covers > 1:
+                self._missed.add({"cause": "merged"}, row.covers - 1)
+            if row.status is not Status.QUEUED:
+                self._ended(row.status, row, error=row.reason or row.error)
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """These attempts ended and are on disk."""
+        for settlement in settlements:
+            execution = settlement.execution
+            self._attempt_seconds.observe(_NO_LABELS, settlement.duration_ms / 1000)
+            if execution.attempt == 1 and execution.started_at is not None:
+                lag_s = (execution.started_at - execution.scheduled_at) / SECOND
+                self._fire_lag.observe(_NO_LABELS, max(0.0, lag_s))
+            self._ended(settlement.status, execution, error=settlement.error, settlement=settlement)
+
+    def cancelled(self, execution: Execution) -> None:
+        """Somebody cancelled this execution."""
+        self._ended(Status.CANCELLED, execution, error=execution.reason)
+
+    def rescued(self, count: int) -> None:
+        """This many attempts of an earlier life were closed and queued again."""
+        self._rescued.add(_NO_LABELS, count)
+
+    def committed(self, seconds: float) -> None:
+        """The database committed once, in this time."""
+        self._database_seconds.observe(_NO_LABELS, seconds)
+
+    def http_finished(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """The API answered; ``route`` is the pattern of the route, never the path that was asked for."""
+        self._http.add({"method": method, "route": route, "status": str(status)}, 1)
+        self._http_seconds.observe({"route": route}, seconds)
+
+    async def render(self) -> tuple[bytes, Mapping[str, str]]:
+        """The metrics as Prometheus text, and the headers that go with it."""
+        figures = {
+            "pool_in_use": self.pool_in_use(),
+            "pool_size": self._pool_size,
+            "process_cpu_seconds_total": time.process_time(),
+            "process_resident_memory_bytes": _resident_bytes(),
+            "process_open_fds": _open_files(),
+            "process_start_time_seconds": self._started,
+        }
+        if self.live_counts is not None:
+            counts = await self.live_counts()
+            figures["queue_depth"] = counts.get(Status.QUEUED, 0)
+            figures["executions_running"] = counts.get(Status.RUNNING, 0)
+            figures["dead_letters"] = counts.get(Status.DEAD_LETTER, 0)
+        for name, value in figures.items():
+            self._gauges[name].set(_NO_LABELS, value)
+        body, headers = aioprometheus.render(self._registry, [])
+        return body, headers
+
+    def _ended(
+        self, status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
+    ) -> None:
+        self._executions.add({"status": status.value}, 1)
+        good = status is Status.SUCCESS
+        level = logging.DEBUG if good else logging.INFO
+        if not attempts_log.isEnabledFor(level):
+            return
+        event: dict[str, Any] = {
+            "execution_id": execution.id,
+            "run_id": execution.run_id,
+            "job_id": execution.job_id,
+            "webhook_id": execution.webhook_id,
+            "attempt": execution.attempt,
+            "trigger": execution.trigger.value,
+            "scheduled_at": format_instant(execution.scheduled_at),
+            "status": status.value,
+            "error": error,
+        }
+        if settlement is not None:
+            event["duration_ms"] = settlement.duration_ms
+            event["response_code"] = settlement.outcome.response_code
+            event["retry_at"] = format_instant(settlement.retry.available_at) if settlement.retry else None
+        attempts_log.log(level, "attempt %s", status.value, extra=event)
+
+
+def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:
+    """Send log lines to ``stream`` in the configured format; replaces what was set up before."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.level.upper())
+    for chatty in ("apscheduler", "aiosqlite", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; control characters are escaped, as JSON does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {
+            "time": format_instant(int(record.created * SECOND)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(event, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for a person at a terminal; control characters in what others wrote are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extras = " ".join(f"{name}={value}" for name, value in _extras(record).items() if value is not None)
+        line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname.lower():7} "
+        line += f"{record.getMessage()} {extras}".rstrip()
+        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.__dict__.items() if name not in _OWN_ATTRIBUTES}
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _open_files() -> int:
+    try:
+        return len(list(Path("/proc/self/fd").iterdir()))
+    except OSError:
+        return 0

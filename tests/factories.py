@@ -1,0 +1,59 @@
+"""Records for tests, with defaults for what a test does not care about, and the steps of an execution in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from scheduler.domain.clock import Instant
+from scheduler.domain.execution import Execution
+from scheduler.domain.job import Job
+from scheduler.domain.webhook import Webhook
+from scheduler.store.executions import ExecutionFilter
+from scheduler.store.ids import new_id
+from scheduler.store.stores import Stores
+
+USER = "ann"
+
+
+def make_webhook(job_id: str, now: Instant, **fields: Any) -> Webhook:
+    chosen = {"url": "http://127.0.0.1:9/hook", "created_at": now, "updated_at": now, **fields}
+    return Webhook(id=new_id(now), job_id=job_id, **chosen)
+
+
+def make_job(account_id: str, now: Instant, **fields: Any) -> Job:
+    """A job of a minute's schedule, with its ``next_run_at`` worked out."""
+    chosen = {"name": "job", "schedule": "* * * * *", "anchor_at": now, "created_at": now, "updated_at": now, **fields}
+    job = Job(id=new_id(now), account_id=account_id, **chosen)
+    return replace(job, next_run_at=job.first_run_at(now)) if "next_run_at" not in fields else job
+
+
+async def add_job(
+    stores: Stores, now: Instant, *, urls: Sequence[str] = ("http://127.0.0.1:9/hook",), user: str = USER,
+    webhook: dict[str, Any] | None = None, **fields: Any,
+) -> Job:
+    """A stored job of ``user``'s personal account with one webhook per url."""
+    account = await stores.accounts.personal(user=user, now=now)
+    job = make_job(account.id, now, **fields)
+    await stores.jobs.insert([(job, [make_webhook(job.id, now, url=url, **(webhook or {})) for url in urls])])
+    return job
+
+
+async def rows_of(stores: Stores, job: Job, *, user: str = USER) -> list[Execution]:
+    """All executions of a job, oldest first."""
+    page = await stores.executions.page(user, ExecutionFilter(job_id=job.id), skip=0, limit=10_000)
+    return page.items[::-1]
+
+
+async def deliver_ready(service: Any) -> None:
+    """Claim what is ready, wait until it is delivered, write down how it ended."""
+    await service.pool.fill_slots()
+    await service.pool.idle()
+    await service.recorder.flush()
+
+
+async def fire_and_deliver(service: Any) -> None:
+    """One heartbeat of the trigger loop, then the deliveries that came of it."""
+    await service.trigger_loop.fire_due(service.clock.now())
+    await deliver_ready(service)
