@@ -30,8 +30,13 @@ def make_job(account_id: str, now: Instant, **fields: Any) -> Job:
 
 
 async def add_job(
-    stores: Stores, now: Instant, *, urls: Sequence[str] = ("http://127.0.0.1:9/hook",), user: str = USER,
-    webhook: dict[str, Any] | None = None, **fields: Any,
+    stores: Stores,
+    now: Instant,
+    *,
+    urls: Sequence[str] = ("http://127.0.0.1:9/hook",),
+    user: str = USER,
+    webhook: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> Job:
     """A stored job of ``user``'s personal account with one webhook per url."""
     account = await stores.accounts.personal(user=user, now=now)

@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import aioprometheus
 import orjson
+from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
+from aioprometheus.renderer import render
 
 from scheduler import __version__
 from scheduler.config import LogConfig
@@ -35,20 +36,20 @@ class Telemetry:
     """The metrics of one service. ``live_counts`` reads queue depth, running and dead letters when they are scraped."""
 
     def __init__(self, *, pool_size: int = 0) -> None:
-        registry = aioprometheus.Registry()
+        registry = Registry()
         self._registry = registry
         self._pool_size = pool_size
         self.pool_in_use: Callable[[], int] = lambda: 0
         self.live_counts: Callable[[], Awaitable[Mapping[Status, int]]] | None = None
 
         def counter(name: str, doc: str) -> Any:
-            return aioprometheus.Counter(f"scheduler_{name}", doc, registry=registry)
+            return Counter(f"scheduler_{name}", doc, registry=registry)
 
         def gauge(name: str, doc: str) -> Any:
-            return aioprometheus.Gauge(f"scheduler_{name}", doc, registry=registry)
+            return Gauge(f"scheduler_{name}", doc, registry=registry)
 
         def histogram(name: str, doc: str) -> Any:
-            return aioprometheus.Histogram(f"scheduler_{name}", doc, registry=registry, buckets=_SECONDS_BUCKETS)
+            return Histogram(f"scheduler_{name}", doc, registry=registry, buckets=_SECONDS_BUCKETS)
 
         self._executions = counter("executions_total", "Executions that ended, by status")
         self._attempt_seconds = histogram("attempt_duration_seconds", "From the start of an attempt to its end")
@@ -77,11 +78,15 @@ class Telemetry:
             }.items()
         }
         self._started = time.time()
-        gauge("build_info", "What is running").set(
-            {"version": __version__, "python": platform.python_version()}, 1
-        )
-        for status in (Status.SUCCESS, Status.FAILURE, Status.TIMED_OUT, Status.DEAD_LETTER, Status.SKIPPED,
-                       Status.CANCELLED):
+        gauge("build_info", "What is running").set({"version": __version__, "python": platform.python_version()}, 1)
+        for status in (
+            Status.SUCCESS,
+            Status.FAILURE,
+            Status.TIMED_OUT,
+            Status.DEAD_LETTER,
+            Status.SKIPPED,
+            Status.CANCELLED,
+        ):
             self._executions.add({"status": status.value}, 0)
         for cause in ("skipped", "merged"):
             self._missed.add({"cause": cause}, 0)
@@ -149,7 +154,7 @@ class Telemetry:
             figures["dead_letters"] = counts.get(Status.DEAD_LETTER, 0)
         for name, value in figures.items():
             self._gauges[name].set(_NO_LABELS, value)
-        body, headers = aioprometheus.render(self._registry, [])
+        body, headers = render(self._registry, [])
         return body, headers
 
     def _ended(

@@ -82,9 +82,7 @@ async def test_redrive_counts_attempts_on_with_a_fresh_budget(stores: Stores, jo
     assert await _dead(stores) == 1
 
 
-async def test_redrive_by_filter_is_the_callers_own_and_what_matched(
-    stores: Stores, job: Job, clock: SetClock
-) -> None:
+async def test_redrive_by_filter_is_the_callers_own_and_what_matched(stores: Stores, job: Job, clock: SetClock) -> None:
     await _kill(stores, job, clock, 3)
     everything = Selection(filter=ExecutionFilter())
     assert await stores.executions.redrive("stranger", everything, clock.now(), dry_run=False) == 0

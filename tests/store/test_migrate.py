@@ -10,7 +10,9 @@ from scheduler.store.migrate import Migration, MigrationError, migrate, packaged
 from scheduler.store.sqlite import SqliteDatabase
 from tests.conftest import SetClock
 
-NEXT = Migration(version=9000, name="9000_more.sql", sql="CREATE TABLE more (id BIGINT); -- why; not\nCREATE INDEX i ON more (id)")
+NEXT = Migration(
+    version=9000, name="9000_more.sql", sql="CREATE TABLE more (id BIGINT); -- why; not\nCREATE INDEX i ON more (id)"
+)
 
 
 async def test_a_second_start_applies_nothing(db: SqliteDatabase, clock: SetClock) -> None:

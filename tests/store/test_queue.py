@@ -157,9 +157,7 @@ async def test_the_retry_of_a_paused_job_is_held(stores: Stores, job: Job, clock
     assert await stores.queue.claim(clock.now() + seconds(3600), 1) == []
 
 
-async def test_a_deleted_webhook_takes_its_queue_but_not_its_history(
-    stores: Stores, job: Job, clock: SetClock
-) -> None:
+async def test_a_deleted_webhook_takes_its_queue_but_not_its_history(stores: Stores, job: Job, clock: SetClock) -> None:
     await _start(stores, job, clock)
     (webhook,) = await stores.webhooks.of_job(job.id)
     assert await stores.webhooks.delete(webhook.id, clock.now())

@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import Transaction
-from scheduler.store.sqlite import DatabaseInUseError, SqliteDatabase
+from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_synchronous_is_full_unless_asked_otherwise(tmp_path: Path) -> Non
 async def test_a_second_owner_of_the_file_is_refused(tmp_path: Path) -> None:
     first = await SqliteDatabase.open(tmp_path / "one.db")
     try:
-        with pytest.raises(DatabaseInUseError, match="in use by another scheduler process"):
+        with pytest.raises(DatabaseUnusableError, match="in use by another scheduler process"):
             await SqliteDatabase.open(tmp_path / "one.db")
     finally:
         await first.close()

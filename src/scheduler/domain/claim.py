@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler.domain.execution import Execution
+from scheduler.domain.clock import SECOND, Instant, seconds
+from scheduler.domain.execution import Execution, Trigger
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
 
@@ -17,5 +18,14 @@ class Claim:
     job_name: str
     policy: RetryPolicy
     at_most_once: bool
+    catchup_window_s: float
     webhook: Webhook | None
     """``None`` when the webhook was deleted after the attempt had been queued."""
+
+    def is_overdue(self, now: Instant) -> bool:
+        """Has the catch-up window of a scheduled run closed while its first attempt waited for a slot?"""
+        execution = self.execution
+        if execution.attempt > 1 or execution.trigger not in (Trigger.SCHEDULE, Trigger.CATCHUP):
+            return False
+        waited = now > execution.available_at + SECOND  # jitter and spread are no delay
+        return waited and now > execution.scheduled_at + seconds(self.catchup_window_s)

@@ -127,6 +127,8 @@ class Settlement:
     outcome: Outcome
     error: str | None
     retry: Retry | None = None
+    reason: str | None = None
+    """Why it was ``skipped``."""
 
     @property
     def duration_ms(self) -> int:
@@ -159,6 +161,13 @@ def settle(
     status = Status.TIMED_OUT if timed_out else Status.FAILURE
     return Settlement(
         execution=execution, status=status, finished_at=now, outcome=outcome, error=outcome.error, retry=retry
+    )
+
+
+def skip(execution: Execution, now: Instant, *, reason: str) -> Settlement:
+    """End an attempt that is not made at all, because its time has passed."""
+    return Settlement(
+        execution=execution, status=Status.SKIPPED, finished_at=now, outcome=Outcome(), error=None, reason=reason
     )
 
 

@@ -9,12 +9,13 @@ from scheduler import __version__
 from scheduler.domain.claim import Claim
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import INTERRUPTED, Outcome, settle
+from scheduler.domain.execution import INTERRUPTED, Outcome, settle, skip
 from scheduler.domain.request import build_request
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.sender import Sender
 
 _DELETED = Outcome(error="no_webhook the webhook was deleted after this attempt had been queued")
+_OVERDUE = "missed: catchup_window_s had passed before it could start"
 _DISABLED = Outcome(error="no_webhook the webhook is disabled")
 
 
@@ -31,6 +32,9 @@ class Deliverer:
 
         Cancelling ends the attempt as ``interrupted``: the row must not stay ``running`` behind a live process.
         """
+        if claim.is_overdue(self._clock.now()):
+            self._recorder.record(skip(claim.execution, self._clock.now(), reason=_OVERDUE))
+            return
         try:
             outcome = await self._attempt(claim)
         except asyncio.CancelledError:

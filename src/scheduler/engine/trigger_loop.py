@@ -30,7 +30,7 @@ class TriggerLoop:
     """Fires due jobs, woken by an APScheduler heartbeat that is pulled forward to the next due time.
 
     The heartbeat is an interval, not a date that re-arms itself: that one dies silently when its next date falls due
-    while it is still running. A wish to look again that comes during a look is kept as a flag and read before returning.
+    while it is still running. A wish to look again that comes during a look is a flag that is read before returning.
     """
 
     def __init__(
@@ -85,11 +85,24 @@ class TriggerLoop:
     async def fire_due(self, now: Instant) -> Instant | None:
         """One step: fire a batch of the jobs due at ``now``; returns when the next is due, perhaps already."""
         self._pay_attention(now)
+        await self._fire(now, self._config.batch_size)
+        return await self._stores.jobs.next_due_at()
+
+    async def fire_one(self, job_id: str, now: Instant) -> None:
+        """Fire one job if it is due, so that a change of it at ``now`` leaves what was due before untouched."""
+        await self._fire(now, 1, job_id=job_id)
+
+    async def _fire(self, now: Instant, limit: int, *, job_id: str | None = None) -> None:
         started = time.perf_counter()
+        present = Present(
+            now=now,
+            attentive_since=now if self._attentive_since is None else self._attentive_since,
+            new_id=lambda: new_id(now),
+            draw=random.random,
+        )
 
         async def fire_batch(tx: Transaction) -> list[Firing]:
-            present = self._present(now)
-            due = await self._stores.jobs.lock_due(tx, now, self._config.batch_size)
+            due = await self._stores.jobs.lock_due(tx, now, limit, job_id=job_id)
             firings = [
                 fire(entry.job, entry.webhook_ids, present, active=entry.active, waiting=entry.waiting) for entry in due
             ]
@@ -101,7 +114,6 @@ class TriggerLoop:
         self._telemetry.looked(now, firings, seconds=time.perf_counter() - started)
         if firings:
             self._pool.wake()
-        return await self._stores.jobs.next_due_at()
 
     async def _write(self, tx: Transaction, firings: list[Firing], now: Instant) -> None:
         queue = self._stores.queue
@@ -114,7 +126,7 @@ class TriggerLoop:
         await self._stores.jobs.advance(tx, [firing.job for firing in firings])
 
     async def _tick(self) -> None:
-        """One heartbeat: fire batch after batch until nothing is due, then see to it that the next look comes in time."""
+        """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""
         self._looking = True
         try:
             due_at = await self._fire_until_quiet()
@@ -139,12 +151,3 @@ class TriggerLoop:
         if last is None or now - last > _INATTENTIVE_S * SECOND:
             self._attentive_since = now
         self._looked_at = now
-
-    def _present(self, now: Instant) -> Present:
-        assert self._attentive_since is not None  # noqa: S101 - set by the look that asks
-        return Present(
-            now=now,
-            attentive_since=self._attentive_since,
-            new_id=lambda: new_id(now),
-            draw=random.random,
-        )

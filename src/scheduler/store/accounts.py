@@ -11,7 +11,7 @@ _COLUMNS = "a.id, a.name, a.created_at, a.updated_at, m.role"
 _OLDEST_OWNED = f"""
 SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
 WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
-"""  # noqa: S608 - columns of ours
+"""
 
 
 class AccountStore:
@@ -47,7 +47,7 @@ class AccountStore:
             f"""
             SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
             WHERE a.id = :id AND m.user_id = :user
-            """,  # noqa: S608 - columns of ours
+            """,
             {"id": account_id, "user": user},
         )
         return _account(row) if row else None
@@ -69,7 +69,7 @@ class AccountStore:
             f"""
             SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
             WHERE m.user_id = :user ORDER BY a.id LIMIT :limit OFFSET :skip
-            """,  # noqa: S608 - columns of ours
+            """,
             {"user": user, "limit": limit, "skip": skip},
         )
         total = await self._db.fetch_one("SELECT COUNT(*) AS n FROM members WHERE user_id = :user", {"user": user})

@@ -39,6 +39,8 @@ class Database(Protocol):
 
     skip_locked: str
     """The clause that leaves out rows another node holds; empty where there is one writer."""
+    version: str
+    """The name and version of the database, for operators."""
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         """One row by a short, indexed read that never waits behind a list."""

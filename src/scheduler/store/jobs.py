@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from scheduler.domain.clock import Instant
+from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
@@ -24,11 +24,18 @@ _NAMES = (
 _COLUMNS = ", ".join(f"j.{name}" for name in _NAMES)
 _INSERT = f"""
 INSERT INTO jobs ({", ".join(_NAMES)}) VALUES ({", ".join(f":{name}" for name in _NAMES)})
-"""  # noqa: S608 - columns of ours
+"""
 _UPDATE = f"""
 UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in ("id", "account_id", "created_at"))}
 WHERE id = :id
-"""  # noqa: S608 - columns of ours
+"""
+
+_HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
+_RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
+_EXPIRE = """
+UPDATE executions SET status = 'skipped', reason = 'paused for longer than max_age_seconds', finished_at = :now
+WHERE job_id = :job_id AND status = 'queued' AND held = 1 AND budget_at < :deadline
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +68,7 @@ class JobStore:
         await self._db.transaction(insert)
 
     async def get(self, job_id: str) -> Job | None:
-        row = await self._db.fetch_one(f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})  # noqa: S608
+        row = await self._db.fetch_one(f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})
         return decode_job(row) if row else None
 
     async def page(
@@ -75,16 +82,16 @@ class JobStore:
         """
         params = {"user": user, "account_id": account_id, "enabled": None if enabled is None else int(enabled)}
         rows = await self._db.fetch_all(
-            f"SELECT {_COLUMNS} {scope} ORDER BY j.id LIMIT :limit OFFSET :skip",  # noqa: S608 - columns of ours
+            f"SELECT {_COLUMNS} {scope} ORDER BY j.id LIMIT :limit OFFSET :skip",
             {**params, "limit": limit, "skip": skip},
         )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)  # noqa: S608 - text of ours
+        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
         return Page([decode_job(row) for row in rows], counted[0]["n"])
 
     async def change(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
 
-        Pausing holds what is queued, enabling releases it.
+        Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``.
         """
 
         async def update(tx: Transaction) -> Job | None:
@@ -93,13 +100,12 @@ class JobStore:
                 return None
             after = change(before)
             await tx.execute(_UPDATE, _row_of(after))
-            if after.enabled != before.enabled:
-                await tx.execute(
-                    """
-                    UPDATE executions SET held = :held WHERE job_id = :job_id AND status = 'queued' AND held <> 2
-                    """,
-                    {"held": int(not after.enabled), "job_id": job_id},
-                )
+            if before.enabled and not after.enabled:
+                await tx.execute(_HOLD, {"job_id": job_id})
+            if after.enabled and not before.enabled:
+                deadline = after.updated_at - seconds(after.retry.max_age_seconds)
+                await tx.execute(_EXPIRE, {"job_id": job_id, "now": after.updated_at, "deadline": deadline})
+                await tx.execute(_RELEASE, {"job_id": job_id})
             return after
 
         return await self._db.transaction(update)
@@ -115,7 +121,7 @@ class JobStore:
     async def lock(self, tx: Transaction, job_id: str) -> Job | None:
         """The job as this transaction sees it, safe from other writers until it ends."""
         row = await tx.fetch_one(
-            f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id {self._lock_clause}",  # noqa: S608 - text of ours
+            f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id {self._lock_clause}",
             {"id": job_id},
         )
         return decode_job(row) if row else None
@@ -125,8 +131,12 @@ class JobStore:
         row = await self._db.fetch_one("SELECT MIN(next_run_at) AS due_at FROM jobs WHERE next_run_at IS NOT NULL")
         return row["due_at"] if row else None
 
-    async def lock_due(self, tx: Transaction, now: Instant, limit: int) -> list[DueJob]:
-        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, most overdue first, locked until the transaction ends."""
+    async def lock_due(self, tx: Transaction, now: Instant, limit: int, *, job_id: str | None = None) -> list[DueJob]:
+        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, most overdue first, locked until the transaction ends.
+
+        With ``job_id`` that job alone, if it is due.
+        """
+        one = "" if job_id is None else "AND id = :job_id"
         rows = await tx.fetch_all(
             f"""
             SELECT {_COLUMNS}, w.id AS webhook_id,
@@ -137,13 +147,13 @@ class JobStore:
                 SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status = 'queued' AND e.held = 2
               ) END AS waiting
             FROM (
-              SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now
+              SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now {one}
               ORDER BY next_run_at LIMIT :limit {self._db.skip_locked}
             ) j
             LEFT JOIN webhooks w ON w.job_id = j.id AND w.enabled = 1
             ORDER BY j.next_run_at, j.id, w.id
-            """,  # noqa: S608 - text of ours
-            {"now": now, "limit": limit},
+            """,
+            {"now": now, "limit": limit, "job_id": job_id},
         )
         due: dict[str, tuple[Row, list[str]]] = {}
         for row in rows:
@@ -151,9 +161,7 @@ class JobStore:
             if row["webhook_id"] is not None:
                 webhook_ids.append(row["webhook_id"])
         return [
-            DueJob(
-                job=decode_job(row), webhook_ids=tuple(webhook_ids), active=row["active"], waiting=row["waiting"]
-            )
+            DueJob(job=decode_job(row), webhook_ids=tuple(webhook_ids), active=row["active"], waiting=row["waiting"])
             for row, webhook_ids in due.values()
         ]
 

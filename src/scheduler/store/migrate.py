@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
 from scheduler.domain.clock import Instant
-from scheduler.store.database import Database, Transaction
+from scheduler.store.database import Database, Row, Transaction
 
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CREATE_LEDGER = """
@@ -66,19 +67,19 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
     return await db.transaction(apply)
 
 
-def _refuse_strangers(applied: dict[int, object], known: list[Migration]) -> None:
+def _refuse_strangers(applied: Mapping[int, Row], known: list[Migration]) -> None:
     newest = known[-1].version if known else 0
     if applied and max(applied) > newest:
         raise MigrationError(
-            f"the database has schema {max(applied)}, this program knows up to {newest}: install the newer version again, "
-            "or restore the backup made before the upgrade"
+            f"the database has schema {max(applied)}, this program knows up to {newest}: install the newer version "
+            "again, or restore the backup made before the upgrade"
         )
     for migration in known:
         row = applied.get(migration.version)
-        if row is not None and row["checksum"] != migration.checksum:  # type: ignore[index]  # a Row
+        if row is not None and row["checksum"] != migration.checksum:
             raise MigrationError(
-                f"{migration.name} differs from what was applied to this database: released migrations are never edited; "
-                "install an unmodified version"
+                f"{migration.name} differs from what was applied to this database: released migrations are never "
+                "edited; install an unmodified version"
             )
 
 

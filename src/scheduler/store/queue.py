@@ -19,8 +19,8 @@ INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
   covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error, created_at
 ) VALUES (
-  :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at, :held,
-  :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
+  :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at,
+  :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
 ) ON CONFLICT (run_id, attempt) DO NOTHING
 """
 
@@ -28,7 +28,7 @@ INSERT INTO executions (
 _CLAIM_COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.attempt, e.trigger_kind, e.scheduled_at, e.available_at,
   e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at,
-  j.name AS job_name, j.retry, j.delivery,
+  j.name AS job_name, j.retry, j.delivery, j.catchup_window_s,
   w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
   w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
   w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret, w.enabled AS w_enabled,
@@ -40,7 +40,8 @@ _CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks 
 _SETTLE = """
 UPDATE executions SET
   status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
-  response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated, error = :error
+  response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated,
+  error = :error, reason = :reason
 WHERE id = :id AND status = 'running' AND worker_id = :worker_id
 """
 _SETTLED = """
@@ -78,7 +79,7 @@ class ExecutionQueue:
         self.worker_id = worker_id
 
     async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
-        """Add executions that are queued, or final from the start (skipped, no webhook). Runs that exist stay as they are.
+        """Add executions, queued or final from the start (skipped, no webhook). Runs that exist stay as they are.
 
         ``buffered`` ones wait until their job has no other active execution.
         """
@@ -92,7 +93,7 @@ class ExecutionQueue:
         return row["ready_at"] if row else None
 
     async def claim(self, now: Instant, limit: int) -> list[Claim]:
-        """Mark up to ``limit`` executions that may start at ``now`` as ``running``; they are this worker's when it returns.
+        """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
         The oldest go first. Committed before it returns, so no byte leaves for an attempt that is not on disk.
         """
@@ -103,7 +104,7 @@ class ExecutionQueue:
                 SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
                 WHERE e.status = 'queued' AND e.held = 0 AND e.available_at <= :now
                 ORDER BY e.available_at LIMIT :limit {self._skip_locked}
-                """,  # noqa: S608 - text of ours
+                """,
                 {"now": now, "limit": limit},
             )
             await tx.execute_many(
@@ -149,7 +150,7 @@ class ExecutionQueue:
             f"""
             SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
             WHERE e.status = 'running' AND e.worker_id <> :worker_id ORDER BY e.id LIMIT :limit
-            """,  # noqa: S608 - text of ours
+            """,
             {"worker_id": self.worker_id, "limit": limit},
         )
         return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
@@ -184,6 +185,7 @@ class ExecutionQueue:
             job_name=row["job_name"],
             policy=decode_policy(row["retry"]),
             at_most_once=row["delivery"] == "at_most_once",
+            catchup_window_s=row["catchup_window_s"],
             webhook=self._webhooks.decode(_WebhookColumns(row)) if row["w_id"] is not None else None,
         )
 
@@ -238,6 +240,7 @@ def _settled_row(settlement: Settlement) -> dict[str, Any]:
         "response_headers": json.dumps(dict(outcome.response_headers)) if outcome.response_headers else None,
         "body_truncated": int(outcome.body_truncated),
         "error": settlement.error,
+        "reason": settlement.reason,
     }
 
 

@@ -28,8 +28,8 @@ _SHARED_PRAGMAS = ("busy_timeout = 5000", "foreign_keys = ON", "temp_store = MEM
 _NO_PARAMS: Params = {}
 
 
-class DatabaseInUseError(Exception):
-    """Another process has the database file open."""
+class DatabaseUnusableError(Exception):
+    """The file cannot be used; the sentence says why and what to do."""
 
 
 @dataclass(slots=True)
@@ -64,6 +64,7 @@ class SqliteDatabase:
     """A SQLite file, owned by this process alone while it is open."""
 
     skip_locked = ""
+    version = f"SQLite {sqlite3.sqlite_version}"
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class SqliteDatabase:
 
         ``on_commit`` hears how many seconds each commit took, from BEGIN on.
 
-        Raises ``DatabaseInUseError`` when another process has it, ``sqlite3.Error`` or ``OSError`` when it cannot be used.
+        Raises ``DatabaseUnusableError``, also when another process has it.
         """
         lock = _lock_file(path)
         opened: list[aiosqlite.Connection] = []
@@ -103,10 +104,12 @@ class SqliteDatabase:
             await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
             reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
             lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
-        except BaseException:
+        except BaseException as error:
             for connection in opened:
                 await connection.close()
             lock.close()
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
             raise
         return cls(writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
 
@@ -158,7 +161,7 @@ class SqliteDatabase:
                 await self._run_one(tx, item, alone=len(group) == 1)
             await tx.execute("COMMIT")
             self._on_commit(time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it
+        except Exception as error:
             if self._writer.in_transaction:
                 await tx.execute("ROLLBACK")
             for item in group:
@@ -197,13 +200,16 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
 
 def _lock_file(path: Path) -> IO[bytes]:
     """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends."""
-    lock = path.with_name(path.name + ".lock").open("wb")
+    try:
+        lock = path.with_name(path.name + ".lock").open("wb")
+    except OSError as error:
+        raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise DatabaseInUseError(
-            f"{path} is in use by another scheduler process: stop that one, or give this one a data directory of its own"
+        raise DatabaseUnusableError(
+            f"{path} is in use by another scheduler process: stop that one, or give this one its own data directory"
         ) from None
     return lock
 

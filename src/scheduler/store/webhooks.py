@@ -31,7 +31,7 @@ UPDATE webhooks SET
   updated_at = :updated_at
 WHERE id = :id
 """
-_GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"  # noqa: S608 - columns of ours
+_GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
 
 
 class WebhookStore:
@@ -67,7 +67,7 @@ class WebhookStore:
     async def of_job(self, job_id: str) -> list[Webhook]:
         """The webhooks of one job, oldest first."""
         rows = await self._db.fetch_all(
-            f"SELECT {COLUMNS} FROM webhooks w WHERE w.job_id = :job_id ORDER BY w.id",  # noqa: S608 - columns of ours
+            f"SELECT {COLUMNS} FROM webhooks w WHERE w.job_id = :job_id ORDER BY w.id",
             {"job_id": job_id},
         )
         return [self.decode(row) for row in rows]
@@ -80,10 +80,10 @@ class WebhookStore:
         """
         params = {"user": user, "job_id": job_id}
         rows = await self._db.fetch_all(
-            f"SELECT {COLUMNS} {scope} ORDER BY w.id LIMIT :limit OFFSET :skip",  # noqa: S608 - columns of ours
+            f"SELECT {COLUMNS} {scope} ORDER BY w.id LIMIT :limit OFFSET :skip",
             {**params, "limit": limit, "skip": skip},
         )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)  # noqa: S608 - text of ours
+        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
         return Page([self.decode(row) for row in rows], counted[0]["n"])
 
     async def change(self, webhook_id: str, change: Callable[[Webhook], Webhook]) -> Webhook | None:

@@ -1,0 +1,258 @@
+"""The wiring, and nothing else: every object of the service is built here, in order, and let go of in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from scheduler import __version__
+from scheduler.api.app import build_api
+from scheduler.api.services import Health, Services
+from scheduler.config import Config, database_path
+from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, DataDir, StartError
+from scheduler.domain.clock import SECOND, Clock, SystemClock
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.execution import Settlement
+from scheduler.engine.delivery import Deliverer
+from scheduler.engine.egress import Egress
+from scheduler.engine.maintenance import Maintenance
+from scheduler.engine.recorder import Recorder
+from scheduler.engine.sender import Sender
+from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.engine.worker_pool import WorkerPool
+from scheduler.store.migrate import MigrationError, migrate
+from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
+from scheduler.store.stores import Stores
+from scheduler.store.vault import Vault
+from scheduler.telemetry import Telemetry, configure_logging
+
+_KEEP_ALIVE_S = 15
+_STALLED_S = 10
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Service:
+    """The whole service as a value, so that a test can hold one. ``start`` and ``stop`` it once each."""
+
+    config: Config
+    clock: Clock
+    stores: Stores
+    egress: Egress
+    telemetry: Telemetry
+    recorder: Recorder
+    pool: WorkerPool
+    trigger_loop: TriggerLoop
+    maintenance: Maintenance
+    draining: bool = False
+
+    async def start(self) -> None:
+        """Close what a crash left open, then fire and deliver."""
+        self.telemetry.rescued(await self.maintenance.rescue())
+        self._tasks = [
+            asyncio.create_task(self.recorder.run(), name="recorder"),
+            asyncio.create_task(self.pool.run(), name="worker-pool"),
+            asyncio.create_task(self.maintenance.run(), name="maintenance"),
+        ]
+        self.trigger_loop.start()
+
+    async def stop(self) -> None:
+        """Fire and claim nothing more, wait ``drain_s`` for what is in flight, settle everything."""
+        self.draining = True
+        self.trigger_loop.stop()
+        interrupted = await self.pool.drain(self.config.engine.drain_s)
+        await self.recorder.flushed()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if interrupted:
+            log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)
+
+    async def health(self) -> Health:
+        """How the service is right now; never raises."""
+        try:
+            await self.stores.db.fetch_one("SELECT 1 AS one")
+            database = True
+        except SchedulerError:
+            database = False
+        looked_at = self.trigger_loop.looked_at
+        attentive = looked_at is not None and self.clock.now() - looked_at < _STALLED_S * SECOND
+        running = self.trigger_loop.running and attentive
+        return Health(
+            ready=database and running and not self.draining,
+            database="connected" if database else "disconnected",
+            scheduler_service="running" if running else "stopped",
+            draining=self.draining,
+            details={
+                "version": __version__,
+                "database_version": self.stores.db.version,
+                "worker_id": self.stores.queue.worker_id,
+                "pool": {"size": self.pool.size, "in_use": self.pool.in_use},
+            },
+        )
+
+    def api(self) -> web.Application:
+        """The HTTP interface over this service."""
+        return build_api(
+            Services(
+                config=self.config,
+                clock=self.clock,
+                accounts=self.stores.accounts,
+                jobs=self.stores.jobs,
+                webhooks=self.stores.webhooks,
+                executions=self.stores.executions,
+                egress=self.egress,
+                telemetry=self.telemetry,
+                trigger_loop=self.trigger_loop,
+                worker_pool=self.pool,
+                health=self.health,
+            )
+        )
+
+
+@asynccontextmanager
+async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None = None) -> AsyncIterator[Service]:
+    """Build every object of the service over its database. Raises ``StartError`` when the database cannot be used."""
+    clock = clock or SystemClock()
+    config = replace(
+        config, auth=replace(config.auth, jwt_secret=data_dir.jwt_secret.decode("utf-8", "surrogateescape"))
+    )
+    worker_id = f"{socket.gethostname()}:{os.getpid()}:{clock.now() // 1000}"
+    async with AsyncExitStack() as stack:
+        telemetry = Telemetry(pool_size=config.engine.concurrency)
+        db = await _open_database(config, clock, telemetry)
+        stack.push_async_callback(db.close)
+        stores = Stores.over(db, vault=Vault(data_dir.secret_key), worker_id=worker_id)
+        egress = Egress(allow=config.egress.allow, dev=config.dev)
+        sender = await stack.enter_async_context(
+            Sender(
+                egress=egress,
+                concurrency=config.engine.concurrency,
+                body_limit=config.engine.response_body_limit,
+                clock=clock,
+            )
+        )
+
+        def on_settled(settlements: Sequence[Settlement]) -> None:
+            telemetry.settled(settlements)
+            if any(settlement.retry for settlement in settlements):
+                pool.wake()
+
+        recorder = Recorder(queue=stores.queue, on_settled=on_settled)
+        deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock)
+        pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, size=config.engine.concurrency)
+        telemetry.pool_in_use = lambda: pool.in_use
+        telemetry.live_counts = stores.executions.counts
+        yield Service(
+            config=config,
+            clock=clock,
+            stores=stores,
+            egress=egress,
+            telemetry=telemetry,
+            recorder=recorder,
+            pool=pool,
+            trigger_loop=TriggerLoop(stores=stores, clock=clock, pool=pool, telemetry=telemetry, config=config.engine),
+            maintenance=Maintenance(stores=stores, clock=clock),
+        )
+
+
+@asynccontextmanager
+async def listening(service: Service) -> AsyncIterator[tuple[str, int]]:
+    """Serve the API of ``service`` while the context is open; yields the address it listens on."""
+    runner = web.AppRunner(service.api(), access_log=None, keepalive_timeout=_KEEP_ALIVE_S, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, service.config.server.host, service.config.server.port, backlog=1024).start()
+        host, port = runner.addresses[0][:2]
+        service.egress.forbid(host, port)
+        yield host, port
+    finally:
+        await runner.cleanup()
+
+
+async def serve(
+    config: Config,
+    data_dir: DataDir,
+    *,
+    demo: bool = False,
+    on_ready: Callable[[str, str | None], None],
+    report: Callable[[str], None] | None = None,
+) -> int:
+    """Run the service until SIGTERM or SIGINT; returns the exit code. A second signal ends the process at once.
+
+    ``on_ready`` is called with the base URL (and the demo receiver's) once the listener accepts. Raises ``StartError``
+    or the ``OSError`` of the listener.
+    """
+    configure_logging(config.log)
+    stopping = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        demo_port = await stack.enter_async_context(_demo(report or (lambda _: None))) if demo else None
+        if demo_port is not None:
+            allow = (*config.egress.allow, f"127.0.0.1:{demo_port}")
+            config = replace(config, egress=replace(config.egress, allow=allow))
+        service = await stack.enter_async_context(open_service(config, data_dir))
+        host, port = await stack.enter_async_context(listening(service))
+        await service.start()
+        if demo_port is not None:
+            await _add_demo_jobs(service, demo_port)
+        on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
+        await stopping.wait()
+        log.info("stopping: %d webhooks in flight", service.pool.in_use)
+        await service.stop()
+    return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(1)  # asked twice: now. Whatever is in flight is rescued by the next start.
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, on_signal)
+    return stopping
+
+
+async def _open_database(config: Config, clock: Clock, telemetry: Telemetry) -> SqliteDatabase:
+    path = database_path(config).absolute()
+    try:
+        db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=telemetry.committed)
+    except DatabaseUnusableError as error:
+        raise StartError(str(error), exit_code=NOT_PERMITTED) from None
+    try:
+        await migrate(db, clock.now())
+    except MigrationError as error:
+        await db.close()
+        raise StartError(str(error), exit_code=CONFIGURATION) from None
+    except SchedulerError as error:
+        await db.close()
+        raise StartError(f"the database {path} cannot be used: {error.message}", exit_code=NOT_PERMITTED) from None
+    return db
+
+
+def _base_url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def _demo(report: Callable[[str], None]) -> AsyncIterator[int]:
+    from scheduler.demo import demo_receiver  # noqa: PLC0415 - only a demo needs it
+
+    async with demo_receiver(report) as port:
+        yield port
+
+
+async def _add_demo_jobs(service: Service, port: int) -> None:
+    raise NotImplementedError
