@@ -1,0 +1,107 @@
+"""``scheduler cron``: when a schedule fires and what it says, offline, by the same code as the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from scheduler.cli import USAGE, Failure
+
+
+@click.group()
+def cron() -> None:
+    """Explain schedules, offline."""
+
+
+def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.argument("expression"),
+        click.option("--timezone", metavar="TZ", help="IANA zone; default: CRON_TZ= of the expression, or UTC."),
+        click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many runs."),
+        click.option("--from", "start", metavar="RFC3339", help="Runs strictly after this time; default: now."),
+        click.option("--dst-policy", type=click.Choice(["debian", "skip", "literal"]), default="debian"),
+        click.option("--day-match", type=click.Choice(["or", "and"]), default="or"),
+        click.option("--anchor", metavar="RFC3339", help="What @every is aligned to; default: the time of --from."),
+        click.option("--json", "as_json", is_flag=True, help="JSON on standard output."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cron.command("next")
+@_schedule_options
+def next_runs(as_json: bool, **options: Any) -> None:
+    """Print the next runs of EXPRESSION, one a line: UTC, and local time where the zone is another."""
+    preview = _preview(**options)
+    if as_json:
+        click.echo(json.dumps(preview["items"], indent=2))
+        return
+    for item in preview["items"]:
+        click.echo(_run_line(item, preview["timezone"]))
+
+
+@cron.command()
+@_schedule_options
+def explain(as_json: bool, **options: Any) -> None:
+    """Print what EXPRESSION means in plain English, and its next runs."""
+    preview = _preview(**options)
+    if as_json:
+        click.echo(json.dumps(preview, indent=2))
+        return
+    click.echo(preview["description"])
+    for item in preview["items"]:
+        click.echo(f"  {_run_line(item, preview['timezone'])}")
+
+
+def _preview(
+    *,
+    expression: str,
+    timezone: str | None,
+    count: int,
+    start: str | None,
+    dst_policy: str,
+    day_match: str,
+    anchor: str | None,
+) -> dict[str, Any]:
+    """Description, zone in force and runs; a refused expression ends the command with its reason."""
+    from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
+    from scheduler.domain.errors import SchedulerError
+    from scheduler.domain.schedule import parse_schedule, require_fires
+
+    start_at = SystemClock().now() if start is None else _instant("--from", start)
+    anchor_at = start_at if anchor is None else _instant("--anchor", anchor)
+    try:
+        schedule = parse_schedule(
+            expression, timezone=timezone, anchor_at=anchor_at, dst_policy=dst_policy, day_match=day_match
+        )
+        require_fires(schedule, start_at)
+    except SchedulerError as error:
+        raise Failure(error.message, exit_code=USAGE) from None
+    return {
+        "description": schedule.describe(),
+        "timezone": schedule.timezone,
+        "items": [
+            {"at": format_instant(at), "local": schedule.local(at), "transition": schedule.transition(at)}
+            for at in schedule.between(start_at + 1, MAX_INSTANT, count)
+        ],
+    }
+
+
+def _instant(option: str, text: str) -> int:
+    from scheduler.domain.clock import parse_instant
+
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise Failure(f"{option}: {error}", exit_code=USAGE) from None
+
+
+def _run_line(item: dict[str, Any], timezone: str) -> str:
+    """The time in UTC, then what is worth knowing beyond it."""
+    marks = {None: "", "gap": "  moved: the clocks skip its time", "overlap": "  the clocks show its time twice"}
+    local = "" if timezone == "UTC" else f"  {item['local']}"
+    return f"{item['at']}{local}{marks[item['transition']]}"

@@ -1,0 +1,154 @@
+"""One field of a cron line: text to the set of values it names, or a refusal that says what would be right.
+
+croniter expands lists, names, ranges and steps; what it misreads is rewritten before it sees it (``5-5`` would be the
+whole cycle, a stepped range that wraps would slip by one) and what only some dialects know is refused by name here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from croniter import croniter
+
+
+class RefusedError(ValueError):
+    """Why a piece of a schedule is not understood; the text is for its author."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """What a position of a cron line may hold."""
+
+    name: str
+    low: int
+    high: int
+    size: int
+    """How many different values there are; day-of-week writes Sunday as 0 and as 7."""
+    position: int
+    """Where croniter expects the field among its five; seconds are spelled like minutes."""
+    names: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> str:
+        words = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
+        return f"{self.low} to {self.high}{words}"
+
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+SECOND = Field(name="second", low=0, high=59, size=60, position=0)
+MINUTE = Field(name="minute", low=0, high=59, size=60, position=0)
+HOUR = Field(name="hour", low=0, high=23, size=24, position=1)
+MONTH_DAY = Field(name="day-of-month", low=1, high=31, size=31, position=2)
+MONTH = Field(name="month", low=1, high=12, size=12, position=3, names=_MONTHS)
+WEEKDAY = Field(name="day-of-week", low=0, high=7, size=7, position=4, names=_WEEKDAYS)
+
+_ITEM = re.compile(r"(?:(\*)|([0-9A-Z]+)(?:-([0-9A-Z]+))?)(?:/([0-9]+))?")
+_HASHED = re.compile(r"[HR](?:\(.*\))?(?:/.*)?")
+
+
+@lru_cache(maxsize=4096)
+def parse_field(field: Field, text: str) -> int:
+    """The values that a field without day specials names, as a mask with bit 0 for ``field.low``.
+
+    ``text`` is in upper case. Raises `RefusedError` naming the item, the field and what would be right.
+    """
+    if text == "*":
+        return (1 << field.size) - 1
+    items = [_canonical(field, item) for item in text.split(",")]
+    if len(items) == 1 and items[0].isdigit():
+        return 1 << _bit(field, int(items[0]))
+    line = ["*"] * 5
+    line[field.position] = ",".join(items)
+    try:
+        expanded = croniter.expand(" ".join(line))[0][field.position]
+    except ValueError as error:
+        raise refusal(field, text, f"not understood: {error}") from None
+    mask = 0
+    for value in expanded:
+        mask |= (1 << field.size) - 1 if value == "*" else 1 << _bit(field, int(value))
+    return mask
+
+
+def parse_value(field: Field, text: str, item: str) -> int:
+    """One number or name of the field; ``item`` is what the author wrote around it."""
+    if text in field.names:
+        return field.names.index(text) + field.low
+    if not text.isdigit():
+        raise _not_a_value(field, text, item)
+    value = int(text)
+    if not field.low <= value <= field.high:
+        raise refusal(field, text, field.values)
+    return value
+
+
+def refusal(field: Field, item: str, reason: str) -> RefusedError:
+    return RefusedError(f'"{item}" in {field.name}: {reason}')
+
+
+def _canonical(field: Field, item: str) -> str:
+    """The item in the words that croniter reads as we do: numbers only, no ``N-N``, no stepped range that wraps."""
+    match = _ITEM.fullmatch(item)
+    if match is None:
+        raise _not_an_item(field, item)
+    star, first, last, step = match.groups()
+    by = _step(field, item, step)
+    if star:
+        return item
+    start = parse_value(field, first, item)
+    if last is None:
+        return str(start) if step is None else _stepped(field, start, field.low + field.size - 1, by)
+    stop = parse_value(field, last, item)
+    return str(start) if start == stop else _stepped(field, start, stop, by)
+
+
+def _step(field: Field, item: str, step: str | None) -> int:
+    if step is None:
+        return 1
+    if not 1 <= int(step) <= field.size:
+        raise refusal(field, item, f"a step of 1 to {field.size}")
+    return int(step)
+
+
+def _stepped(field: Field, start: int, stop: int, by: int) -> str:
+    if field is WEEKDAY and start == 7:
+        start = 0
+    if start == stop:
+        return str(start)
+    if start < stop:
+        return f"{start}-{stop}/{by}" if by > 1 else f"{start}-{stop}"
+    beyond = range(start, stop + field.size + 1, by)
+    return ",".join(str((value - field.low) % field.size + field.low) for value in beyond)
+
+
+def _bit(field: Field, value: int) -> int:
+    return (value - field.low) % field.size
+
+
+def _not_an_item(field: Field, item: str) -> RefusedError:
+    if not item:
+        return RefusedError(f"an empty item in {field.name}: {field.values}")
+    if _HASHED.fullmatch(item):
+        return _hashed(field, item)
+    if item == "?":
+        return refusal(field, item, "? stands alone, in day-of-month or day-of-week; here write *")
+    if "#" in item:
+        return refusal(field, item, "# belongs to day-of-week, as in FRI#2, with neither range nor step")
+    return refusal(field, item, f"a number, a range or a step of {field.values}")
+
+
+def _not_a_value(field: Field, text: str, item: str) -> RefusedError:
+    if _HASHED.fullmatch(text):
+        return _hashed(field, item)
+    if re.fullmatch(r"L[0-9]*|[0-9]+L", text):
+        return refusal(field, item, "L is for the last day (L in day-of-month) or weekday (L5 in day-of-week), alone")
+    if re.fullmatch(r"[0-9]*W|LW", text):
+        return refusal(field, item, "W belongs to day-of-month, as in 15W, with neither range nor step")
+    return refusal(field, item, field.values)
+
+
+def _hashed(field: Field, item: str) -> RefusedError:
+    return refusal(field, item, f"H and R (a hashed or random value) are not supported; write {field.values}")
