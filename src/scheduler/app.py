@@ -15,9 +15,12 @@ from aiohttp import web
 
 from scheduler import __version__
 from scheduler.api.app import build_api
+from scheduler.api.forms import new_job
+from scheduler.api.schemas.bodies import JobCreate
 from scheduler.api.services import Health, Services
 from scheduler.config import Config, database_path
 from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, DataDir, StartError
+from scheduler.demo import demo_jobs, demo_receiver
 from scheduler.domain.clock import SECOND, Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
@@ -34,6 +37,7 @@ from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry, configure_logging
 
+DEMO_USER = "admin"
 _KEEP_ALIVE_S = 15
 _STALLED_S = 10
 
@@ -195,7 +199,7 @@ async def serve(
     configure_logging(config.log)
     stopping = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        demo_port = await stack.enter_async_context(_demo(report or (lambda _: None))) if demo else None
+        demo_port = await stack.enter_async_context(demo_receiver(report or (lambda _: None))) if demo else None
         if demo_port is not None:
             allow = (*config.egress.allow, f"127.0.0.1:{demo_port}")
             config = replace(config, egress=replace(config.egress, allow=allow))
@@ -246,13 +250,18 @@ def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@asynccontextmanager
-async def _demo(report: Callable[[str], None]) -> AsyncIterator[int]:
-    from scheduler.demo import demo_receiver  # noqa: PLC0415 - only a demo needs it
-
-    async with demo_receiver(report) as port:
-        yield port
-
-
 async def _add_demo_jobs(service: Service, port: int) -> None:
-    raise NotImplementedError
+    """Give the first user the demo's jobs, in place of those of an earlier start, and run each at once."""
+    accounts, jobs, now = service.stores.accounts, service.stores.jobs, service.clock.now()
+    account = await accounts.personal(user=DEMO_USER, now=now)
+    forms = [JobCreate().load(body) for body in demo_jobs(port)]
+    names = {form["name"] for form in forms}
+    # The receiver has another port at every start, so jobs of an earlier one lead nowhere.
+    for old in (await jobs.page(DEMO_USER, account_id=account.id, skip=0, limit=1000)).items:
+        if old.name in names:
+            await jobs.delete(old.id)
+    entries = [new_job(form, account_id=account.id, egress=service.egress, now=now) for form in forms]
+    await jobs.insert(entries)
+    for job, _ in entries:
+        await service.trigger_loop.start_run(job.id, now)
+    service.trigger_loop.wake()

@@ -1,0 +1,75 @@
+"""The command line: nouns and verbs, data on standard output, everything else on standard error.
+
+Only the command that runs is imported, so help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from scheduler import __version__
+
+USAGE, CONFIGURATION, NOT_PERMITTED, NOT_FOUND, UNREACHABLE = 2, 3, 4, 5, 7
+"""The exit codes that mean something; 1 is what is left."""
+
+_COMMANDS = {
+    "serve": "Run the service.",
+    "token": "Make tokens, offline.",
+    "cron": "Explain schedules, offline.",
+    "config": "Check, show or begin a configuration.",
+    "healthcheck": "Ask a running service whether it is ready.",
+    "openapi": "Print the OpenAPI document.",
+}
+
+
+class Failure(click.ClickException):
+    """The end of a command: its text goes to standard error as it is, line by line."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.format_message(), file=file or sys.stderr)
+
+
+class _LazyGroup(click.Group):
+    """Commands by name; the module ``scheduler.cli.<name>`` holds the command ``<name>``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"scheduler.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 2 usage, 3 configuration, 4 not permitted, 5 not found, 7 server unreachable.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def _scheduler() -> None:
+    """Webhooks on schedule, and what became of each."""
+
+
+def main() -> None:
+    """The entry point of ``scheduler`` and ``python -m scheduler``."""
+    try:
+        _scheduler(prog_name="scheduler", color=False if os.environ.get("NO_COLOR") else None)
+    except BrokenPipeError:
+        # the reader of a pipe has gone (``scheduler openapi | head``); the interpreter would complain at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -44,11 +44,13 @@ class Firing:
     """To be queued behind what is active."""
     cancels_active: bool = False
     """Whatever is queued or running for the job is to be cancelled first."""
+    ends: bool = False
+    """The job is through and has been disabled for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Portion:
-    """One row per webhook to be: a run of ``at`` that stands for ``covers`` due times, or the record of their skipping."""
+    """One row per webhook to be: a run of ``at`` that stands for ``covers`` due times, or their record."""
 
     at: Instant
     covers: int = 1
@@ -83,13 +85,35 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
+        ends=through,
     )
 
 
-def manual_runs(job: Job, webhook_ids: Sequence[str], now: Instant, *, new_id: Callable[[], str]) -> list[Execution]:
-    """The executions of a run that a person starts at ``now``: an identity of its own, the schedule untouched."""
-    return [_row(job, webhook_id, now, new_id(), run_id=new_id(), trigger=Trigger.MANUAL) for webhook_id in
-            (webhook_ids or (None,))]
+def start(
+    job: Job,
+    webhook_ids: Sequence[str],
+    present: Present,
+    *,
+    overlap: str = "allow",
+    active: int = 0,
+    waiting: int = 0,
+) -> Firing:
+    """A run that a person starts now: an identity of its own, the schedule untouched, the overlap theirs to choose."""
+    run = _Portion(at=present.now, trigger=Trigger.MANUAL)
+    ready, buffered, cancels = _overlap(replace(job, overlap=overlap), [run], active=active, waiting=waiting)
+    return Firing(
+        job=replace(job, last_run_at=present.now),
+        executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
+        buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
+        cancels_active=cancels,
+    )
+
+
+def backfill(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant], present: Present) -> Firing:
+    """Runs for due times that had none, as a person asks for; a time that has its run keeps that one alone."""
+    runs = [_Portion(at=at, trigger=Trigger.MANUAL) for at in times]
+    rows = [row for portion in runs for row in _rows(job, webhook_ids, portion, present, is_due=True)]
+    return Firing(job=replace(job, last_run_at=present.now), executions=rows, buffered=[])
 
 
 def _due(job: Job, present: Present) -> tuple[list[_Portion], Instant]:
@@ -178,49 +202,42 @@ def _overlap(
     return [*records, *starting, *refused], buffered, False
 
 
-def _rows(job: Job, webhook_ids: Sequence[str], portion: _Portion, present: Present) -> list[Execution]:
-    """One row for each webhook of the job; one without a webhook when it has none."""
-    late = portion.at < present.attentive_since
-    start_at = (present.now if late else portion.at) + job.spread()
+def _rows(
+    job: Job, webhook_ids: Sequence[str], portion: _Portion, present: Present, *, is_due: bool = False
+) -> list[Execution]:
+    """One row for each webhook of the job; one without a webhook when it has none.
+
+    The identity of a time that is due can be computed again; a run that a person starts gets a random one.
+    """
+    by_hand = portion.trigger is Trigger.MANUAL
+    late = by_hand or portion.at < present.attentive_since
+    start_at = present.now if late else portion.at
     rows = []
     for webhook_id in webhook_ids or (None,):
-        jitter = seconds(job.jitter_s * present.draw()) if job.jitter_s else 0
-        row = _row(
-            job,
-            webhook_id,
-            present.now,
-            present.new_id(),
-            run_id=run_id_of(webhook_id or job.id, portion.at),
+        available_at = start_at if by_hand else start_at + _shift(job, present)
+        row = Execution(
+            id=present.new_id(),
+            run_id=run_id_of(webhook_id or job.id, portion.at) if is_due or not by_hand else present.new_id(),
+            job_id=job.id,
+            account_id=job.account_id,
+            webhook_id=webhook_id,
+            status=Status.QUEUED,
             trigger=portion.trigger,
-        )
-        row = replace(
-            row,
             scheduled_at=portion.at,
-            available_at=start_at + jitter,
-            budget_at=max(start_at + jitter, present.now),
+            available_at=available_at,
+            created_at=present.now,
+            budget_at=max(available_at, present.now),
             covers=portion.covers,
             covers_from=portion.covers_from,
         )
         if portion.skipped:
-            row = replace(row, status=Status.SKIPPED, reason=portion.skipped, error=None, finished_at=present.now)
+            row = replace(row, status=Status.SKIPPED, reason=portion.skipped, finished_at=present.now)
+        elif webhook_id is None:
+            row = replace(row, status=Status.FAILURE, error=NO_WEBHOOK, finished_at=present.now)
         rows.append(row)
     return rows
 
 
-def _row(job: Job, webhook_id: str | None, now: Instant, new_id: str, *, run_id: str, trigger: Trigger) -> Execution:
-    """A queued execution of ``now``; without a webhook it has already failed."""
-    return Execution(
-        id=new_id,
-        run_id=run_id,
-        job_id=job.id,
-        account_id=job.account_id,
-        webhook_id=webhook_id,
-        status=Status.QUEUED if webhook_id else Status.FAILURE,
-        trigger=trigger,
-        scheduled_at=now,
-        available_at=now,
-        created_at=now,
-        budget_at=now,
-        finished_at=None if webhook_id else now,
-        error=None if webhook_id else NO_WEBHOOK,
-    )
+def _shift(job: Job, present: Present) -> int:
+    """How far jitter and spread move the start, in microseconds; never the identity."""
+    return job.spread() + (seconds(job.jitter_s * present.draw()) if job.jitter_s else 0)

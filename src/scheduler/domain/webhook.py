@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.errors import invalid
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 MASK = "***"
 """What reading shows instead of a secret; writing it back keeps the stored value."""
+
+MOST_HEADERS = 50
+HEADERS_LIMIT = 16_384
+"""The size of all names and values together, in bytes."""
+MOST_QUERY_PARAMS = 100
+QUERY_PARAMS_LIMIT = 8192
+"""The size of all names and values together, in characters."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_NOT_A_VALUE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CREDENTIAL = re.compile(r"authorization|cookie|key|token|secret|password|credential", re.IGNORECASE)
+_OURS = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "connection",
+        "upgrade",
+        "keep-alive",
+        "expect",
+        "accept-encoding",
+    }
+)
+_METADATA = frozenset({"metadata", "metadata-flavor", "x-metadata-flavor", "x-google-metadata-request"})
+_FAMILIES = ("proxy-", "webhook-", "x-aws-ec2-metadata-")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,3 +59,83 @@ class Webhook:
     enabled: bool = True
     created_at: Instant
     updated_at: Instant
+
+
+def check_headers(headers: Mapping[str, str] | None) -> None:
+    """Refuse headers that cannot be sent, or must not be: ``VALIDATION_ERROR`` of ``headers``.
+
+    Names are tokens of RFC 9110, each once in any case, and none of those that the sender writes itself or that open a
+    metadata service. Values are printable ISO 8859-1 and tabs. At most 50, and 16 KiB together.
+    """
+    if not headers:
+        return
+    if len(headers) > MOST_HEADERS:
+        raise invalid("headers", f"at most {MOST_HEADERS}, not {len(headers)}")
+    size = sum(len(name) + len(value) for name, value in headers.items())
+    if size > HEADERS_LIMIT:
+        raise invalid("headers", f"at most {HEADERS_LIMIT} bytes together, not {size}")
+    seen: set[str] = set()
+    for name, value in headers.items():
+        reason = _wrong_name(name) or _wrong_value(name, value)
+        if reason is None and name.lower() in seen:
+            reason = f"{name} is given twice; names are the same in any case"
+        if reason is not None:
+            raise invalid("headers", reason)
+        seen.add(name.lower())
+
+
+def _wrong_name(name: str) -> str | None:
+    shown = ascii(name[:60])
+    if not _TOKEN.fullmatch(name):
+        return f"{shown} is no header name: letters, digits and !#$%&'*+-.^_`|~"
+    lower = name.lower()
+    if lower in _OURS or lower.startswith(_FAMILIES):
+        return f"{shown} is written by the scheduler itself and cannot be set"
+    if lower in _METADATA:
+        return f"{shown} opens metadata services of clouds and cannot be set"
+    return None
+
+
+def _wrong_value(name: str, value: str) -> str | None:
+    found = _NOT_A_VALUE.search(value)
+    if found is None:
+        return None
+    return f"the value of {name} has the character {found[0]!a}; printable ASCII and ISO 8859-1 can be sent"
+
+
+def check_query_params(params: Mapping[str, str] | None) -> None:
+    """Refuse parameters that cannot be sent: ``VALIDATION_ERROR`` of ``query_params``. At most 100, 8 KiB together."""
+    if not params:
+        return
+    if len(params) > MOST_QUERY_PARAMS:
+        raise invalid("query_params", f"at most {MOST_QUERY_PARAMS}, not {len(params)}")
+    size = sum(len(name) + len(value) for name, value in params.items())
+    if size > QUERY_PARAMS_LIMIT:
+        raise invalid("query_params", f"at most {QUERY_PARAMS_LIMIT} characters together, not {size}")
+    if any(_SURROGATE.search(name) or _SURROGATE.search(value) for name, value in params.items()):
+        raise invalid("query_params", "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
+
+
+def mask_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    """The headers as reading shows them: ``***`` for the values of names that look like credentials."""
+    if headers is None:
+        return None
+    return {name: MASK if _CREDENTIAL.search(name) else value for name, value in headers.items()}
+
+
+def unmask_headers(new: Mapping[str, str], old: Mapping[str, str] | None) -> dict[str, str]:
+    """``new`` with each masked value replaced by what ``old`` has under that name, in any case.
+
+    Raises the ``VALIDATION_ERROR`` of ``headers`` for a mask where nothing is stored.
+    """
+    stored = {name.lower(): value for name, value in (old or {}).items()}
+    headers = dict(new)
+    for name, value in new.items():
+        if value != MASK or not _CREDENTIAL.search(name):
+            continue
+        if name.lower() not in stored:
+            raise invalid(
+                "headers", f"{name[:60]!a} has no stored value that {MASK} could keep; write the value itself"
+            )
+        headers[name] = stored[name.lower()]
+    return headers

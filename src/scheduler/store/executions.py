@@ -1,19 +1,16 @@
-"""Executions as people see and steer them: lists, one by one, run now, retry, cancel, the dead letter."""
+"""Executions as people see and steer them: lists, one by one, retry, cancel, the dead letter."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, Trigger
-from scheduler.domain.firing import manual_runs
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
-from scheduler.store.jobs import JobStore
-from scheduler.store.queue import ExecutionQueue
 
 _COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
@@ -64,10 +61,8 @@ class Summary:
 class ExecutionStore:
     """The executions of all accounts, for the API."""
 
-    def __init__(self, db: Database, jobs: JobStore, queue: ExecutionQueue) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._jobs = jobs
-        self._queue = queue
 
     async def get(self, execution_id: str) -> Execution | None:
         row = await self._db.fetch_one(
@@ -81,23 +76,18 @@ class ExecutionStore:
         conditions, params = _conditions(filter, time_column="e.created_at")
         return await self._page([_MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
 
-    async def start(self, job_id: str, now: Instant) -> list[Execution]:
-        """Run the job now, whatever its schedule says: one execution per enabled webhook; empty for an unknown job."""
-
-        async def start(tx: Transaction) -> list[Execution]:
-            job = await self._jobs.lock(tx, job_id)
-            if job is None:
-                return []
-            rows = await tx.fetch_all(
-                "SELECT id FROM webhooks WHERE job_id = :id AND enabled = 1 ORDER BY id", {"id": job_id}
-            )
-            webhook_ids = [row["id"] for row in rows]
-            executions = manual_runs(job, webhook_ids, now, new_id=lambda: new_id(now))
-            await self._queue.enqueue(tx, executions)
-            await self._jobs.advance(tx, [replace(job, last_run_at=now)])
-            return executions
-
-        return await self._db.transaction(start)
+    async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
+        """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {_COLUMNS} FROM executions e
+            WHERE e.job_id = :job_id AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
+              AND NOT EXISTS (SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1)
+            ORDER BY e.id
+            """,
+            {"job_id": job_id, "at": at},
+        )
+        return [_execution(row) for row in rows]
 
     async def retry(self, execution_id: str, now: Instant) -> Execution | None:
         """Queue the next attempt of a run that ended; ``None`` when its state does not permit that."""

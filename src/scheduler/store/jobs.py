@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.explanation import JobVersion
+from scheduler.domain.firing import Firing
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
-from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.database import Database, Page, Params, Row, Transaction
+from scheduler.store.ids import new_id
 from scheduler.store.webhooks import WebhookStore
 
 _NAMES = (
@@ -30,6 +33,13 @@ UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in
 WHERE id = :id
 """
 
+_VERSION_NAMES = tuple(field.name for field in fields(JobVersion))
+_INSERT_VERSION = f"""
+INSERT INTO job_history (id, job_id, {", ".join(_VERSION_NAMES)})
+VALUES (:id, :job_id, {", ".join(f":{name}" for name in _VERSION_NAMES)})
+"""
+SERVICE = "scheduler"
+"""Who is on record for what the service does by itself."""
 _HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
 _RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
 _EXPIRE = """
@@ -39,8 +49,8 @@ WHERE job_id = :job_id AND status = 'queued' AND held = 1 AND budget_at < :deadl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DueJob:
-    """A job whose time has come, with what firing needs to know about it."""
+class JobAtHand:
+    """A locked job with what firing needs to know about it."""
 
     job: Job
     webhook_ids: tuple[str, ...]
@@ -58,11 +68,12 @@ class JobStore:
         self._db = db
         self._webhooks = webhooks
 
-    async def insert(self, entries: Sequence[tuple[Job, Sequence[Webhook]]]) -> None:
-        """Add jobs with their webhooks, all or none."""
+    async def insert(self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: str = SERVICE) -> None:
+        """Add jobs with their webhooks, all or none; ``by`` is who is on record for it."""
 
         async def insert(tx: Transaction) -> None:
             await tx.execute_many(_INSERT, [_row_of(job) for job, _ in entries])
+            await _remember(tx, [JobVersion.of(job, changed_by=by) for job, _ in entries], [job for job, _ in entries])
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks])
 
         await self._db.transaction(insert)
@@ -88,8 +99,23 @@ class JobStore:
         counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
         return Page([decode_job(row) for row in rows], counted[0]["n"])
 
-    async def change(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def planned(self, user: str, until_at: Instant, *, account_id: str | None = None) -> list[Job]:
+        """The jobs of the accounts ``user`` belongs to that run before ``until_at``, soonest first; 10,000 at most."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {_COLUMNS} FROM jobs j JOIN members m ON m.account_id = j.account_id
+            WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id = :account_id)
+              AND j.next_run_at IS NOT NULL AND j.next_run_at < :until_at
+            ORDER BY j.next_run_at LIMIT 10000
+            """,
+            {"user": user, "until_at": until_at, "account_id": account_id},
+        )
+        return [decode_job(row) for row in rows]
+
+    async def change(self, job_id: str, change: Callable[[Job], Job], *, by: str = SERVICE) -> Job | None:
         """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
+
+        ``by`` is who is on record for it.
 
         Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``.
         """
@@ -100,6 +126,9 @@ class JobStore:
                 return None
             after = change(before)
             await tx.execute(_UPDATE, _row_of(after))
+            version = JobVersion.of(after, changed_by=by)
+            if not version.plans_like(JobVersion.of(before, changed_by=by)):
+                await _remember(tx, [version], [after])
             if before.enabled and not after.enabled:
                 await tx.execute(_HOLD, {"job_id": job_id})
             if after.enabled and not before.enabled:
@@ -131,41 +160,53 @@ class JobStore:
         row = await self._db.fetch_one("SELECT MIN(next_run_at) AS due_at FROM jobs WHERE next_run_at IS NOT NULL")
         return row["due_at"] if row else None
 
-    async def lock_due(self, tx: Transaction, now: Instant, limit: int, *, job_id: str | None = None) -> list[DueJob]:
-        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, most overdue first, locked until the transaction ends.
+    async def lock_due(self, tx: Transaction, now: Instant, limit: int) -> list[JobAtHand]:
+        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, most overdue first, locked until the end of ``tx``."""
+        return await self._lock_at_hand(
+            tx,
+            f"""
+            SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now
+            ORDER BY next_run_at LIMIT :limit {self._db.skip_locked}
+            """,
+            {"now": now, "limit": limit},
+        )
 
-        With ``job_id`` that job alone, if it is due.
-        """
-        one = "" if job_id is None else "AND id = :job_id"
+    async def lock_one(self, tx: Transaction, job_id: str, *, count_active: bool = False) -> JobAtHand | None:
+        """One job, due or not, locked until the transaction ends; ``count_active`` counts whatever its policy."""
+        one = f"SELECT * FROM jobs WHERE id = :id {self._lock_clause}"
+        found = await self._lock_at_hand(tx, one, {"id": job_id}, count_active=count_active)
+        return found[0] if found else None
+
+    async def _lock_at_hand(
+        self, tx: Transaction, jobs: str, params: Params, *, count_active: bool = False
+    ) -> list[JobAtHand]:
+        uncounted = "1 = 0" if count_active else "j.overlap = 'allow'"
         rows = await tx.fetch_all(
             f"""
             SELECT {_COLUMNS}, w.id AS webhook_id,
-              CASE WHEN j.overlap = 'allow' THEN 0 ELSE (
+              CASE WHEN {uncounted} THEN 0 ELSE (
                 SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status IN ('queued', 'running')
               ) END AS active,
-              CASE WHEN j.overlap <> 'buffer_one' THEN 0 ELSE (
+              CASE WHEN {uncounted} THEN 0 ELSE (
                 SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status = 'queued' AND e.held = 2
               ) END AS waiting
-            FROM (
-              SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now {one}
-              ORDER BY next_run_at LIMIT :limit {self._db.skip_locked}
-            ) j
+            FROM ({jobs}) j
             LEFT JOIN webhooks w ON w.job_id = j.id AND w.enabled = 1
             ORDER BY j.next_run_at, j.id, w.id
             """,
-            {"now": now, "limit": limit, "job_id": job_id},
+            params,
         )
-        due: dict[str, tuple[Row, list[str]]] = {}
+        found: dict[str, tuple[Row, list[str]]] = {}
         for row in rows:
-            _, webhook_ids = due.setdefault(row["id"], (row, []))
+            _, webhook_ids = found.setdefault(row["id"], (row, []))
             if row["webhook_id"] is not None:
                 webhook_ids.append(row["webhook_id"])
         return [
-            DueJob(job=decode_job(row), webhook_ids=tuple(webhook_ids), active=row["active"], waiting=row["waiting"])
-            for row, webhook_ids in due.values()
+            JobAtHand(job=decode_job(row), webhook_ids=tuple(webhook_ids), active=row["active"], waiting=row["waiting"])
+            for row, webhook_ids in found.values()
         ]
 
-    async def advance(self, tx: Transaction, jobs: Sequence[Job]) -> None:
+    async def advance(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> None:
         """Write down what firing changed: when each job runs next, when it ran last, whether it is through."""
         await tx.execute_many(
             """
@@ -182,9 +223,22 @@ class JobStore:
                     "enabled": int(job.enabled),
                     "disabled_reason": job.disabled_reason,
                 }
-                for job in jobs
+                for job in (firing.job for firing in firings)
             ],
         )
+        ended = [replace(firing.job, updated_at=now) for firing in firings if firing.ends]
+        await _remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
+
+    async def history(self, job_id: str) -> list[JobVersion]:
+        """What the job was, from its creation on, oldest first."""
+        rows = await self._db.fetch_all(
+            f"SELECT {', '.join(_VERSION_NAMES)} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
+            {"job_id": job_id},
+        )
+        return [
+            JobVersion(**{name: row[name] for name in _VERSION_NAMES} | {"enabled": bool(row["enabled"])})
+            for row in rows
+        ]
 
     @property
     def _lock_clause(self) -> str:
@@ -198,12 +252,23 @@ def decode_policy(text: str) -> RetryPolicy:
 
 def decode_job(row: Row) -> Job:
     """The job of a row that has all of its columns."""
-    fields = {name: row[name] for name in _NAMES}
-    fields["enabled"] = bool(fields["enabled"])
-    fields["auto_disable"] = bool(fields["auto_disable"])
-    fields["retry"] = _cached_policy(fields["retry"])
-    fields["tags"] = tuple(json.loads(fields["tags"]))
-    return Job(**fields)
+    values = {name: row[name] for name in _NAMES}
+    values["enabled"] = bool(values["enabled"])
+    values["auto_disable"] = bool(values["auto_disable"])
+    values["retry"] = _cached_policy(values["retry"])
+    values["tags"] = tuple(json.loads(values["tags"]))
+    return Job(**values)
+
+
+async def _remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
+    await tx.execute_many(
+        _INSERT_VERSION,
+        [
+            {name: getattr(version, name) for name in _VERSION_NAMES}
+            | {"id": new_id(version.changed_at), "job_id": job.id, "enabled": int(version.enabled)}
+            for version, job in zip(versions, jobs, strict=True)
+        ],
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -212,9 +277,9 @@ def _cached_policy(text: str) -> RetryPolicy:
 
 
 def _row_of(job: Job) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: getattr(job, name) for name in _NAMES}
-    fields["enabled"] = int(job.enabled)
-    fields["auto_disable"] = int(job.auto_disable)
-    fields["retry"] = json.dumps(job.retry.to_mapping(), sort_keys=True)
-    fields["tags"] = json.dumps(list(job.tags))
-    return fields
+    values: dict[str, Any] = {name: getattr(job, name) for name in _NAMES}
+    values["enabled"] = int(job.enabled)
+    values["auto_disable"] = int(job.auto_disable)
+    values["retry"] = json.dumps(job.retry.to_mapping(), sort_keys=True)
+    values["tags"] = json.dumps(list(job.tags))
+    return values

@@ -9,6 +9,7 @@ from typing import Any
 from scheduler.domain.claim import Claim
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Settlement, Status, Trigger
+from scheduler.domain.firing import Firing
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.jobs import decode_policy
@@ -85,6 +86,18 @@ class ExecutionQueue:
         """
         await tx.execute_many(_ENQUEUE, [_queue_row(execution, held=2 if buffered else 0) for execution in executions])
 
+    async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
+        """Insert what firing made of jobs; returns the ids of executions that made way and must not go on."""
+        cancelled = [
+            execution_id
+            for firing in firings
+            if firing.cancels_active
+            for execution_id in await self._cancel_active(tx, firing.job.id, now)
+        ]
+        await self.enqueue(tx, [execution for firing in firings for execution in firing.executions])
+        await self.enqueue(tx, [execution for firing in firings for execution in firing.buffered], buffered=True)
+        return cancelled
+
     async def next_ready_at(self) -> Instant | None:
         """When the next queued execution may start; ``None`` when nothing is queued."""
         row = await self._db.fetch_one(
@@ -133,7 +146,7 @@ class ExecutionQueue:
 
         return await self._db.transaction(settle)
 
-    async def cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
+    async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
         """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
         rows = await tx.fetch_all(
             """

@@ -35,6 +35,6 @@ class Stores:
             accounts=AccountStore(db),
             jobs=jobs,
             webhooks=webhooks,
-            executions=ExecutionStore(db, jobs, queue),
+            executions=ExecutionStore(db),
             queue=queue,
         )

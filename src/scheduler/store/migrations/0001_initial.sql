@@ -52,6 +52,24 @@ CREATE INDEX jobs_by_account ON jobs (account_id, id);
 -- What fires next, and nothing else: a paused job is not in it.
 CREATE INDEX jobs_due ON jobs (next_run_at) WHERE next_run_at IS NOT NULL;
 
+-- What a job was at any time, so that a past due time can be explained from facts.
+CREATE TABLE job_history (
+  id TEXT PRIMARY KEY,
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  changed_at BIGINT NOT NULL,
+  changed_by TEXT NOT NULL,
+  enabled SMALLINT NOT NULL CHECK (enabled IN (0, 1)),
+  schedule TEXT NOT NULL,
+  timezone TEXT NOT NULL,
+  dst_policy TEXT NOT NULL,
+  day_match TEXT NOT NULL,
+  anchor_at BIGINT NOT NULL,
+  starts_at BIGINT,
+  ends_at BIGINT,
+  note TEXT
+);
+CREATE INDEX job_history_by_job ON job_history (job_id, changed_at);
+
 CREATE TABLE webhooks (
   id TEXT PRIMARY KEY,
   job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

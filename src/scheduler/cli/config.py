@@ -1,0 +1,141 @@
+"""``scheduler config``: check what a start would read, show it with its origins, or begin a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scheduler.cli import CONFIGURATION, Failure
+from scheduler.config import KEYS, Config, ConfigError, Resolved, resolve_config
+from scheduler.config.keys import Key, limits_text
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file; default: what SCHEDULER_CONFIG names, or none.",
+)
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Directory of database and secrets."
+)
+
+
+def read_config(path: Path | None, flags: Mapping[str, object] | None = None) -> Config:
+    """The configuration of this process, or the end of the command with every problem and exit code 3."""
+    return _resolve(path, flags or {}).config
+
+
+def _resolve(path: Path | None, flags: Mapping[str, object]) -> Resolved:
+    try:
+        return resolve_config(path=path, environ=os.environ, flags=flags)
+    except ConfigError as error:
+        raise Failure(str(error), exit_code=CONFIGURATION) from None
+
+
+@click.group
+def config() -> None:
+    """Check, show or begin a configuration."""
+
+
+@config.command
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print an array of problems.")
+def check(config_file: Path | None, as_json: bool) -> None:
+    """Look for mistakes in file and environment.
+
+    Prints a line for each, FILE:LINE or VARIABLE first, and exits with 3 when there are any.
+    """
+    try:
+        resolve_config(path=config_file, environ=os.environ, flags={})
+    except ConfigError as error:
+        problems = [{"origin": one.origin, "key": one.key or None, "message": one.message} for one in error.problems]
+        click.echo(json.dumps(problems, indent=2) if as_json else str(error))
+        raise SystemExit(CONFIGURATION) from None
+    click.echo("[]") if as_json else click.echo("no problems", err=True)
+
+
+@config.command
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print an object of values by key.")
+def show(config_file: Path | None, as_json: bool) -> None:
+    """Print the values that a start would use and where each stands.
+
+    The text is a configuration file itself, except that secrets are shown as ***.
+    """
+    resolved = _resolve(config_file, {})
+    values = {path: _shown(key, attrgetter(path)(resolved.config)) for path, key in KEYS.items()}
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    for line in _document(lambda key: _setting(key, values[key.path], resolved.origins.get(key.path, "default"))):
+        click.echo(line)
+
+
+@config.command
+def init() -> None:
+    """Print a commented file with every key and its default."""
+    click.echo(example_toml(), nl=False)
+
+
+def example_toml() -> str:
+    """``config.example.toml``: every key with its meaning, unit, range, variable and default."""
+    return "\n".join([*_EXAMPLE_HEAD, *_document(_explained)]) + "\n"
+
+
+_EXAMPLE_HEAD = (
+    "# Every setting with its default. A file holds only what differs: scheduler serve --config FILE",
+    "# A flag goes before a variable, a variable before the file. Lists in variables are comma-separated.",
+)
+
+
+def _document(lines_of: Callable[[Key], Iterator[str]]) -> Iterator[str]:
+    """The keys as a TOML document, in sections, each written by ``lines_of``."""
+    section = ""
+    for path, key in KEYS.items():
+        here = path.rpartition(".")[0]
+        if here != section:
+            section = here
+            yield from ("", f"[{section}]")
+        yield from lines_of(key)
+
+
+def _explained(key: Key) -> Iterator[str]:
+    setting = key.setting
+    limits = limits_text(setting)
+    yield ""
+    yield from textwrap.wrap(setting.meaning, 100, initial_indent="# ", subsequent_indent="# ")
+    variables = [key.variable, *([f"{key.variable}_FILE"] if setting.secret else []), *setting.aliases]
+    yield f"# {f'{limits}. ' if limits else ''}{', '.join(variables)}"
+    name = key.path.rpartition(".")[2]
+    if setting.example:
+        yield f"# {name} = {_toml(setting.example)}"
+    if key.default is not None:
+        yield f"{name} = {_toml(key.default)}"
+
+
+def _setting(key: Key, value: Any, origin: str) -> Iterator[str]:
+    name = key.path.rpartition(".")[2]
+    yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
+
+
+def _shown(key: Key, value: Any) -> Any:
+    if key.setting.secret and value is not None:
+        return "***"
+    return str(value) if isinstance(value, Path) else value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    # a JSON string is a TOML string as well, once it is ASCII
+    return json.dumps(str(value))

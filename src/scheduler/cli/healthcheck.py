@@ -1,0 +1,71 @@
+"""``scheduler healthcheck``: for a container's HEALTHCHECK, which has no curl."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from scheduler.cli import Failure
+from scheduler.cli.config import config_option, read_config
+from scheduler.config import ServerConfig
+
+_TIMEOUT_S = 3
+
+
+@click.command
+@click.option(
+    "--url", metavar="URL", help="Base address of the service, or one page of it; default: host and port configured."
+)
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print an object with url, ready and reason.")
+def healthcheck(*, url: str | None, config_file: Path | None, as_json: bool) -> None:
+    """Ask a running service whether it is ready; exit with 0 when it is and with 1 when not."""
+    address = _page(url or _configured(read_config(config_file).server))
+    reason = _what_is_wrong(address)
+    if as_json:
+        click.echo(json.dumps({"url": address, "ready": reason is None, "reason": reason}))
+    if reason is None:
+        return
+    if as_json:
+        raise SystemExit(1)
+    raise Failure(f"{address}: {reason}", exit_code=1)
+
+
+def _configured(server: ServerConfig) -> str:
+    if server.port == 0:
+        raise click.UsageError("the configured port is 0, whatever is free: say which with --url")
+    host = server.host
+    if ":" in host or host.replace(".", "").isdigit():
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+def _page(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise click.UsageError(f'--url must be an http or https address, not "{url}"')
+    return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/health/ready"
+
+
+def _what_is_wrong(address: str) -> str | None:
+    # a proxy of the environment is for the way out, not for the process next door
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=_TIMEOUT_S) as answer:
+            return None if answer.status == 200 else f"answered {answer.status}"
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"answered {error.code}"
+    except urllib.error.URLError as error:
+        return f"no answer: {error.reason}"
+    except (OSError, HTTPException) as error:
+        return f"no answer: {error or type(error).__name__}"

@@ -1,0 +1,126 @@
+"""``scheduler serve``: configuration, data directory, service, and one clear sentence when one of them fails."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scheduler.cli import NOT_PERMITTED, Failure
+from scheduler.cli.banner import Started, banner, log_start, reachable_url
+from scheduler.cli.config import config_option, data_dir_option, read_config
+from scheduler.cli.token import issue_token, token_life_s
+from scheduler.config import Config, ServerConfig, database_path
+from scheduler.data_dir import DataDir, StartError, open_data_dir
+from scheduler.domain.clock import SystemClock
+
+_USER = "admin"
+
+
+@click.command
+@config_option
+@click.option("--host", metavar="HOST", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0 takes a free one.")
+@data_dir_option
+@click.option("--database-url", metavar="URL", help="sqlite:///RELATIVE or sqlite:////ABSOLUTE.")
+@click.option("--demo", is_flag=True, help="Add a receiver on loopback and three jobs, and print each delivery.")
+@click.option("--dev", is_flag=True, help="Let webhooks reach loopback and private networks.")
+def serve(
+    *,
+    config_file: Path | None,
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    database_url: str | None,
+    demo: bool,
+    dev: bool,
+) -> None:
+    """Run the service until Ctrl-C or SIGTERM.
+
+    Needs no file, variable or argument: the first start makes its data directory with a database and secrets.
+    """
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "data_dir": data_dir,
+        "database.url": database_url,
+        "dev": dev or None,
+    }
+    config = read_config(config_file, flags)
+    try:
+        raise SystemExit(_serve(config, demo=demo))
+    except StartError as error:
+        raise Failure(str(error), exit_code=error.exit_code) from None
+    except OSError as error:
+        sentence = _listener_sentence(error, config.server)
+        if sentence is None:
+            raise
+        raise Failure(sentence, exit_code=NOT_PERMITTED) from None
+
+
+def _serve(config: Config, *, demo: bool) -> int:
+    opened = open_data_dir(config)
+    had_database = database_path(config).exists()
+
+    from scheduler import app
+
+    def on_ready(url: str, demo_url: str | None) -> None:
+        made = () if had_database or config.database.url else (database_path(config).name,)
+        _announce(_started(config, opened, url=url, demo_url=demo_url, created=made + opened.created))
+
+    return _run(app.serve(config, opened, demo=demo, on_ready=on_ready, report=_report if demo else None))
+
+
+def _started(config: Config, opened: DataDir, *, url: str, demo_url: str | None, created: tuple[str, ...]) -> Started:
+    life_s = token_life_s(config.auth)
+    token = issue_token(opened.jwt_secret, config.auth, user=_USER, now=SystemClock().now(), life_s=life_s)
+    return Started(
+        url=reachable_url(url, config.server.public_url),
+        data_dir=str(opened.path),
+        created=created,
+        user=_USER,
+        token=token,
+        token_life_s=life_s,
+        demo_url=demo_url,
+        is_dev=config.dev,
+    )
+
+
+def _announce(started: Started) -> None:
+    if sys.stderr.isatty():
+        click.echo(banner(started), err=True)
+    else:
+        log_start(started)
+
+
+def _report(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _run(service: Coroutine[Any, Any, int]) -> int:
+    """Runs it to its end on uvloop, or on the standard loop where there is none."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(service)
+    return uvloop.run(service)
+
+
+def _listener_sentence(error: OSError, server: ServerConfig) -> str | None:
+    """Why the listener cannot be, or ``None`` when the error is about something else: files carry their name."""
+    if error.filename is not None:
+        return None
+    if error.errno == errno.EADDRINUSE:
+        return f"port {server.port} on {server.host} is taken: choose another with --port"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"port {server.port} on {server.host} needs more rights: choose one above 1023 with --port"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{server.host} is no address of this machine: choose another with --host"
+    return None

@@ -1,0 +1,85 @@
+"""``scheduler token``: tokens signed with the secret of this installation, without a running service."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scheduler.cli import USAGE, Failure
+from scheduler.cli.config import config_option, data_dir_option, read_config
+from scheduler.config import AuthConfig
+from scheduler.data_dir import StartError, read_jwt_secret
+from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
+
+_DAY_S = 86_400
+DEFAULT_DAYS = 30
+
+
+@click.group
+def token() -> None:
+    """Make tokens, offline."""
+
+
+@token.command
+@click.option("--user", default="admin", show_default=True, metavar="NAME", help="Who the token speaks for: claim sub.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 366),
+    metavar="N",
+    help=f"How long it is valid; default: {DEFAULT_DAYS}, or auth.max_token_age_s when that is shorter.",
+)
+@click.option("--audience", metavar="TEXT", help="Claim aud; default: auth.audience of the configuration.")
+@data_dir_option
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print an object with token, user and expires_at.")
+def create(
+    *, user: str, days: int | None, audience: str | None, data_dir: Path | None, config_file: Path | None, as_json: bool
+) -> None:
+    """Print a new token, and nothing else.
+
+    It is signed with jwt.secret of the data directory, which is made, as a first start would make it, when there is
+    none yet.
+    """
+    if not user.strip():
+        raise click.UsageError("--user must not be empty")
+    configuration = read_config(config_file, {"data_dir": data_dir})
+    auth = configuration.auth
+    if days is not None and days * _DAY_S > auth.max_token_age_s:
+        raise Failure(
+            f"--days {days} is longer than auth.max_token_age_s allows, {auth.max_token_age_s:.0f} s", exit_code=USAGE
+        )
+    try:
+        secret = read_jwt_secret(configuration)
+    except StartError as error:
+        raise Failure(str(error), exit_code=error.exit_code) from None
+    now = SystemClock().now()
+    life_s = token_life_s(auth, days or DEFAULT_DAYS)
+    text = issue_token(secret, auth, user=user, now=now, life_s=life_s, audience=audience)
+    if as_json:
+        expires_at = (now // SECOND + life_s) * SECOND
+        text = json.dumps({"token": text, "user": user, "expires_at": format_instant(expires_at)})
+    click.echo(text)
+
+
+def token_life_s(auth: AuthConfig, days: int = DEFAULT_DAYS) -> int:
+    """Whole seconds that a token of ``days`` lives, never more than would be accepted."""
+    return int(min(days * _DAY_S, auth.max_token_age_s))
+
+
+def issue_token(
+    secret: bytes, auth: AuthConfig, *, user: str, now: Instant, life_s: int, audience: str | None = None
+) -> str:
+    """A JWT with ``sub``, ``iat``, ``exp``, ``jti``, and with ``iss`` and ``aud`` where they are configured."""
+    import jwt
+
+    issued = now // SECOND
+    claims: dict[str, Any] = {"sub": user, "iat": issued, "exp": issued + life_s, "jti": str(uuid.uuid4())}
+    if auth.issuer:
+        claims["iss"] = auth.issuer
+    if audience or auth.audience:
+        claims["aud"] = audience or auth.audience
+    return jwt.encode(claims, secret, algorithm=auth.algorithm)

@@ -1,0 +1,287 @@
+"""The configuration: frozen records with their defaults, read from TOML, environment and flags.
+
+``load_config`` is the way in. What a key means and takes stands once, in the annotation of its field; the file
+``config.example.toml``, the checks and the messages all come from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from scheduler.config.checks import (
+    sqlite_path,
+    wrong_database_url,
+    wrong_egress,
+    wrong_host,
+    wrong_public_url,
+    wrong_secret_key,
+    wrong_secret_length,
+)
+from scheduler.config.keys import Key, Setting
+from scheduler.config.sources import Found, Problem, Reading, read_environment, read_file, read_flags
+
+_FLAGS = {
+    "data_dir": "--data-dir",
+    "dev": "--dev",
+    "server.host": "--host",
+    "server.port": "--port",
+    "database.url": "--database-url",
+}
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with the configuration, one line for each problem."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A configuration with the origin of each key that has one; the others have their default."""
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def load_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """The configuration: a flag before a variable before the file before the default.
+
+    ``path`` is the TOML file, ``None``: the one that ``SCHEDULER_CONFIG`` names, if any. ``flags`` maps the path of a
+    key (``server.port``) to its value or, not given, ``None``. Raises ``ConfigError`` with every problem of all
+    sources.
+    """
+    return resolve_config(path=path, environ=environ, flags=flags).config
+
+
+def resolve_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Resolved:
+    """``load_config``, and where each value stood."""
+    if path is None and environ.get("SCHEDULER_CONFIG"):
+        path = Path(environ["SCHEDULER_CONFIG"])
+    given = {key: value for key, value in flags.items() if value is not None}
+    file = Reading() if path is None else read_file(path, KEYS)
+    environment = read_environment(environ, KEYS, skip=given)
+    flagged = read_flags(given, KEYS, _FLAGS)
+    found = file.found | environment.found | flagged.found
+    problems = [*file.problems, *environment.problems, *flagged.problems, *_short_secret(found)]
+    if problems:
+        raise ConfigError(problems)
+    values = {name: one.value for name, one in found.items()}
+    return Resolved(config=_build(values), origins={name: one.origin for name, one in found.items()})
+
+
+def _short_secret(found: Mapping[str, Found]) -> list[Problem]:
+    secret, algorithm = found.get("auth.jwt_secret"), found.get("auth.algorithm")
+    if secret is None or secret.value is None:
+        return []
+    wrong = wrong_secret_length(secret.value, algorithm.value if algorithm else AuthConfig().algorithm)
+    return [Problem(origin=secret.origin, key=secret.name, message=wrong)] if wrong else []
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    chosen: dict[str, Any] = {}
+    for part in fields(Config):
+        if is_dataclass(part.default) and not isinstance(part.default, type):
+            inner = {
+                name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{part.name}.")
+            }
+            chosen[part.name] = type(part.default)(**inner)
+        elif part.name in values:
+            chosen[part.name] = values[part.name]
+    return Config(**chosen)
+
+
+def database_path(config: Config) -> Path:
+    """The file of the SQLite database; a relative one counts from the working directory."""
+    return sqlite_path(config.database.url) if config.database.url else config.data_dir / "scheduler.db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """Where the service listens."""
+
+    host: Annotated[str, Setting("Address to listen on; 0.0.0.0 is every IPv4 one.", check=wrong_host)] = "127.0.0.1"
+    port: Annotated[int, Setting("Port to listen on; 0 takes a free one.", low=0, high=65_535)] = 8000
+    public_url: Annotated[
+        str | None,
+        Setting(
+            "The address that people reach the service by, for links. Default: made of host and port.",
+            check=wrong_public_url,
+            example="https://scheduler.example.org",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseConfig:
+    """Where jobs and executions are kept."""
+
+    url: Annotated[
+        str | None,
+        Setting(
+            "sqlite:///RELATIVE or sqlite:////ABSOLUTE. Default: scheduler.db in data_dir.",
+            check=wrong_database_url,
+            aliases=("DATABASE_URL",),
+            example="sqlite:////var/lib/scheduler/scheduler.db",
+        ),
+    ] = None
+    durability: Annotated[
+        str,
+        Setting(
+            "full: a commit survives a power cut; normal: it survives the death of the process only.",
+            choices=("full", "normal"),
+        ),
+    ] = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Firing and delivering."""
+
+    concurrency: Annotated[int, Setting("Webhooks in flight at most.", low=1, high=10_000)] = 64
+    drain_s: Annotated[float, Setting("How long a stop waits for webhooks in flight, seconds.", low=0, high=3600)] = 20
+    lease_s: Annotated[
+        float,
+        Setting("How long a worker that says nothing keeps its executions, seconds.", low=1, high=3600),
+    ] = 10
+    tick_s: Annotated[
+        float,
+        Setting(
+            "The longest pause between two looks at the clock, seconds.",
+            low=0.01,
+            high=60,
+            aliases=("SCHEDULER_TICK_INTERVAL",),
+        ),
+    ] = 1
+    batch_size: Annotated[
+        int,
+        Setting("Due jobs fired in one transaction at most.", low=1, high=10_000, aliases=("SCHEDULER_BATCH_SIZE",)),
+    ] = 200
+    response_body_limit: Annotated[
+        int, Setting("Bytes of a response body that are stored.", low=0, high=16_777_216)
+    ] = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthConfig:
+    """Which tokens are accepted."""
+
+    jwt_secret: Annotated[
+        str | None,
+        Setting(
+            "The key that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
+            "Default: the file jwt.secret in data_dir, made at first start.",
+            secret=True,
+            example="at least 32 bytes that nobody can guess",
+        ),
+    ] = field(default=None, repr=False)
+    algorithm: Annotated[str, Setting("How tokens are signed.", choices=("HS256", "HS384", "HS512"))] = "HS256"
+    issuer: Annotated[
+        str | None, Setting("What the claim iss must be. Default: not looked at.", example="https://id.example.org")
+    ] = None
+    audience: Annotated[
+        str | None, Setting("What the claim aud must be. Default: tokens have none.", example="scheduler")
+    ] = None
+    max_token_age_s: Annotated[
+        float, Setting("The longest life of an accepted token, exp - iat, seconds.", low=60, high=315_360_000)
+    ] = 31_622_400
+    leeway_s: Annotated[float, Setting("How far the clock of the issuer may be off, seconds.", low=0, high=60)] = 30
+    hide_foreign: Annotated[bool, Setting("Answer 404 instead of 403 for what belongs to somebody else.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgressConfig:
+    """Where webhooks may go."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Networks, addresses and host names, the last two with an optional port, that webhooks may reach although "
+            "they are private.",
+            check=wrong_egress,
+            example=("172.18.0.0/16", "app", "127.0.0.1:9000"),
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """What one caller may take."""
+
+    request_body_bytes: Annotated[int, Setting("The largest body of a request, bytes.", low=1024, high=67_108_864)] = (
+        1_048_576
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsConfig:
+    """Who may read the metrics."""
+
+    public: Annotated[bool, Setting("Let anybody read /metrics; otherwise a token is needed.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is logged, on standard error."""
+
+    level: Annotated[
+        str, Setting("The least important lines that are written.", choices=("debug", "info", "warning", "error"))
+    ] = "info"
+    format: Annotated[str, Setting("One JSON object a line, or text for people.", choices=("json", "text"))] = "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that can be set."""
+
+    data_dir: Annotated[
+        Path,
+        Setting(
+            "Directory of scheduler.db, jwt.secret and secret.key, made at first start. "
+            "Relative paths count from where the process starts."
+        ),
+    ] = Path("scheduler-data")
+    secret_key: Annotated[
+        str | None,
+        Setting(
+            "Base64 of the 32 bytes that header values and signing secrets are encrypted with. "
+            "Default: the file secret.key in data_dir, made at first start.",
+            check=wrong_secret_key,
+            secret=True,
+            example="what `openssl rand -base64 32` prints",
+        ),
+    ] = field(default=None, repr=False)
+    dev: Annotated[bool, Setting("Let webhooks reach loopback and private networks, for development.")] = False
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    engine: EngineConfig = EngineConfig()
+    auth: AuthConfig = AuthConfig()
+    egress: EgressConfig = EgressConfig()
+    limits: LimitsConfig = LimitsConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    log: LogConfig = LogConfig()
+
+
+def _keys_of(record: type, prefix: str = "") -> dict[str, Key]:
+    keys: dict[str, Key] = {}
+    hints = get_type_hints(record, include_extras=True)
+    for part in fields(record):
+        if is_dataclass(part.default):
+            keys |= _keys_of(type(part.default), f"{part.name}.")
+            continue
+        annotation, setting = get_args(hints[part.name])
+        kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
+        kind = tuple if annotation == tuple[str, ...] else kinds[0]
+        path = prefix + part.name
+        keys[path] = Key(
+            path=path, kind=kind, optional=type(None) in get_args(annotation), default=part.default, setting=setting
+        )
+    return keys
+
+
+KEYS: Mapping[str, Key] = _keys_of(Config)
+"""Every key by its path, in the order of the records."""

@@ -1,0 +1,102 @@
+"""Which texts make sense as an address, a database, a key or a place that webhooks may reach.
+
+A function that begins with ``wrong`` returns what is wrong in words, or ``None``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SHORTEST_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+
+def wrong_secret_length(secret: str | bytes, algorithm: str) -> str | None:
+    """An HMAC key for this algorithm; RFC 7518, 3.2 asks for the size of the hash."""
+    size = len(secret.encode() if isinstance(secret, str) else secret)
+    needed = _SHORTEST_SECRET[algorithm]
+    return f"must be {needed} bytes or more for {algorithm}, not {size}" if size < needed else None
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names; ``ValueError`` says what else it is."""
+    if re.match(r"postgres(ql)?(\+\w+)?:", url):
+        raise ValueError("PostgreSQL comes with an extra of a later version: name an SQLite file, sqlite:///PATH")
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path.strip("/"):
+        raise ValueError("must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file")
+    if path == ":memory:":
+        raise ValueError("must be a file: jobs in memory would not survive a restart")
+    if "?" in path or "#" in path:
+        raise ValueError("must be a plain path, without ? and #")
+    return Path(path)
+
+
+def decode_secret_key(text: str) -> bytes:
+    """The 32 bytes of an encryption key written as base64; ``ValueError`` says what would be right."""
+    try:
+        key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be base64 of exactly 32 bytes, such as `openssl rand -base64 32` prints")
+    return key
+
+
+def wrong_database_url(url: str) -> str | None:
+    try:
+        sqlite_path(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def wrong_secret_key(text: str) -> str | None:
+    try:
+        decode_secret_key(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def wrong_host(host: str) -> str | None:
+    if re.fullmatch(r"[A-Za-z0-9_.-]+", host) or _is_network(host.partition("%")[0], single=True):
+        return None
+    return f'must be one address or host name without a port, not "{host}"'
+
+
+def wrong_public_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fine = False
+    if fine and not (parts.query or parts.fragment or parts.username or re.search(r"\s", url)):
+        return None
+    return f'must be an http or https address such as https://scheduler.example.org, not "{url}"'
+
+
+def wrong_egress(entries: tuple[str, ...]) -> str | None:
+    return next((wrong for wrong in map(_wrong_egress_entry, entries) if wrong), None)
+
+
+def _wrong_egress_entry(entry: str) -> str | None:
+    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\s\[\]]+))(?::(?P<port>[0-9]{1,5}))?", entry)
+    target = (match["six"] or match["name"]) if match else entry
+    if match and match["port"] and not 1 <= int(match["port"]) <= 65_535:
+        return f'"{entry}": the port must be 1 to 65535'
+    if _is_network(target) or (match and re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]+", target)):
+        return None
+    return f'"{entry}" is no network (172.18.0.0/16), address or host name'
+
+
+def _is_network(text: str, *, single: bool = False) -> bool:
+    try:
+        ipaddress.ip_address(text) if single else ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,217 @@
+"""Where settings come from: a TOML file, the environment and flags, all checked against one table of keys.
+
+A reader returns what it found and what is wrong with the rest; nothing here stops at the first mistake.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler.config.keys import PREFIX, Key, accept
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An accepted value and where it stood."""
+
+    value: Any
+    origin: str
+    """``FILE:LINE``, a variable or a flag."""
+    name: str = ""
+    """The path of the key where the origin does not tell it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One mistake; its text is ``FILE:LINE: section.key: message`` or ``VARIABLE: message``."""
+
+    origin: str
+    message: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.origin, self.key, self.message) if part)
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """What one source gave, by the path of the key."""
+
+    found: dict[str, Found] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def take(self, key: Key, raw: object, *, origin: str, name: str = "") -> None:
+        """Checks ``raw`` and files it under what was found or under the problems, where ``name`` is the key's."""
+        try:
+            self.found[key.path] = Found(value=accept(key, raw), origin=origin, name=name)
+        except ValueError as error:
+            self.problems.append(Problem(origin=origin, key=name, message=str(error)))
+
+
+def read_file(path: Path, keys: Mapping[str, Key]) -> Reading:
+    """The settings of a TOML file (UTF-8); origins are ``FILE:LINE``."""
+    reading = Reading()
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        document = tomllib.loads(text)
+    except OSError as error:
+        reading.problems.append(Problem(origin=str(path), message=f"cannot be read: {error.strerror}"))
+        return reading
+    except UnicodeDecodeError as error:
+        reading.problems.append(Problem(origin=str(path), message=f"not UTF-8 at byte {error.start}"))
+        return reading
+    except (ValueError, RecursionError) as error:
+        reading.problems.append(_syntax_problem(path, text, str(error)))
+        return reading
+    lines = _lines_of_keys(text)
+    for name, raw in _settings_in(document, keys):
+        line = lines.get(name) or lines.get(name.partition(".")[0], 1)
+        origin = f"{path}:{line}"
+        if name in keys:
+            reading.take(keys[name], raw, origin=origin, name=name)
+        else:
+            reading.problems.append(Problem(origin=origin, key=name, message=_unknown_name(name, keys)))
+    return reading
+
+
+def _syntax_problem(path: Path, text: str, message: str) -> Problem:
+    """The parser's own sentence, with its line where ours stand."""
+    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
+    what, line, column = match.groups() if match else (message, None, None)
+    at = f"{path}:{line or max(1, text.count(chr(10)))}"
+    return Problem(origin=at, message=f"not TOML: {what}" + (f" (column {column})" if column else ""))
+
+
+def _settings_in(document: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[tuple[str, object]]:
+    """Each value with its dotted name; a table that is no section comes as one value under its own name."""
+    sections = {path.partition(".")[0] for path in keys if "." in path}
+    for name, value in document.items():
+        if name in sections and isinstance(value, dict):
+            yield from ((f"{name}.{inner}", raw) for inner, raw in value.items())
+        else:
+            yield name, value
+
+
+def _lines_of_keys(text: str) -> dict[str, int]:
+    """The line on which each key or table of a valid document begins.
+
+    A statement is the shortest run of lines that parses on its own, so strings and arrays over several lines need no
+    grammar here.
+    """
+    found: dict[str, int] = {}
+    table: tuple[str, ...] = ()
+    begun, pending = 1, ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        pending += line + "\n"
+        try:
+            statement = tomllib.loads(pending)
+        except tomllib.TOMLDecodeError:
+            continue
+        path = _first_path(statement)
+        is_table = pending.lstrip().startswith("[")
+        if is_table:
+            table = path
+        whole = path if is_table else table + path
+        for depth in (1, 2):
+            found.setdefault(".".join(whole[:depth]), begun)
+        begun, pending = number + 1, ""
+    return found
+
+
+def _first_path(statement: object) -> tuple[str, ...]:
+    """The names that lead to the value of a single statement."""
+    while isinstance(statement, list):
+        statement = statement[0] if statement else None
+    if not isinstance(statement, dict) or not statement:
+        return ()
+    name, inner = next(iter(statement.items()))
+    return (name, *_first_path(inner))
+
+
+def _unknown_name(name: str, keys: Mapping[str, Key]) -> str:
+    section, _, last = name.rpartition(".")
+    names = [*keys, *{f"[{path.partition('.')[0]}]" for path in keys if "." in path}]
+    if f"[{name}]" in names:
+        return f"is a section: write [{name}] and its keys below"
+    namesakes = [path for path in keys if path.rpartition(".")[2] == last]
+    siblings = {path.rpartition(".")[2]: path for path in keys if path.rpartition(".")[0] == section}
+    near = [siblings[close] for close in difflib.get_close_matches(last, siblings, n=1)] or namesakes
+    return "unknown key" + _did_you_mean(near or ([] if section else difflib.get_close_matches(name, names, n=1)))
+
+
+def _did_you_mean(candidates: Iterable[str]) -> str:
+    best = next(iter(candidates), None)
+    return f", did you mean {best}?" if best else ""
+
+
+def read_environment(environ: Mapping[str, str], keys: Mapping[str, Key], *, skip: Iterable[str] = ()) -> Reading:
+    """The settings of the environment; origins are names of variables.
+
+    Keys in ``skip`` are decided by a flag and not looked at. A variable with two underscores in a row that no key has
+    is a problem; other unknown names are somebody else's (Kubernetes sets ``SCHEDULER_PORT`` for a service of that
+    name).
+    """
+    reading = Reading()
+    known: set[str] = set()
+    decided = frozenset(skip)
+    for key in keys.values():
+        known |= {key.variable, key.variable + "_FILE"} if key.setting.secret else {key.variable}
+        if key.path in decided:
+            continue
+        if key.setting.secret and key.variable + "_FILE" in environ:
+            _take_secret_file(reading, key, environ)
+            continue
+        name = next((name for name in (key.variable, *key.setting.aliases) if name in environ), None)
+        if name is not None:
+            reading.take(key, _from_text(key, environ[name]), origin=name)
+    for name in sorted(environ.keys() - known):
+        if name.startswith(PREFIX) and "__" in name.removeprefix(PREFIX):
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            reading.problems.append(Problem(origin=name, message="unknown variable" + _did_you_mean(near)))
+    return reading
+
+
+def _take_secret_file(reading: Reading, key: Key, environ: Mapping[str, str]) -> None:
+    name = key.variable + "_FILE"
+    if key.variable in environ:
+        reading.problems.append(Problem(origin=name, message=f"set together with {key.variable}: keep one of them"))
+        return
+    try:
+        text = Path(environ[name]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        reading.problems.append(Problem(origin=name, message=f"{environ[name]} cannot be read: {why}"))
+        return
+    reading.take(key, text, origin=name)
+
+
+def _from_text(key: Key, text: str) -> object:
+    """The text of a variable as the value a file would hold; what does not read as one stays text, to be refused."""
+    if key.optional and not text:
+        return None
+    if key.kind is bool:
+        return _TRUTH.get(text.strip().lower(), text)
+    if key.kind is int:
+        return int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text.strip()) else text
+    if key.kind is float:
+        return float(text) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", text.strip()) else text
+    if key.kind is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def read_flags(flags: Mapping[str, object], keys: Mapping[str, Key], names: Mapping[str, str]) -> Reading:
+    """The settings of flags by the path of their key, ``None`` where a flag was not given; origins are ``names``."""
+    reading = Reading()
+    for path, raw in flags.items():
+        if raw is not None:
+            reading.take(keys[path], raw, origin=names[path])
+    return reading

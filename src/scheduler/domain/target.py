@@ -1,0 +1,186 @@
+"""Where a webhook may point: the strict reading of its URL, and the addresses that are not for webhooks.
+
+Everything here is pure. Whether a configuration opens a denied address is decided in ``engine.egress``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import idna
+
+from scheduler.domain.errors import invalid
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LONGEST_URL = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.ASCII)
+_AUTHORITY = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Whom a URL addresses. ``host`` is canonical: lower-case ASCII, no trailing dot, IPv6 without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def address(self) -> Address | None:
+        """The host as an address, unwrapped; ``None`` when it is a name."""
+        try:
+            return unwrap(ipaddress.ip_address(self.host))
+        except ValueError:
+            return None
+
+    @property
+    def netloc(self) -> str:
+        """The value of the ``Host`` header: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def parse_target(url: str) -> Target:
+    """Whom ``url`` addresses, read so strictly that no other reader can understand another host.
+
+    Raises the ``VALIDATION_ERROR`` of ``url``: http and https only, at most 2,048 characters, no user name, control
+    character, space or backslash, a port from 1 to 65535, and a host that is a name or a canonical address (the WHATWG
+    rule: what ends in a number must be a dotted quad).
+    """
+    return split_url(url)[0]
+
+
+def split_url(url: str) -> tuple[Target, str]:
+    """The target of ``url`` and what follows the authority, as it was written. Raises as ``parse_target`` does."""
+    if len(url) > LONGEST_URL:
+        raise invalid("url", f"at most {LONGEST_URL} characters, not {len(url)}")
+    if _unsafe(url):
+        raise invalid("url", "no spaces, control characters or backslashes; write them percent-encoded")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise invalid("url", "must begin with http:// or https:// and a host, as in https://example.com/hook")
+    if "@" in match["authority"]:
+        raise invalid("url", "no user name or password before the host; put credentials into headers")
+    parts = _AUTHORITY.fullmatch(match["authority"])
+    if parts is None:
+        raise invalid("url", "the part after // must be a host and perhaps :port, as in example.com:8080")
+    scheme = match["scheme"].lower()
+    port = int(parts["port"]) if parts["port"] else DEFAULT_PORTS[scheme]
+    if not 1 <= port <= 65_535:
+        raise invalid("url", f"the port must be 1 to 65535, not {port}")
+    host = _ipv6(parts["six"]) if parts["host"] is None else canonical_host(parts["host"])
+    return Target(scheme=scheme, host=host, port=port), match["rest"]
+
+
+def _unsafe(text: str) -> bool:
+    if text.isascii():
+        return "\\" in text or " " in text or not text.isprintable()
+    return any(c == "\\" or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp") for c in text)
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address("" if "%" in text else text))
+    except ValueError:
+        raise invalid(
+            "url", "what stands in brackets must be an IPv6 address without a zone, as in [2001:db8::1]"
+        ) from None
+
+
+def canonical_host(text: str) -> str:
+    """A host name or IPv4 address in the one form that is compared, resolved and sent: ASCII (IDNA 2008), lower-case.
+
+    Raises the ``VALIDATION_ERROR`` of ``url``.
+    """
+    host = (text if text.isascii() else _to_ascii(text)).lower()
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        return _dotted_quad(host)
+    if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise invalid("url", "the host must be labels of 1 to 63 letters, digits, - and _, joined by dots")
+    return name
+
+
+def _to_ascii(text: str) -> str:
+    try:
+        return idna.encode(text, uts46=True).decode("ascii")
+    except UnicodeError:  # what idna raises is one
+        raise invalid("url", "the host is no valid international domain name") from None
+
+
+def _dotted_quad(host: str) -> str:
+    try:
+        address = str(ipaddress.IPv4Address(host))
+    except ValueError:
+        address = ""
+    if address != host:
+        raise invalid("url", "a host that ends in a number must be an IPv4 address in the usual form, as in 192.0.2.7")
+    return host
+
+
+def unwrap(address: Address) -> Address:
+    """An IPv4-mapped IPv6 address as the IPv4 address that is dialled; others as they are."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_denied(address: Address) -> bool:
+    """Is this an address that no webhook may reach unless the operator lists it? Mapped ones are unwrapped first."""
+    address = unwrap(address)
+    return any(address in network for network in _DENIED[address.version])
+
+
+def is_guarded(address: Address) -> bool:
+    """Is it one that no network opens: metadata service, multicast, or an address that means this host or nobody?"""
+    address = unwrap(address)
+    inner = _inner(address)
+    return any(address in network for network in _GUARDED[address.version]) or (inner is not None and is_guarded(inner))
+
+
+def is_local(address: Address) -> bool:
+    """Is it loopback or one of the private networks that ``--dev`` opens?"""
+    address = unwrap(address)
+    return any(address in network for network in _LOCAL[address.version]) and not is_guarded(address)
+
+
+def _inner(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a translator would make of an IPv6 address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _SIX_TO_FOUR:
+        return address.sixtofour
+    if any(address in prefix for prefix in _TRANSLATED) and int(address) & 0xFFFF_FFFF > 1:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return None
+
+
+def _networks(text: str) -> dict[int, tuple[Network, ...]]:
+    networks = [ipaddress.ip_network(part) for part in text.split()]
+    return {version: tuple(n for n in networks if n.version == version) for version in (4, 6)}
+
+
+_DENIED = _networks("""
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
+    192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
+    168.63.129.16/32
+    ::/96 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16 3fff::/20 5f00::/16
+    fc00::/7 fe80::/10 fec0::/10 ff00::/8
+""")
+# Metadata services: AWS, Azure, GCP and OpenStack on 169.254/16 and fe80::a9fe:a9fe, Alibaba 100.100.100.200, Oracle
+# 192.0.0.192, the Azure wire server, AWS and GCP over IPv6.
+_GUARDED = _networks("""
+    0.0.0.0/8 169.254.0.0/16 100.100.100.200/32 192.0.0.192/32 168.63.129.16/32 224.0.0.0/4 255.255.255.255/32
+    ::/128 fe80::/10 fd00:ec2::/32 fd20:ce::/32 ff00::/8
+""")
+_LOCAL = _networks("127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7")
+_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))

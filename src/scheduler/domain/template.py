@@ -1,0 +1,111 @@
+"""The body of a webhook: text with ``{{ name }}`` replaced. No expressions, no loops: nothing a stranger could abuse.
+
+``{{{{`` is a literal ``{{``; a lone ``{``, ``}`` or ``}}`` means itself, as JSON needs it. Rendering is linear in the
+size of the result.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from scheduler.domain.errors import invalid
+
+NAMES: frozenset[str] = frozenset(
+    {
+        "job.id",
+        "job.name",
+        "account.id",
+        "webhook.id",
+        "execution.id",
+        "run.id",
+        "attempt",
+        "scheduled_at",
+        "fired_at",
+        "trigger",
+    }
+)
+"""What may stand between the braces."""
+
+RESULT_LIMIT = 1_048_576
+"""The longest rendered text, in characters."""
+
+Value = str | int | None
+
+_CACHED_LENGTH = 16_384
+_OPENING = re.compile(r"\{\{(?:(?P<literal>\{\{)|[ \t]*(?P<name>[A-Za-z0-9_.]+)[ \t]*\}\})?")
+
+
+def check_template(text: str, field: str = "body_template") -> None:
+    """Refuse a template that could not be rendered: unknown names, braces that open and do not close, lone surrogates.
+
+    Raises the ``VALIDATION_ERROR`` of ``field``.
+    """
+    if len(text) > RESULT_LIMIT:
+        raise invalid(field, f"at most {RESULT_LIMIT} characters, not {len(text)}")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise invalid(field, "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
+    for match in _OPENING.finditer(text):
+        if match["literal"]:
+            continue
+        if match["name"] is None:
+            raise invalid(
+                field,
+                f"the {{{{ at character {match.start() + 1} is not followed by a name and }}}}, as in {{{{ attempt }}}}"
+                "; a literal {{ is written {{{{",
+            )
+        if match["name"] not in NAMES:
+            raise invalid(field, f'there is no name "{match["name"][:60]}"; known are: {", ".join(sorted(NAMES))}')
+
+
+def render(text: str, values: Mapping[str, Value], *, as_json: bool) -> str:
+    """The template with its names replaced by ``values``.
+
+    With ``as_json`` a value is written as JSON writes it inside a string, without quotes of its own:
+    ``"{{ job.name }}"`` is always a valid string, and ``{{ attempt }}`` outside quotes a number. ``None`` becomes
+    ``null``. Otherwise values are written as they are, ``None`` as nothing. Raises the ``VALIDATION_ERROR`` of ``body_template`` when the result
+    would be longer than ``RESULT_LIMIT``, and ``KeyError`` for a name that ``check_template`` refuses.
+    """
+    parts = parts_of(text)
+    if len(parts) == 1:
+        return parts[0]
+    pieces = list(parts)
+    for position in range(1, len(parts), 2):
+        pieces[position] = _written(values[parts[position]], as_json=as_json)
+    if sum(map(len, pieces)) > RESULT_LIMIT:
+        raise invalid("body_template", f"the body would be longer than {RESULT_LIMIT} characters")
+    return "".join(pieces)
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """The template as literal, name, literal, name … literal."""
+    return _cached_parts(text) if len(text) <= _CACHED_LENGTH else _parts(text)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts: list[str] = []
+    literal, end = "", 0
+    for match in _OPENING.finditer(text):
+        literal += text[end : match.start()]
+        end = match.end()
+        if match["name"] is None:
+            literal += "{{"
+        else:
+            parts += (literal, match["name"])
+            literal = ""
+    parts.append(literal + text[end:])
+    return tuple(parts)
+
+
+_cached_parts = lru_cache(maxsize=1024)(_parts)
+_in_json_string = json.encoder.encode_basestring
+
+
+def _written(value: Value, *, as_json: bool) -> str:
+    if not as_json:
+        return "" if value is None else str(value)
+    if isinstance(value, str):
+        return _in_json_string(value)[1:-1]
+    return "null" if value is None else str(value)

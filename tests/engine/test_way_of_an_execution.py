@@ -1,0 +1,275 @@
+"""The way of one execution, step by step: fire, claim, deliver, settle, retry, dead letter; and what a crash leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from scheduler.domain.clock import SECOND
+from scheduler.domain.execution import Status, Trigger
+from scheduler.domain.retry import RetryPolicy
+from scheduler.store.queue import ExecutionQueue
+from tests.conftest import OpenService, Receiver, SetClock
+from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
+
+QUICK = RetryPolicy(max_attempts=3, delays=(10, 20), jitter=0)
+
+
+async def test_a_due_job_reaches_its_receiver(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    job = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/hook"], schedule="*/5 * * * * *")
+    await fire_and_deliver(service)
+    assert receiver.requests == []
+    clock.advance(5)
+    await fire_and_deliver(service)
+    (row,) = await rows_of(service.stores, job)
+    (request,) = receiver.requests
+    assert (row.status, row.response_code, row.response_body, row.trigger) == (
+        Status.SUCCESS,
+        200,
+        "ok",
+        Trigger.CATCHUP if row.covers > 1 else Trigger.SCHEDULE,
+    )
+    assert request.headers["webhook-id"] == row.run_id
+    assert request.headers["x-scheduler-execution-id"] == row.id
+    assert request.headers["x-scheduler-attempt"] == "1"
+    fired = await service.stores.jobs.get(job.id)
+    assert fired.next_run_at == clock.now() + 5 * SECOND and fired.last_run_at == clock.now()
+
+
+async def test_every_webhook_of_a_job_is_an_execution_of_its_own(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    receiver.answer = lambda request: web.Response(status=500 if request.path == "/b" else 200)
+    job = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/a", f"{receiver.url}/b"])
+    clock.advance(60)
+    await fire_and_deliver(service)
+    rows = await rows_of(service.stores, job)
+    assert sorted((row.status.value, row.attempt) for row in rows) == [("failure", 1), ("queued", 2), ("success", 1)]
+    assert len({row.run_id for row in rows}) == 2
+
+
+async def test_retries_come_when_planned_with_the_same_identity_and_end_in_the_dead_letter(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    receiver.answer = lambda _: web.Response(status=503, text="later")
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="0 0 1 1 *", retry=QUICK)
+    await service.trigger_loop.start_run(job.id, clock.now())
+    await deliver_ready(service)
+    clock.advance(9.999)
+    await deliver_ready(service)
+    assert len(receiver.requests) == 1
+    clock.advance(0.001)
+    await deliver_ready(service)
+    clock.advance(20)
+    await deliver_ready(service)
+    clock.advance(100_000)
+    await deliver_ready(service)
+    rows = await rows_of(service.stores, job)
+    assert [row.status for row in rows] == [Status.FAILURE, Status.FAILURE, Status.DEAD_LETTER]
+    assert [row.attempt for row in rows] == [1, 2, 3]
+    assert {request.headers["webhook-id"] for request in receiver.requests} == {rows[0].run_id}
+    assert [request.headers["x-scheduler-attempt"] for request in receiver.requests] == ["1", "2", "3"]
+    assert rows[2].error.startswith("http_503") and "attempt 1: http_503" in rows[2].error
+    assert "attempt 2: http_503" in rows[2].error and "\n" not in rows[2].error
+
+
+async def test_retry_after_lengthens_the_wait(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    receiver.answer = lambda _: web.Response(status=429, headers={"Retry-After": "120"})
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="0 0 1 1 *", retry=QUICK)
+    await service.trigger_loop.start_run(job.id, clock.now())
+    await deliver_ready(service)
+    rows = await rows_of(service.stores, job)
+    assert rows[1].available_at == clock.now() + 120 * SECOND
+
+
+async def test_the_pool_is_bounded_and_refilled(
+    open_test_service: OpenService, config: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(_: Any) -> web.Response:
+        await gate.wait()
+        return web.Response()
+
+    receiver.answer = wait
+    small = replace(config, engine=replace(config.engine, concurrency=2))
+    async with open_test_service(config=small) as service:
+        job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+        for _ in range(5):
+            await service.trigger_loop.start_run(job.id, clock.now())
+        await service.pool.fill_slots()
+        await service.pool.fill_slots()
+        await receiver.wait_for(2)
+        statuses = [row.status.value for row in await rows_of(service.stores, job)]
+        assert statuses.count("running") == 2 and statuses.count("queued") == 3
+        gate.set()
+        for _ in range(3):
+            await service.pool.idle()
+            await deliver_ready(service)
+        assert {row.status for row in await rows_of(service.stores, job)} == {Status.SUCCESS}
+
+
+async def test_running_is_on_disk_before_the_first_byte(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    seen: list[Status] = []
+
+    async def look(_: Any) -> web.Response:
+        seen.extend(row.status for row in await rows_of(service.stores, job))
+        return web.Response()
+
+    receiver.answer = look
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    await service.trigger_loop.start_run(job.id, clock.now())
+    await deliver_ready(service)
+    assert seen == [Status.RUNNING]
+
+
+async def test_what_a_crash_left_running_is_repeated_at_once_with_the_same_identity(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    (started,) = await service.trigger_loop.start_run(job.id, clock.now())
+    dead_process = ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id="host:1:1")
+    await dead_process.claim(clock.now(), 10)
+    assert await service.maintenance.rescue() == 1
+    await deliver_ready(service)
+    first, second = await rows_of(service.stores, job)
+    assert (first.status, first.attempt) == (Status.FAILURE, 1) and first.error.startswith("interrupted")
+    assert (second.status, second.attempt, second.run_id) == (Status.SUCCESS, 2, started.run_id)
+    assert receiver.requests[0].headers["webhook-id"] == started.run_id
+
+
+async def test_a_run_that_always_crashes_the_service_is_a_suspect(service: Any, clock: SetClock) -> None:
+    job = await add_job(service.stores, clock.now(), retry=RetryPolicy(max_attempts=2))
+    await service.trigger_loop.start_run(job.id, clock.now())
+    for life in range(10):
+        await ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id=f"host:{life}").claim(clock.now(), 1)
+        await service.maintenance.rescue()
+    rows = await rows_of(service.stores, job)
+    assert [row.attempt for row in rows] == [1, 2, 3, 4, 5]
+    assert rows[-1].status is Status.DEAD_LETTER and rows[-1].error.startswith("crash_suspect")
+
+
+async def test_at_most_once_is_not_repeated(service: Any, clock: SetClock) -> None:
+    job = await add_job(service.stores, clock.now(), delivery="at_most_once")
+    await service.trigger_loop.start_run(job.id, clock.now())
+    await ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id="host:1:1").claim(clock.now(), 1)
+    await service.maintenance.rescue()
+    (row,) = await rows_of(service.stores, job)
+    assert row.status is Status.FAILURE and row.error.startswith("interrupted")
+
+
+async def test_a_stop_waits_for_what_is_in_flight_and_requeues_the_rest(
+    open_test_service: OpenService, config: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(request: Any) -> web.Response:
+        if request.path == "/never":
+            await asyncio.Event().wait()
+        await gate.wait()
+        return web.Response()
+
+    receiver.answer = wait
+    async with open_test_service(config=replace(config, engine=replace(config.engine, drain_s=0.5))) as service:
+        slow = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/slow"], schedule="0 0 1 1 *")
+        never = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/never"], schedule="0 0 1 1 *")
+        await service.start()
+        for job in (slow, never):
+            await service.trigger_loop.start_run(job.id, clock.now())
+        await receiver.wait_for(2)
+        gate.set()
+        await service.stop()
+        assert not (await service.health()).ready
+        assert [row.status for row in await rows_of(service.stores, slow)] == [Status.SUCCESS]
+        first, again = await rows_of(service.stores, never)
+        assert (first.status, again.status) == (Status.FAILURE, Status.QUEUED)
+        assert first.error.startswith("interrupted") and again.available_at <= clock.now()
+
+
+async def test_cancelling_aborts_what_is_in_flight(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    async def never(_: Any) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    receiver.answer = never
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    (execution,) = await service.trigger_loop.start_run(job.id, clock.now())
+    await service.pool.fill_slots()
+    await receiver.wait_for(1)
+    assert await service.stores.executions.cancel(execution.id, clock.now(), reason="by hand") is not None
+    service.pool.cancel(execution.id)
+    await service.pool.idle()
+    await service.recorder.flush()
+    (row,) = await rows_of(service.stores, job)
+    assert (row.status, row.reason) == (Status.CANCELLED, "by hand")
+
+
+async def test_cancel_previous_makes_room_for_the_newer_run(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    async def first_hangs(_: Any) -> web.Response:
+        if len(receiver.requests) == 1:
+            await asyncio.Event().wait()
+        return web.Response()
+
+    receiver.answer = first_hangs
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap="cancel_previous")
+    await service.trigger_loop.fire_due(clock.now())
+    clock.advance(60)
+    await service.trigger_loop.fire_due(clock.now())
+    await service.pool.fill_slots()
+    await receiver.wait_for(1)
+    clock.advance(60)
+    await service.trigger_loop.fire_due(clock.now())
+    await service.pool.idle()
+    await deliver_ready(service)
+    first, second = await rows_of(service.stores, job)
+    assert (first.status, second.status) == (Status.CANCELLED, Status.SUCCESS)
+    assert "newer run" in first.reason
+
+
+async def test_buffer_one_waits_for_its_turn(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    job = await add_job(
+        service.stores, clock.now(), urls=[receiver.url], overlap="buffer_one", retry=RetryPolicy(delays=(1000,), jitter=0)
+    )
+    receiver.answer = lambda _: web.Response(status=500 if len(receiver.requests) == 1 else 200)
+    for _ in range(3):
+        clock.advance(60)
+        await fire_and_deliver(service)
+    rows = await rows_of(service.stores, job)
+    by_status = sorted((row.status.value, row.attempt) for row in rows)
+    assert by_status == [("failure", 1), ("queued", 1), ("queued", 2), ("skipped", 1)]
+    assert len(receiver.requests) == 1
+    clock.advance(1000)
+    await deliver_ready(service)
+    await deliver_ready(service)
+    assert len(receiver.requests) == 3
+
+
+@pytest.mark.parametrize("gap_s", [60, 3600, 26 * 3600, 400 * 86_400])
+async def test_after_downtime_latest_fires_once_and_accounts_for_all(
+    open_test_service: OpenService, receiver: Receiver, clock: SetClock, gap_s: int
+) -> None:
+    async with open_test_service() as service:
+        job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    clock.advance(gap_s)
+    async with open_test_service() as service:
+        await fire_and_deliver(service)
+        (row,) = await rows_of(service.stores, job)
+        assert (row.trigger, row.covers, row.status) == (Trigger.CATCHUP, gap_s // 60, Status.SUCCESS)
+        assert len(receiver.requests) == 1
+
+
+async def test_a_backfill_runs_each_time_once_however_often_it_is_asked(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    times = [clock.now() - minute * 60 * SECOND for minute in (3, 2, 1)]
+    assert len(await service.trigger_loop.backfill(job.id, times, clock.now())) == 3
+    await service.trigger_loop.backfill(job.id, times, clock.now())
+    await deliver_ready(service)
+    rows = await rows_of(service.stores, job)
+    assert sorted(row.scheduled_at for row in rows) == times
+    assert len(receiver.requests) == 3
