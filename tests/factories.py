@@ -8,8 +8,10 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution
+from scheduler.domain.firing import Present, start
 from scheduler.domain.job import Job
 from scheduler.domain.webhook import Webhook
+from scheduler.store.database import Transaction
 from scheduler.store.executions import ExecutionFilter
 from scheduler.store.ids import new_id
 from scheduler.store.stores import Stores
@@ -43,6 +45,20 @@ async def add_job(
     job = make_job(account.id, now, **fields)
     await stores.jobs.insert([(job, [make_webhook(job.id, now, url=url, **(webhook or {})) for url in urls])])
     return job
+
+
+async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:
+    """A run by hand, as the trigger endpoint starts it."""
+
+    async def write(tx: Transaction) -> list[Execution]:
+        found = await stores.jobs.lock_one(tx, job.id)
+        assert found is not None
+        present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
+        firing = start(found.job, found.webhook_ids, present)
+        await stores.queue.apply(tx, [firing], now)
+        return firing.executions
+
+    return await stores.db.transaction(write)
 
 
 async def rows_of(stores: Stores, job: Job, *, user: str = USER) -> list[Execution]:

@@ -93,14 +93,19 @@ class Telemetry:
         for plain in (self._polls, self._enqueued, self._rescued):
             plain.add(_NO_LABELS, 0)
 
-    def looked(self, now: Instant, firings: Sequence[Firing], *, seconds: float) -> None:
-        """The trigger loop looked for due jobs and fired these."""
+    def looked(self, now: Instant, *, seconds: float) -> None:
+        """The trigger loop looked for due jobs."""
         self._last_tick.set(_NO_LABELS, now / SECOND)
         self._poll_seconds.observe(_NO_LABELS, seconds)
-        if not firings:
-            return
+
+    def polled(self, count: int) -> None:
+        """The trigger loop found this many jobs due."""
+        if count:
+            self._polls.add(_NO_LABELS, count)
+
+    def fired(self, firings: Sequence[Firing]) -> None:
+        """Jobs were turned into these executions, and they are on disk."""
         rows = [row for firing in firings for row in (*firing.executions, *firing.buffered)]
-        self._polls.add(_NO_LABELS, len(firings))
         self._enqueued.add(_NO_LABELS, sum(row.status is Status.QUEUED for row in rows))
         for row in rows:
             if row.status is Status.SKIPPED:

@@ -232,7 +232,11 @@ async def test_cancel_previous_makes_room_for_the_newer_run(service: Any, receiv
 
 async def test_buffer_one_waits_for_its_turn(service: Any, receiver: Receiver, clock: SetClock) -> None:
     job = await add_job(
-        service.stores, clock.now(), urls=[receiver.url], overlap="buffer_one", retry=RetryPolicy(delays=(1000,), jitter=0)
+        service.stores,
+        clock.now(),
+        urls=[receiver.url],
+        overlap="buffer_one",
+        retry=RetryPolicy(delays=(1000,), jitter=0),
     )
     receiver.answer = lambda _: web.Response(status=500 if len(receiver.requests) == 1 else 200)
     for _ in range(3):
@@ -254,7 +258,7 @@ async def test_after_downtime_latest_fires_once_and_accounts_for_all(
 ) -> None:
     async with open_test_service() as service:
         job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    clock.advance(gap_s)
+    clock.advance(gap_s + 30)
     async with open_test_service() as service:
         await fire_and_deliver(service)
         (row,) = await rows_of(service.stores, job)

@@ -12,7 +12,7 @@ from scheduler.domain.retry import RetryPolicy
 from scheduler.store.executions import ExecutionFilter, Selection
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import USER, add_job, rows_of
+from tests.factories import USER, add_job, rows_of, start_run
 
 BROKEN = Outcome(error="http_500 Internal_Server% Error", response_code=500)
 ONCE = RetryPolicy(max_attempts=1)
@@ -26,7 +26,7 @@ async def job(stores: Stores, clock: SetClock) -> Job:
 async def _kill(stores: Stores, job: Job, clock: SetClock, count: int = 1) -> None:
     """Leave ``count`` dead letters."""
     for _ in range(count):
-        await stores.executions.start(job.id, clock.now())
+        await start_run(stores, job, clock.now())
         clock.advance(1)
     await _fail_all(stores, clock)
 
@@ -63,7 +63,7 @@ async def test_filters_narrow(stores: Stores, job: Job, clock: SetClock) -> None
 
 async def test_redrive_counts_attempts_on_with_a_fresh_budget(stores: Stores, job: Job, clock: SetClock) -> None:
     await stores.jobs.change(job.id, lambda job: replace(job, retry=RetryPolicy(max_attempts=2, delays=(0,))))
-    await stores.executions.start(job.id, clock.now())
+    await start_run(stores, job, clock.now())
     for _ in range(2):
         await _fail_all(stores, clock)
     (dead,) = (await stores.executions.dead_letters(USER, ExecutionFilter(), skip=0, limit=9)).items
@@ -100,7 +100,7 @@ async def test_purge_removes_the_runs(stores: Stores, job: Job, clock: SetClock)
 
 
 async def test_retry_is_for_what_ended_without_success(stores: Stores, job: Job, clock: SetClock) -> None:
-    (queued,) = await stores.executions.start(job.id, clock.now())
+    (queued,) = await start_run(stores, job, clock.now())
     assert await stores.executions.retry(queued.id, clock.now()) is None
     assert await stores.executions.cancel(queued.id, clock.now(), reason="by hand") is not None
     assert await stores.executions.cancel(queued.id, clock.now(), reason="by hand") is None
@@ -111,14 +111,14 @@ async def test_retry_is_for_what_ended_without_success(stores: Stores, job: Job,
 
 async def test_a_job_without_webhooks_fails_at_once(stores: Stores, clock: SetClock) -> None:
     job = await add_job(stores, clock.now(), urls=())
-    (row,) = await stores.executions.start(job.id, clock.now())
+    (row,) = await start_run(stores, job, clock.now())
     assert row.status is Status.FAILURE and row.error is not None and row.error.startswith("no_webhook")
     assert [(one.status, one.error) for one in await rows_of(stores, job)] == [(row.status, row.error)]
 
 
 async def test_summary_counts_the_callers_own(stores: Stores, job: Job, clock: SetClock) -> None:
     await _kill(stores, job, clock, 2)
-    await stores.executions.start(job.id, clock.now())
+    await start_run(stores, job, clock.now())
     summary = await stores.executions.summary(USER)
     assert (summary.jobs_total, summary.jobs_enabled) == (1, 1)
     assert summary.executions[Status.DEAD_LETTER] == 2 and summary.executions[Status.QUEUED] == 1

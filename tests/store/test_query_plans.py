@@ -11,7 +11,7 @@ from scheduler.store.executions import ExecutionFilter
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import USER, add_job
+from tests.factories import USER, add_job, start_run
 
 SUBQUERY_OF_AT_MOST_ONE_BATCH = "SCAN j"
 
@@ -33,7 +33,7 @@ async def test_nothing_scans_a_table(stores: Stores, clock: SetClock, statements
     clock.advance(120)
     await stores.db.transaction(lambda tx: stores.jobs.lock_due(tx, clock.now(), 10))
     await stores.jobs.next_due_at()
-    (execution,) = await stores.executions.start(job.id, clock.now())
+    (execution,) = await start_run(stores, job, clock.now())
     (claim,) = await stores.queue.claim(clock.now(), 10)
     await stores.queue.next_ready_at()
     await stores.queue.orphans(10)

@@ -14,7 +14,7 @@ from scheduler.store.database import Transaction
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import add_job, rows_of
+from tests.factories import add_job, rows_of, start_run
 
 OK = Outcome(response_code=200, response_body="ok")
 BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
@@ -27,7 +27,7 @@ async def job(stores: Stores, clock: SetClock) -> Job:
 
 
 async def _start(stores: Stores, job: Job, clock: SetClock, count: int = 1) -> list[Execution]:
-    return [execution for _ in range(count) for execution in await stores.executions.start(job.id, clock.now())]
+    return [execution for _ in range(count) for execution in await start_run(stores, job, clock.now())]
 
 
 async def test_a_claim_takes_the_oldest_and_no_more_than_asked(stores: Stores, job: Job, clock: SetClock) -> None:

@@ -43,10 +43,15 @@ class Target:
             return None
 
     @property
+    def place(self) -> str:
+        """``host:port``, for people and for whoever wants the port in any case."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def netloc(self) -> str:
         """The value of the ``Host`` header: the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        is_default = self.port == DEFAULT_PORTS[self.scheme]
+        return self.place.rpartition(":")[0] if is_default else self.place
 
 
 def parse_target(url: str) -> Target:

@@ -30,7 +30,7 @@ NAMES: frozenset[str] = frozenset(
 """What may stand between the braces."""
 
 RESULT_LIMIT = 1_048_576
-"""The longest rendered text, in characters."""
+"""The largest rendered text, in bytes of UTF-8."""
 
 Value = str | int | None
 
@@ -43,10 +43,10 @@ def check_template(text: str, field: str = "body_template") -> None:
 
     Raises the ``VALIDATION_ERROR`` of ``field``.
     """
-    if len(text) > RESULT_LIMIT:
-        raise invalid(field, f"at most {RESULT_LIMIT} characters, not {len(text)}")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise invalid(field, "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
+    if _size(text) > RESULT_LIMIT:
+        raise invalid(field, f"at most {RESULT_LIMIT} bytes, not {_size(text)}")
     for match in _OPENING.finditer(text):
         if match["literal"]:
             continue
@@ -65,8 +65,10 @@ def render(text: str, values: Mapping[str, Value], *, as_json: bool) -> str:
 
     With ``as_json`` a value is written as JSON writes it inside a string, without quotes of its own:
     ``"{{ job.name }}"`` is always a valid string, and ``{{ attempt }}`` outside quotes a number. ``None`` becomes
-    ``null``. Otherwise values are written as they are, ``None`` as nothing. Raises the ``VALIDATION_ERROR`` of ``body_template`` when the result
-    would be longer than ``RESULT_LIMIT``, and ``KeyError`` for a name that ``check_template`` refuses.
+    ``null``. Otherwise values are written as they are, ``None`` as nothing.
+
+    Raises the ``VALIDATION_ERROR`` of ``body_template`` when the result would be larger than ``RESULT_LIMIT``, and
+    ``KeyError`` for a name that ``check_template`` refuses.
     """
     parts = parts_of(text)
     if len(parts) == 1:
@@ -74,9 +76,13 @@ def render(text: str, values: Mapping[str, Value], *, as_json: bool) -> str:
     pieces = list(parts)
     for position in range(1, len(parts), 2):
         pieces[position] = _written(values[parts[position]], as_json=as_json)
-    if sum(map(len, pieces)) > RESULT_LIMIT:
-        raise invalid("body_template", f"the body would be longer than {RESULT_LIMIT} characters")
-    return "".join(pieces)
+    if sum(map(len, pieces)) > RESULT_LIMIT or _size(rendered := "".join(pieces)) > RESULT_LIMIT:
+        raise invalid("body_template", f"the body would be larger than {RESULT_LIMIT} bytes")
+    return rendered
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def parts_of(text: str) -> tuple[str, ...]:

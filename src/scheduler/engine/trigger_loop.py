@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import random
 import time
-from datetime import UTC
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from scheduler.config import EngineConfig
-from scheduler.domain.clock import SECOND, Clock, Instant, seconds, to_datetime
+from scheduler.domain.clock import SECOND, Clock, Instant, SystemClock, seconds, to_datetime
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.firing import Firing, Present, fire
+from scheduler.domain.execution import Execution
+from scheduler.domain.firing import Firing, Present, backfill, fire, start
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
+from scheduler.store.jobs import JobAtHand
 from scheduler.store.stores import Stores
 from scheduler.telemetry import Telemetry
 
@@ -29,8 +32,8 @@ log = logging.getLogger(__name__)
 class TriggerLoop:
     """Fires due jobs, woken by an APScheduler heartbeat that is pulled forward to the next due time.
 
-    The heartbeat is an interval, not a date that re-arms itself: that one dies silently when its next date falls due
-    while it is still running. A wish to look again that comes during a look is a flag that is read before returning.
+    The heartbeat recurs, it is no date that re-arms itself: that one dies silently when its next date falls due while
+    it is still running. A wish to look again that comes during a look is a flag that is read before returning.
     """
 
     def __init__(
@@ -62,12 +65,12 @@ class TriggerLoop:
         self._scheduler.start()
         self._scheduler.add_job(
             self._tick,
-            IntervalTrigger(seconds=self._config.tick_s, timezone=UTC),
+            _Heartbeat(self._config.tick_s),
             id="tick",
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
-            next_run_time=to_datetime(self._clock.now()),
+            next_run_time=_in(0),
         )
 
     def stop(self) -> None:
@@ -80,50 +83,87 @@ class TriggerLoop:
         if self._looking:
             self._look_again = True
         elif self._scheduler.running:
-            self._scheduler.modify_job("tick", next_run_time=to_datetime(self._clock.now()))
+            self._scheduler.modify_job("tick", next_run_time=_in(0))
 
     async def fire_due(self, now: Instant) -> Instant | None:
         """One step: fire a batch of the jobs due at ``now``; returns when the next is due, perhaps already."""
         self._pay_attention(now)
-        await self._fire(now, self._config.batch_size)
+        started = time.perf_counter()
+
+        async def fire_batch(tx: Transaction) -> list[Firing]:
+            due = await self._stores.jobs.lock_due(tx, now, self._config.batch_size)
+            return [self._fire(at_hand, now) for at_hand in due]
+
+        firings = await self._write(fire_batch, now)
+        self._telemetry.looked(now, seconds=time.perf_counter() - started)
+        self._telemetry.polled(len(firings))
         return await self._stores.jobs.next_due_at()
 
     async def fire_one(self, job_id: str, now: Instant) -> None:
         """Fire one job if it is due, so that a change of it at ``now`` leaves what was due before untouched."""
-        await self._fire(now, 1, job_id=job_id)
 
-    async def _fire(self, now: Instant, limit: int, *, job_id: str | None = None) -> None:
-        started = time.perf_counter()
-        present = Present(
-            now=now,
-            attentive_since=now if self._attentive_since is None else self._attentive_since,
-            new_id=lambda: new_id(now),
-            draw=random.random,
-        )
+        async def fire_it(tx: Transaction) -> list[Firing]:
+            at_hand = await self._stores.jobs.lock_one(tx, job_id)
+            is_due = at_hand is not None and at_hand.job.next_run_at is not None and at_hand.job.next_run_at <= now
+            return [self._fire(at_hand, now)] if at_hand is not None and is_due else []
 
-        async def fire_batch(tx: Transaction) -> list[Firing]:
-            due = await self._stores.jobs.lock_due(tx, now, limit, job_id=job_id)
-            firings = [
-                fire(entry.job, entry.webhook_ids, present, active=entry.active, waiting=entry.waiting) for entry in due
+        await self._write(fire_it, now)
+
+    async def start_run(self, job_id: str, now: Instant, *, overlap: str = "allow") -> list[Execution]:
+        """Run a job now, whatever its schedule says: one execution per enabled webhook; empty for an unknown job."""
+
+        async def start_it(tx: Transaction) -> list[Firing]:
+            found = await self._stores.jobs.lock_one(tx, job_id, count_active=True)
+            if found is None:
+                return []
+            present = self._present(now)
+            return [
+                start(
+                    found.job,
+                    found.webhook_ids,
+                    present,
+                    overlap=overlap,
+                    active=found.active,
+                    waiting=found.waiting,
+                )
             ]
-            if firings:
-                await self._write(tx, firings, now)
-            return firings
 
-        firings = await self._stores.db.transaction(fire_batch)
-        self._telemetry.looked(now, firings, seconds=time.perf_counter() - started)
+        firings = await self._write(start_it, now)
+        return [execution for firing in firings for execution in (*firing.executions, *firing.buffered)]
+
+    async def backfill(self, job_id: str, times: Sequence[Instant], now: Instant) -> list[Execution]:
+        """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job."""
+
+        async def fill(tx: Transaction) -> list[Firing]:
+            found = await self._stores.jobs.lock_one(tx, job_id)
+            return [backfill(found.job, found.webhook_ids, times, self._present(now))] if found else []
+
+        firings = await self._write(fill, now)
+        return [execution for firing in firings for execution in firing.executions]
+
+    async def _write(self, make: Callable[[Transaction], Awaitable[list[Firing]]], now: Instant) -> list[Firing]:
+        """One transaction: lock, decide, insert, advance. What made way is aborted once that is on disk."""
+
+        async def write(tx: Transaction) -> tuple[list[Firing], list[str]]:
+            firings = await make(tx)
+            if not firings:
+                return [], []
+            cancelled = await self._stores.queue.apply(tx, firings, now)
+            await self._stores.jobs.advance(tx, firings, now)
+            return firings, cancelled
+
+        firings, cancelled = await self._stores.db.transaction(write)
+        for execution_id in cancelled:
+            self._pool.cancel(execution_id)
         if firings:
+            self._telemetry.fired(firings)
             self._pool.wake()
+        return firings
 
-    async def _write(self, tx: Transaction, firings: list[Firing], now: Instant) -> None:
-        queue = self._stores.queue
-        for firing in firings:
-            if firing.cancels_active:
-                for execution_id in await queue.cancel_active(tx, firing.job.id, now):
-                    self._pool.cancel(execution_id)
-        await queue.enqueue(tx, [execution for firing in firings for execution in firing.executions])
-        await queue.enqueue(tx, [execution for firing in firings for execution in firing.buffered], buffered=True)
-        await self._stores.jobs.advance(tx, [firing.job for firing in firings])
+    def _fire(self, at_hand: JobAtHand, now: Instant) -> Firing:
+        return fire(
+            at_hand.job, at_hand.webhook_ids, self._present(now), active=at_hand.active, waiting=at_hand.waiting
+        )
 
     async def _tick(self) -> None:
         """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""
@@ -135,8 +175,9 @@ class TriggerLoop:
             return
         finally:
             self._looking = False
-        if due_at is not None and due_at < self._clock.now() + seconds(self._config.tick_s):
-            self._scheduler.modify_job("tick", next_run_time=to_datetime(due_at))
+        wait = None if due_at is None else due_at - self._clock.now()
+        if wait is not None and wait < seconds(self._config.tick_s) and self._scheduler.running:
+            self._scheduler.modify_job("tick", next_run_time=_in(max(0, wait)))
 
     async def _fire_until_quiet(self) -> Instant | None:
         while True:
@@ -151,3 +192,30 @@ class TriggerLoop:
         if last is None or now - last > _INATTENTIVE_S * SECOND:
             self._attentive_since = now
         self._looked_at = now
+
+    def _present(self, now: Instant) -> Present:
+        return Present(
+            now=now,
+            attentive_since=now if self._attentive_since is None else self._attentive_since,
+            new_id=lambda: new_id(now),
+            draw=random.random,
+        )
+
+
+class _Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Beats every ``interval_s`` seconds and owes nothing for beats it missed.
+
+    APScheduler's own interval walks through every beat between the last one and now, one by one, before the next: after
+    a suspended weekend, or a clock set forward, that is a frozen loop.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval = timedelta(seconds=interval_s)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        return now if previous is None else max(previous + self._interval, now + timedelta(microseconds=1))
+
+
+def _in(wait: int) -> datetime:
+    """``wait`` microseconds from now on the clock of APScheduler, which is the machine's whatever ours says."""
+    return to_datetime(SystemClock().now() + wait)

@@ -1,0 +1,128 @@
+"""The HTTP application: routes, layers and nothing else.
+
+A request goes through ``framing`` (request id, headers, error shape, metrics), ``authentication`` (who asks) and the
+validation of aiohttp-apispec (what the body and the query say), then to one handler.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from aiohttp_apispec import validation_middleware
+
+from scheduler.api import accounts, dead_letter, docs, executions, health, jobs, webhooks
+from scheduler.api.auth import Authenticator, authentication
+from scheduler.api.middleware import accept_any_expectation, framing
+from scheduler.api.openapi import document
+from scheduler.api.operation import needs_token
+from scheduler.api.parser import RequestParser
+from scheduler.api.services import SERVICES, Services
+
+_PROTOCOL: dict[str, Any] = {
+    "keepalive_timeout": 15,
+    # an upload that nobody reads is not listened to for long
+    "lingering_time": 2,
+    # bodies with a Content-Encoding are refused, so nothing is inflated for them
+    "auto_decompress": False,
+}
+"""How connections are treated, whoever runs the application."""
+
+
+def build_api(services: Services) -> web.Application:
+    """The application over ``services``. Raises ``ValueError`` when the configured token key cannot be safe."""
+    is_open = services.config.metrics.public
+
+    def asks_token(request: web.Request) -> bool:
+        if is_open and request.match_info.handler is health.metrics and not health.wants_json(request):
+            return False
+        return needs_token(request.match_info)
+
+    app = web.Application(
+        handler_args=_PROTOCOL,
+        client_max_size=services.config.limits.request_body_bytes,
+        middlewares=[
+            framing(services.telemetry),
+            authentication(Authenticator(services.config.auth, services.clock), asks_token),
+            validation_middleware,
+        ],
+    )
+    app[SERVICES] = services
+    _use_parser(app)
+    _add_routes(app)
+    return app
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """What a service answers at ``/openapi.json``; needs none to be running."""
+    app = web.Application()
+    _add_routes(app)
+    return document(app)
+
+
+def _use_parser(app: web.Application) -> None:
+    """Tell aiohttp-apispec's middleware how to read requests; it keeps that under keys that are plain texts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", web.NotAppKeyWarning)
+        app["_apispec_parser"] = RequestParser()
+        app["_apispec_request_data_name"] = _REST
+
+
+def _add_routes(app: web.Application) -> None:
+    for path, handlers in _ROUTES.items():
+        resource = app.router.add_resource(path)
+        for method, handler in handlers.items():
+            resource.add_route(method, handler, expect_handler=accept_any_expectation)
+            if method == hdrs.METH_GET:
+                resource.add_route(hdrs.METH_HEAD, handler, expect_handler=accept_any_expectation)
+
+
+_REST = web.RequestKey("rest", dict[str, Any])
+"""Where the validation middleware leaves what has no key of its own: nothing, here."""
+
+_WEBHOOKS: dict[str, Handler] = {"GET": webhooks.list_webhooks, "POST": webhooks.create_webhook}
+_WEBHOOK: dict[str, Handler] = {
+    "GET": webhooks.read_webhook,
+    "PUT": webhooks.update_webhook,
+    "DELETE": webhooks.delete_webhook,
+}
+_ROUTES: dict[str, dict[str, Handler]] = {
+    "/api/accounts": {"GET": accounts.list_accounts, "POST": accounts.create_account},
+    "/api/accounts/{account_id}": {
+        "GET": accounts.read_account,
+        "PUT": accounts.update_account,
+        "DELETE": accounts.delete_account,
+    },
+    "/api/jobs": {"GET": jobs.list_jobs, "POST": jobs.create_job},
+    "/api/jobs/bulk": {"POST": jobs.create_jobs},
+    # "bulk" is no id: other methods than POST are wrong there, rather than meant for a job of that name
+    "/api/jobs/{job_id:(?!bulk$)[^/]+}": {"GET": jobs.read_job, "PUT": jobs.update_job, "DELETE": jobs.delete_job},
+    "/api/jobs/{job_id}/enable": {"PATCH": jobs.enable_job},
+    "/api/jobs/{job_id}/disable": {"PATCH": jobs.disable_job},
+    "/api/jobs/{job_id}/trigger": {"POST": jobs.trigger_job},
+    "/api/jobs/{job_id}/executions": {"GET": jobs.list_job_executions},
+    "/webhooks": _WEBHOOKS,
+    "/webhooks/{webhook_id}": _WEBHOOK,
+    "/api/webhooks": _WEBHOOKS,
+    "/api/webhooks/{webhook_id}": _WEBHOOK,
+    "/api/executions": {"GET": executions.list_executions},
+    "/api/executions/{execution_id}": {"GET": executions.read_execution},
+    "/api/executions/{execution_id}/retry": {"POST": executions.retry_execution},
+    "/api/executions/{execution_id}/cancel": {"POST": executions.cancel_execution},
+    "/api/dead-letter": {"GET": dead_letter.list_dead_letter},
+    "/api/dead-letter/redrive": {"POST": dead_letter.redrive_dead_letter},
+    "/api/dead-letter/purge": {"POST": dead_letter.purge_dead_letter},
+    "/health": {"GET": health.health},
+    "/health/detailed": {"GET": health.health_detailed},
+    "/health/live": {"GET": health.live},
+    "/health/ready": {"GET": health.ready},
+    "/metrics": {"GET": health.metrics},
+    "/openapi.json": {"GET": docs.openapi},
+    "/docs": {"GET": docs.swagger_page},
+    "/redoc": {"GET": docs.redoc_page},
+    "/static/{name:.+}": {"GET": docs.static_file},
+}

@@ -1,0 +1,76 @@
+"""Checked forms as domain records. What only the domain or the egress rules can judge is judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from scheduler.api.errors import under
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import invalid
+from scheduler.domain.job import Job
+from scheduler.domain.planning import create_job
+from scheduler.domain.signing import check_secret
+from scheduler.domain.template import check_template
+from scheduler.domain.webhook import MASK, Webhook, check_headers, check_query_params, unmask_headers
+from scheduler.engine.egress import Egress
+from scheduler.store.ids import new_id
+
+Form = Mapping[str, Any]
+
+
+def new_job(form: Form, *, account_id: str, egress: Egress, now: Instant) -> tuple[Job, list[Webhook]]:
+    """The job of an account that a form asks for, and the webhook nested in it."""
+    job, webhooks = draft_job(form, egress=egress, now=now)
+    return replace(job, account_id=account_id), webhooks
+
+
+def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tuple[Job, list[Webhook]]:
+    """The job that a form asks for, without its account, and the webhook nested in it. Errors are ``under`` the path.
+
+    The account comes last: a first account is made for a user only when nothing else is left to refuse.
+    """
+    fields = {name: value for name, value in form.items() if name not in ("webhook", "account_id")}
+    with under(path):
+        job = create_job(fields, job_id=new_id(now), account_id="", now=now)
+        if "webhook" not in form:
+            return job, []
+        with under("webhook"):
+            return job, [new_webhook(form["webhook"], job_id=job.id, egress=egress, now=now)]
+
+
+def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Webhook:
+    """The webhook that a form asks for."""
+    fields = {**form, "job_id": job_id}
+    if fields.get("headers") is not None:
+        fields["headers"] = unmask_headers(fields["headers"], None)
+    _check(fields, egress)
+    return Webhook(**fields, id=new_id(now), created_at=now, updated_at=now)
+
+
+def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
+    """The webhook with the fields of the form; a mask in place of a secret keeps the stored one."""
+    fields = dict(form)
+    if fields.get("job_id", webhook.job_id) != webhook.job_id:
+        raise invalid("job_id", "a webhook stays with its job")
+    if fields.get("signing_secret") == MASK and webhook.signing_secret is not None:
+        del fields["signing_secret"]
+    if fields.get("headers") is not None:
+        fields["headers"] = unmask_headers(fields["headers"], webhook.headers)
+    _check(fields, egress)
+    return replace(webhook, **fields, updated_at=now)
+
+
+def _check(fields: Form, egress: Egress) -> None:
+    """Refuse what is given and cannot be sent; what is absent was judged when it was saved."""
+    if "url" in fields:
+        egress.check_url(fields["url"])
+    if fields.get("headers") is not None:
+        check_headers(fields["headers"])
+    if fields.get("query_params") is not None:
+        check_query_params(fields["query_params"])
+    if fields.get("body_template") is not None:
+        check_template(fields["body_template"])
+    if fields.get("signing_secret") is not None:
+        check_secret(fields["signing_secret"])

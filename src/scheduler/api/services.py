@@ -1,0 +1,60 @@
+"""What the HTTP layer works with, in one record that the wiring fills, and the keys of what requests carry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiohttp import web
+
+from scheduler.config import Config
+from scheduler.domain.clock import Clock
+from scheduler.engine.egress import Egress
+from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.engine.worker_pool import WorkerPool
+from scheduler.store.accounts import AccountStore
+from scheduler.store.executions import ExecutionStore
+from scheduler.store.jobs import JobStore
+from scheduler.store.webhooks import WebhookStore
+from scheduler.telemetry import Telemetry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How the process is, at the moment it was asked."""
+
+    ready: bool
+    """May a load balancer send requests here? Not while draining, without a database or with a stalled loop."""
+    database: Literal["connected", "disconnected"]
+    scheduler_service: Literal["running", "stopped"]
+    draining: bool
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else helps an operator; JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything a handler may call."""
+
+    config: Config
+    clock: Clock
+    accounts: AccountStore
+    jobs: JobStore
+    webhooks: WebhookStore
+    executions: ExecutionStore
+    egress: Egress
+    telemetry: Telemetry
+    trigger_loop: TriggerLoop
+    worker_pool: WorkerPool
+    health: Callable[[], Awaitable[Health]]
+
+
+SERVICES = web.AppKey("services", Services)
+USER = web.RequestKey("user", str)
+"""Who asks: the ``sub`` claim of the token."""
+REQUEST_ID = web.RequestKey("request_id", str)
+FORM = web.RequestKey("form", dict[str, Any])
+"""The body, checked and turned into domain values; only the fields that the caller gave."""
+QUERY = web.RequestKey("query", dict[str, Any])
+"""The query parameters, checked and turned into domain values, defaults filled in."""

@@ -1,0 +1,158 @@
+"""When will it run, and why did it (not) run: previews, the next hours, explanations, and filling what was missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from heapq import nsmallest
+
+from aiohttp import web
+
+from scheduler.api.access import Caller
+from scheduler.api.documents import Document, answer, execution_document
+from scheduler.api.operation import operation
+from scheduler.api.schemas.bodies import MOST_AT_ONCE
+from scheduler.api.schemas.times import (
+    Backfill,
+    Backfilled,
+    Explain,
+    ExplanationDocument,
+    Preview,
+    PreviewDocument,
+    Upcoming,
+    UpcomingDocument,
+)
+from scheduler.api.services import FORM, QUERY
+from scheduler.domain.account import Role
+from scheduler.domain.clock import Instant, format_instant, seconds
+from scheduler.domain.errors import invalid
+from scheduler.domain.explanation import Explanation, explain
+from scheduler.domain.forecast import first_times, load_per_minute, preview
+from scheduler.domain.job import Job
+from scheduler.domain.schedule import parse_schedule, require_fires
+
+_HOUR_S = 3600
+_MOST_UPCOMING = 1000
+_BREATH = 20
+"""Jobs that are worked on before other requests get a turn."""
+
+
+@operation(
+    tag="schedules",
+    summary="When would this schedule run?",
+    description="Nothing is stored. `transition` says that a change of the clocks moved (gap) or repeats (overlap) it.",
+    query=Preview,
+    answers={200: PreviewDocument},
+)
+async def preview_schedule(request: web.Request) -> web.Response:
+    query, now = request[QUERY], Caller.of(request).services.clock.now()
+    from_at = query.get("from_at", now)
+    schedule = parse_schedule(
+        query["schedule"],
+        timezone=query.get("timezone"),
+        anchor_at=query.get("anchor_at", from_at),
+        dst_policy=query["dst_policy"],
+        day_match=query["day_match"],
+    )
+    require_fires(schedule, from_at - 1)
+    runs = preview(schedule, from_at, query["count"])
+    items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
+    return answer({"description": schedule.describe(), "items": items})
+
+
+@operation(
+    tag="schedules",
+    summary="What will fire in the next hours",
+    description="The first 1,000 times, and how many fire in each minute, so that pile-ups show.",
+    query=Upcoming,
+    answers={200: UpcomingDocument},
+    refuses=(403, 404),
+)
+async def list_upcoming(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    if "account_id" in query:
+        await caller.account(query["account_id"], Role.VIEWER)
+    now = caller.services.clock.now()
+    until_at = now + seconds(query["hours"] * _HOUR_S)
+    jobs = await caller.services.jobs.planned(caller.user, until_at, account_id=query.get("account_id"))
+    times: list[tuple[Instant, str, str]] = []
+    load: Counter[Instant] = Counter()
+    for position, job in enumerate(jobs):
+        load += load_per_minute(job, until_at)
+        times += [(at, job.id, job.name) for at in first_times(job, until_at, _MOST_UPCOMING)]
+        times = nsmallest(_MOST_UPCOMING, times) if len(times) > 10 * _MOST_UPCOMING else times
+        if position % _BREATH == _BREATH - 1:
+            await asyncio.sleep(0)
+    return answer(
+        {
+            "from": format_instant(now),
+            "to": format_instant(until_at),
+            "total": load.total(),
+            "items": [
+                {"at": format_instant(at), "job_id": job_id, "name": name}
+                for at, job_id, name in nsmallest(_MOST_UPCOMING, times)
+            ],
+            "per_minute": [
+                {"minute": format_instant(minute), "count": count} for minute, count in sorted(load.items())
+            ],
+        }
+    )
+
+
+@operation(
+    tag="jobs",
+    summary="What became of this time?",
+    description="From recorded facts: ran, skipped, merged, paused and by whom, not due (with the nearest times) …",
+    query=Explain,
+    answers={200: ExplanationDocument},
+    refuses=(403, 404),
+)
+async def explain_time(request: web.Request) -> web.Response:
+    caller, at = Caller.of(request), request[QUERY]["at"]
+    job = await caller.job(request.match_info["job_id"], Role.VIEWER)
+    versions = await caller.services.jobs.history(job.id)
+    executions = await caller.services.executions.standing_for(job.id, at)
+    return answer(_explained(explain(job, versions, executions, at, caller.services.clock.now())))
+
+
+@operation(
+    tag="jobs",
+    summary="Run a job for past times that had no run",
+    description="`from` is included, `to` is not; at most 1,000 times a call. A time that has its run keeps that one.",
+    body=Backfill,
+    answers={202: Backfilled},
+    refuses=(403, 404),
+)
+async def backfill_job(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services, now = caller.services, caller.services.clock.now()
+    job = await caller.job(request.match_info["job_id"], Role.EDITOR)
+    times = _times_to_fill(job, form["from_at"], form["to_at"], now)
+    if form.get("dry_run"):
+        return answer({"count": len(times), "items": []}, 202)
+    executions = await services.trigger_loop.backfill(job.id, times, now)
+    return answer({"count": len(times), "items": [execution_document(row) for row in executions]}, 202)
+
+
+def _explained(explanation: Explanation) -> Document:
+    previous_at, next_at = explanation.previous_at, explanation.next_at
+    return {
+        "at": format_instant(explanation.at),
+        "verdict": explanation.verdict.value,
+        "detail": explanation.detail,
+        "executions": [execution_document(execution) for execution in explanation.executions],
+        "previous_at": None if previous_at is None else format_instant(previous_at),
+        "next_at": None if next_at is None else format_instant(next_at),
+    }
+
+
+def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> list[Instant]:
+    """The due times of the present schedule in a past window."""
+    if to_at <= from_at:
+        raise invalid("to", "must be later than from")
+    if to_at > now:
+        raise invalid("to", "must not lie in the future: what is to come fires by itself")
+    count = job.parsed().count_between(from_at, to_at - 1)
+    if count > MOST_AT_ONCE:
+        raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
+    return job.parsed().between(from_at, to_at - 1, MOST_AT_ONCE)

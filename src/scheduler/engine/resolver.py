@@ -1,0 +1,83 @@
+"""Looking up names off the loop, in threads of their own, so that a dead name server holds up nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+MOST_ADDRESSES = 4
+"""With n dead answers the connector tries n(n+1)/2 sockets: more than these are not looked at."""
+
+_MOST_LOOKUPS = 128
+_AnswerList = list[tuple[Any, ...]]
+
+
+class Resolver(AbstractResolver):
+    """``getaddrinfo`` in daemon threads: a look-up that hangs occupies its own thread and does not delay the exit.
+
+    The connector asks once for all who wait for the same name and keeps answers for a while; a name that hangs thus
+    takes one thread. ``lookup`` has the signature of ``socket.getaddrinfo``.
+    """
+
+    def __init__(self, lookup: Callable[..., _AnswerList] = socket.getaddrinfo) -> None:
+        self._lookup = lookup
+        self._free = asyncio.Semaphore(_MOST_LOOKUPS)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """At most four addresses of ``host``, families by turns. Raises ``OSError`` when there is none."""
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[_AnswerList] = loop.create_future()
+
+        def settle(answers: _AnswerList, error: Exception | None) -> None:
+            self._free.release()
+            if found.done():
+                return
+            if error is None:
+                found.set_result(answers)
+            else:
+                found.set_exception(error)
+
+        def look_up() -> None:
+            answers, error = [], None
+            try:
+                answers = self._lookup(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            except Exception as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop may be gone by the time a name server answers
+                loop.call_soon_threadsafe(settle, answers, error)
+
+        threading.Thread(target=look_up, name=f"dns {host}", daemon=True).start()
+        return _chosen(host, await found)
+
+    async def close(self) -> None:
+        """Nothing to close: threads end with their look-ups."""
+
+
+def _chosen(host: str, answers: _AnswerList) -> list[ResolveResult]:
+    ranked: list[tuple[int, ResolveResult]] = []
+    seen: dict[int, int] = {}
+    for family, _, protocol, _, address in answers:
+        if family not in (socket.AF_INET, socket.AF_INET6) or (len(address) == 4 and address[3]):
+            continue  # a scoped address is link-local
+        seen[family] = rank = seen.get(family, 0) + 1
+        result = ResolveResult(
+            hostname=host,
+            host=address[0],
+            port=address[1],
+            family=family,
+            proto=protocol,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        ranked.append((rank, result))
+    if not ranked:
+        raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+    return [result for _, result in sorted(ranked, key=lambda pair: pair[0])][:MOST_ADDRESSES]

@@ -1,0 +1,114 @@
+"""The real application on a real port, and a client that speaks to it as one user or another."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+
+from scheduler.app import listening
+from scheduler.domain.clock import SECOND
+from tests.conftest import JWT_SECRET, SetClock
+
+
+@dataclass
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """The fields of a validation error; empty for anything else."""
+        return self.json.get("errors", {})
+
+
+@dataclass
+class Api:
+    """A client. ``user`` is who speaks; ``None`` sends no token."""
+
+    session: aiohttp.ClientSession
+    clock: SetClock
+    host: str
+    port: int
+    service: Any
+
+    def token(self, user: str = "ann", **claims: Any) -> str:
+        now_s = self.clock.now() // SECOND
+        return jwt.encode({"sub": user, "iat": now_s, "exp": now_s + 3600, **claims}, JWT_SECRET, algorithm="HS256")
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str | None = "ann",
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> Reply:
+        sent = {**({"Authorization": f"Bearer {self.token(user)}"} if user else {}), **(headers or {})}
+        content = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        sendable = io.BytesIO(content) if content else content
+        if content is not None:
+            sent = {"Content-Type": "application/json", **sent}
+        async with self.session.request(method, path, data=sendable, headers=sent, allow_redirects=False) as response:
+            return Reply(status=response.status, headers=response.headers.copy(), text=await response.text())
+
+    async def get(self, path: str, **options: Any) -> Reply:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> Reply:
+        return await self.call("POST", path, body, **options)
+
+    async def put(self, path: str, body: Any = None, **options: Any) -> Reply:
+        return await self.call("PUT", path, body, **options)
+
+    async def patch(self, path: str, body: Any = None, **options: Any) -> Reply:
+        return await self.call("PATCH", path, body, **options)
+
+    async def delete(self, path: str, **options: Any) -> Reply:
+        return await self.call("DELETE", path, **options)
+
+    async def new_job(self, *, user: str = "ann", **fields: Any) -> Any:
+        """A job that exists; what is not given has a plain value."""
+        reply = await self.post("/api/jobs", {"name": "job", "schedule": "0 2 * * *", **fields}, user=user)
+        assert reply.status == 201, reply.text
+        return reply.json
+
+    async def new_webhook(self, job_id: str, *, user: str = "ann", **fields: Any) -> Any:
+        reply = await self.post("/webhooks", {"job_id": job_id, "url": "https://example.com/hook", **fields}, user=user)
+        assert reply.status == 201, reply.text
+        return reply.json
+
+
+@pytest.fixture
+def serve() -> Callable[[Any], Any]:
+    """Serves a service on a free port: ``async with serve(service) as api``."""
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def serve_it(service: Any) -> AsyncIterator[Api]:
+        async with listening(service) as (host, port), aiohttp.ClientSession(f"http://{host}:{port}") as session:
+            yield Api(session=session, clock=service.clock, host=host, port=port, service=service)
+
+    return serve_it
+
+
+@pytest.fixture
+async def api(service: Any, serve: Callable[[Any], Any]) -> AsyncIterator[Api]:
+    """A client of this test's service, whose clock stands still and whose engine does only what the test calls."""
+    async with serve(service) as api:
+        yield api

@@ -1,0 +1,34 @@
+"""Loaded by schemathesis: what valid texts of our own formats look like, so that it can send some with a meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+
+_EXAMPLES = {
+    "cron": ["0 2 * * *", "*/5 * * * *", "*/10 * * * * *", "@daily", "@every 90s", "0 0 1 1 MON#1", "0 9 * * MON-FRI"],
+    "iana-timezone": ["UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"],
+    "http-url": ["https://example.com/hook", "http://example.org:8080/a?b=c#d", "https://b\u00fccher.example/"],
+    "body-template": ['{"at": "{{ scheduled_at }}"}', "{{{{ literal", "plain", ""],
+    "signing-secret": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    "date-time": ["2070-01-01T00:00:00Z", "2071-12-31T23:59:59.999999+02:00", "2072-02-29t12:00:00.5z"],
+}
+for name, examples in _EXAMPLES.items():
+    schemathesis.openapi.format(name, st.sampled_from(examples))
+
+
+@schemathesis.hook
+def map_body(context: Any, body: Any) -> Any:
+    """Keep the rules that a schema cannot say: a job does not end before it starts, and nothing changes its owner."""
+    if not isinstance(body, dict):
+        return body
+    jobs = body.get("jobs", [body])
+    for job in jobs if isinstance(jobs, list) else []:
+        if isinstance(job, dict) and job.get("starts_at"):
+            job.pop("ends_at", None)
+    if context.operation.method.upper() == "PUT":
+        body.pop("account_id", None)
+        body.pop("job_id", None)
+    return body

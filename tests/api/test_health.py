@@ -1,0 +1,104 @@
+"""Health and metrics over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from scheduler.api.services import Health
+from scheduler.domain.clock import SystemClock
+from tests.api.conftest import Api
+
+
+async def test_health_needs_no_token(api: Api) -> None:
+    reply = await api.get("/health", user=None)
+    assert (reply.status, reply.json) == (200, {"status": "healthy", "service": "scheduler"})
+    assert (await api.get("/health/live", user=None)).status == 200
+
+
+async def test_a_service_whose_loop_does_not_run_is_not_ready(api: Api) -> None:
+    for path, word in (("/health/detailed", "unhealthy"), ("/health/ready", "not ready")):
+        reply = await api.get(path, user=None)
+        assert reply.status == 503
+        body = reply.json
+        assert (body["status"], body["database"], body["scheduler_service"]) == (word, "connected", "stopped")
+        assert (body["error_code"], body["status_code"]) == ("SERVICE_UNAVAILABLE", 503)
+        assert body["detail"]
+
+
+async def test_a_running_service_is_ready_until_it_drains(open_test_service: Any, serve: Any) -> None:
+    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
+        await service.start()
+        await service.trigger_loop.fire_due(service.clock.now())
+        detailed = await api.get("/health/detailed", user=None)
+        assert detailed.status == 200
+        assert (detailed.json["status"], detailed.json["scheduler_service"]) == ("healthy", "running")
+        assert "detail" not in detailed.json
+        assert (await api.get("/health/ready", user=None)).status == 200
+        await service.stop()
+        ready = await api.get("/health/ready", user=None)
+        assert (ready.status, ready.json["draining"], ready.json["detail"]) == (503, True, "draining")
+
+
+def test_health_is_a_plain_record() -> None:
+    assert Health(ready=True, database="connected", scheduler_service="running", draining=False).details == {}
+
+
+async def test_metrics_are_prometheus_text_by_default(api: Api) -> None:
+    await api.new_job()
+    reply = await api.get("/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = {family.name for family in text_string_to_metric_families(reply.text)}
+    assert {"scheduler_http_requests", "scheduler_executions"} <= families
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        (None, False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/json", True),
+        ("Application/JSON; charset=utf-8", True),
+        ("application/json, */*;q=0.1", True),
+        ("text/plain;q=0.5, application/json;q=0.4", False),
+        ("text/plain, application/json", False),
+        ("application/json;q=0", False),
+        ("application/json;q=x", False),
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", False),
+    ],
+)
+async def test_json_is_for_those_who_ask_for_it(api: Api, accept: str | None, is_json: bool) -> None:
+    reply = await api.get("/metrics", headers={"Accept": accept} if accept else {})
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].startswith("application/json") == is_json
+
+
+async def test_json_metrics_count_what_is_mine(api: Api) -> None:
+    async def metrics(user: str) -> Any:
+        return (await api.get("/metrics", user=user, headers={"Accept": "application/json"})).json
+
+    for user, enabled in (("ann", True), ("ann", False), ("bob", True)):
+        job = await api.new_job(user=user, enabled=enabled)
+        await api.post(f"/api/jobs/{job['id']}/trigger", user=user)
+    mine = await metrics("ann")
+    assert mine["timestamp"] == "2026-06-01T00:00:00Z"
+    assert mine["jobs"] == {"total": 2, "enabled": 1, "disabled": 1}
+    assert mine["executions"] == {
+        "total": 2,
+        "queued": 0,
+        "running": 0,
+        "success": 0,
+        "failure": 2,
+        "timed_out": 0,
+        "dead_letter": 0,
+        "skipped": 0,
+        "cancelled": 0,
+        "success_rate": 0.0,
+        "avg_duration_ms": 0.0,
+    }
+    nobody = await metrics("carl")
+    assert nobody["jobs"]["total"] == nobody["executions"]["total"] == 0
+    assert nobody["executions"]["success_rate"] == 0.0

@@ -1,0 +1,368 @@
+"""Jobs over HTTP: creating, listing, reading, changing, pausing, deleting, running."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+
+NOWHERE = "018f4a3e-0000-7000-8000-000000000000"
+ADDED = {
+    "dst_policy": "debian",
+    "day_match": "or",
+    "starts_at": None,
+    "ends_at": None,
+    "max_runs": None,
+    "jitter_s": 0,
+    "spread_s": 0,
+    "catchup": "latest",
+    "catchup_window_s": 86400,
+    "catchup_limit": 100,
+    "overlap": "allow",
+    "delivery": "at_least_once",
+    "auto_disable": True,
+    "note": None,
+    "tags": [],
+    "disabled_reason": None,
+}
+
+
+async def test_a_job_of_two_fields_has_every_default(api: Api) -> None:
+    reply = await api.post("/api/jobs", {"name": "nightly", "schedule": "0 2 * * *"})
+    assert reply.status == 201
+    job = reply.json
+    account = (await api.get("/api/accounts")).json["items"][0]
+    assert uuid.UUID(job["id"]).version == 7
+    assert job["account_id"] == account["id"]
+    assert (job["name"], job["schedule"], job["type"]) == ("nightly", "0 2 * * *", 1)
+    assert (job["timezone"], job["enabled"], job["last_run_at"]) == ("UTC", True, None)
+    assert job["next_run_at"] == "2026-06-01T02:00:00Z"
+    assert job["created_at"] == job["updated_at"] == job["anchor"] == "2026-06-01T00:00:00Z"
+    assert {name: job[name] for name in ADDED} == ADDED
+    assert job["retry"] == {
+        "max_attempts": 3,
+        "backoff_seconds": 60,
+        "backoff_type": "exponential",
+        "delays": None,
+        "max_backoff_seconds": 3600,
+        "max_age_seconds": 86400,
+        "jitter": 0.1,
+        "retry_on": None,
+    }
+    assert job["next_runs"] == [f"2026-06-0{day}T02:00:00Z" for day in range(1, 6)]
+    assert job["description"]
+    assert "webhook" not in job
+
+
+async def test_every_field_that_goes_in_comes_out(api: Api) -> None:
+    account = (await api.post("/api/accounts", {"name": "team"})).json
+    fields = {
+        "account_id": account["id"],
+        "name": "Überweisung",
+        "schedule": "*/10 * * * * *",
+        "type": 7,
+        "timezone": "Europe/Paris",
+        "enabled": False,
+        "dst_policy": "literal",
+        "day_match": "and",
+        "anchor": "2026-01-01T00:00:00.5Z",
+        "starts_at": "2026-07-01T00:00:00Z",
+        "ends_at": "2027-07-01T00:00:00Z",
+        "max_runs": 5,
+        "jitter_s": 0.5,
+        "spread_s": 60,
+        "catchup": "all",
+        "catchup_window_s": 10,
+        "catchup_limit": 3,
+        "overlap": "buffer_one",
+        "delivery": "at_most_once",
+        "auto_disable": False,
+        "note": "until the move\nis over",
+        "tags": ["red", "blue"],
+    }
+    retry = {
+        "max_attempts": 5,
+        "backoff_seconds": 0.5,
+        "backoff_type": "linear",
+        "delays": [1, 2.5],
+        "max_backoff_seconds": 10,
+        "max_age_seconds": 100,
+        "jitter": 0,
+        "retry_on": ["network", 408, "5xx"],
+    }
+    job = await api.new_job(**fields, retry=retry)
+    assert {name: job[name] for name in fields} == fields
+    assert job["retry"] == retry
+    assert (await api.get(f"/api/jobs/{job['id']}")).json == job
+
+
+async def test_a_webhook_can_be_created_with_its_job(api: Api) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/hook", "method": "PUT"})
+    webhook = job["webhook"]
+    assert webhook["job_id"] == job["id"]
+    assert (webhook["url"], webhook["method"]) == ("https://example.com/hook", "PUT")
+    assert (await api.get(f"/webhooks?job_id={job['id']}")).json["items"] == [webhook]
+
+
+async def test_a_refused_nested_webhook_stores_nothing(api: Api) -> None:
+    body = {"name": "job", "schedule": "0 2 * * *", "webhook": {"url": "ftp://example.com/"}}
+    reply = await api.post("/api/jobs", body)
+    assert reply.status == 400
+    assert list(reply.errors) == ["webhook.url"]
+    assert (await api.get("/api/jobs")).json["total"] == 0
+    assert (await api.get("/api/accounts")).json["total"] == 0
+
+
+async def test_bulk_creates_all_or_none(api: Api) -> None:
+    plain = {"name": "job", "schedule": "0 2 * * *"}
+    reply = await api.post("/api/jobs/bulk", {"jobs": [plain, {**plain, "webhook": {"url": "https://example.com/"}}]})
+    assert reply.status == 201
+    first, second = reply.json["items"]
+    assert "webhook" not in first
+    assert second["webhook"]["job_id"] == second["id"]
+    assert (await api.get("/api/jobs")).json["total"] == 2
+
+    refused = await api.post("/api/jobs/bulk", {"jobs": [plain, plain, plain, {**plain, "schedule": "0 0 30 2 *"}]})
+    assert (refused.status, refused.json["error_code"]) == (400, "INVALID_CRON_EXPRESSION")
+    assert list(refused.errors) == ["jobs.3.schedule"]
+    misspelt = await api.post("/api/jobs/bulk", {"jobs": [plain, {**plain, "webhook": {"url": "https://a.b", "x": 1}}]})
+    assert list(misspelt.errors) == ["jobs.1.webhook.x"]
+    assert (await api.get("/api/jobs")).json["total"] == 2
+
+
+@pytest.mark.parametrize("jobs", [[], [{"name": "job", "schedule": "0 2 * * *"}] * 1001, {}, None, "x"])
+async def test_bulk_takes_one_to_a_thousand(api: Api, jobs: Any) -> None:
+    reply = await api.post("/api/jobs/bulk", {"jobs": jobs})
+    assert reply.status == 400
+    assert list(reply.errors) == ["jobs"]
+
+
+async def test_lists_are_paged_and_filtered(api: Api) -> None:
+    account = (await api.post("/api/accounts", {"name": "other"})).json
+    ids = [(await api.new_job(name=f"job {n}", enabled=n % 2 == 0))["id"] for n in range(4)]
+    elsewhere = await api.new_job(account_id=account["id"], name="elsewhere")
+    personal = (await api.get(f"/api/jobs/{ids[0]}")).json["account_id"]
+
+    everything = (await api.get("/api/jobs")).json
+    if personal == account["id"]:
+        assert everything["total"] == 5
+    assert [item["id"] for item in everything["items"]] == [*ids, elsewhere["id"]]
+    assert (everything["skip"], everything["limit"], everything["total"]) == (0, 100, 5)
+    part = (await api.get("/api/jobs?skip=1&limit=2")).json
+    assert [item["id"] for item in part["items"]] == ids[1:3]
+    assert (part["skip"], part["limit"], part["total"]) == (1, 2, 5)
+    assert (await api.get("/api/jobs?enabled=false")).json["total"] == 2
+    assert (await api.get("/api/jobs?enabled=true")).json["total"] == 3
+    assert (await api.get(f"/api/jobs?account_id={account['id']}")).json["total"] == 5
+
+
+async def test_a_change_of_the_schedule_counts_from_now(api: Api) -> None:
+    job = await api.new_job()
+    api.clock.advance(3600)
+    changed = (await api.put(f"/api/jobs/{job['id']}", {"schedule": "30 * * * *"})).json
+    assert changed["next_run_at"] == "2026-06-01T01:30:00Z"
+    assert changed["updated_at"] == "2026-06-01T01:00:00Z"
+    assert changed["name"] == job["name"]
+    moved = (await api.put(f"/api/jobs/{job['id']}", {"timezone": "Asia/Kolkata"})).json
+    assert moved["next_run_at"] == "2026-06-01T02:00:00Z"
+
+
+async def test_what_does_not_touch_the_schedule_does_not_move_the_next_run(api: Api) -> None:
+    job = await api.new_job(schedule="@every 2h")
+    api.clock.advance(600)
+    same = await api.put(f"/api/jobs/{job['id']}", {"name": "new", "schedule": "@every 2h", "tags": ["a"]})
+    assert same.json["next_run_at"] == job["next_run_at"]
+    assert (same.json["name"], same.json["tags"]) == ("new", ["a"])
+
+
+async def test_null_clears_what_may_be_null_and_nothing_else(api: Api) -> None:
+    job = await api.new_job(note="why", starts_at="2026-06-10T00:00:00Z", ends_at="2026-07-10T00:00:00Z", max_runs=3)
+    nullable = ("note", "starts_at", "ends_at", "max_runs")
+    cleared = await api.put(f"/api/jobs/{job['id']}", dict.fromkeys(nullable))
+    assert cleared.status == 200
+    assert [cleared.json[name] for name in nullable] == [None] * 4
+    assert cleared.json["next_run_at"] == "2026-06-01T02:00:00Z"
+    for name in ("name", "schedule", "timezone", "enabled", "retry", "tags", "type", "anchor", "account_id"):
+        refused = await api.put(f"/api/jobs/{job['id']}", {name: None})
+        assert (refused.status, refused.json["error_code"]) == (400, "VALIDATION_ERROR"), name
+        assert list(refused.errors) == [name]
+
+
+async def test_a_job_stays_in_its_account(api: Api) -> None:
+    job = await api.new_job()
+    other = (await api.post("/api/accounts", {"name": "other"})).json
+    refused = await api.put(f"/api/jobs/{job['id']}", {"account_id": other["id"]})
+    assert refused.status == 400
+    assert list(refused.errors) == ["account_id"]
+    assert (await api.put(f"/api/jobs/{job['id']}", {"account_id": job["account_id"]})).status == 200
+
+
+async def test_pause_and_resume(api: Api) -> None:
+    job = await api.new_job(schedule="@every 2h")
+    paused = await api.patch(f"/api/jobs/{job['id']}/disable", {"note": "ann: the receiver moves"})
+    assert paused.status == 200
+    assert (paused.json["enabled"], paused.json["next_run_at"], paused.json["next_runs"]) == (False, None, [])
+    assert paused.json["note"] == "ann: the receiver moves"
+    api.clock.advance(5 * 3600)
+    resumed = (await api.patch(f"/api/jobs/{job['id']}/enable")).json
+    assert (resumed["enabled"], resumed["next_run_at"]) == (True, "2026-06-01T06:00:00Z")
+    assert resumed["note"] == "ann: the receiver moves"
+    again = (await api.patch(f"/api/jobs/{job['id']}/enable", {"note": None})).json
+    assert (again["next_run_at"], again["note"]) == ("2026-06-01T06:00:00Z", None)
+
+
+async def test_enabled_can_be_changed_by_put(api: Api) -> None:
+    job = await api.new_job(enabled=False)
+    assert job["next_run_at"] is None
+    assert (await api.put(f"/api/jobs/{job['id']}", {"enabled": True})).json["next_run_at"] == "2026-06-01T02:00:00Z"
+
+
+async def test_deleting_takes_what_belongs_to_the_job(api: Api) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/hook"})
+    execution = (await api.post(f"/api/jobs/{job['id']}/trigger")).json["items"][0]
+    gone = await api.delete(f"/api/jobs/{job['id']}")
+    assert (gone.status, gone.text) == (204, "")
+    assert (await api.get(f"/api/jobs/{job['id']}")).json["error_code"] == "JOB_NOT_FOUND"
+    assert (await api.get(f"/webhooks/{job['webhook']['id']}")).json["error_code"] == "WEBHOOK_NOT_FOUND"
+    assert (await api.get(f"/api/executions/{execution['id']}")).json["error_code"] == "EXECUTION_NOT_FOUND"
+    assert (await api.delete(f"/api/jobs/{job['id']}")).status == 404
+
+
+async def test_trigger_runs_now_and_moves_nothing(api: Api) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/one"})
+    second = await api.new_webhook(job["id"], url="https://example.com/two")
+    await api.new_webhook(job["id"], enabled=False)
+    reply = await api.post(f"/api/jobs/{job['id']}/trigger")
+    assert reply.status == 202
+    items = reply.json["items"]
+    assert [item["webhook_id"] for item in items] == [job["webhook"]["id"], second["id"]]
+    assert {(item["status"], item["trigger"], item["attempt"]) for item in items} == {("queued", "manual", 1)}
+    assert (await api.get(f"/api/jobs/{job['id']}")).json["next_run_at"] == job["next_run_at"]
+    listed = (await api.get(f"/api/jobs/{job['id']}/executions")).json
+    assert listed["items"] == items[::-1]
+    assert (await api.get(f"/api/jobs/{job['id']}/executions?status=success")).json["total"] == 0
+
+
+async def test_a_job_without_webhooks_fails_in_words(api: Api) -> None:
+    job = await api.new_job()
+    item = (await api.post(f"/api/jobs/{job['id']}/trigger", {})).json["items"][0]
+    assert (item["status"], item["webhook_id"]) == ("failure", None)
+    assert item["error"].startswith("no_webhook ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "code"),
+    [
+        ({"schedule": "61 * * * *"}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": "0 0 30 2 *"}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": "@at 2020-01-01T00:00:00Z"}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": ""}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": "* " * 5000}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": "CRON_TZ=Europe/Paris 0 2 * * *", "timezone": "UTC"}, "schedule", "INVALID_CRON_EXPRESSION"),
+        ({"schedule": 5}, "schedule", "VALIDATION_ERROR"),
+        ({"timezone": "Mars/Base"}, "timezone", "VALIDATION_ERROR"),
+        ({"timezone": "../../etc/passwd"}, "timezone", "VALIDATION_ERROR"),
+        ({"timezone": ""}, "timezone", "VALIDATION_ERROR"),
+        ({"name": ""}, "name", "VALIDATION_ERROR"),
+        ({"name": "  "}, "name", "VALIDATION_ERROR"),
+        ({"name": "n" * 256}, "name", "VALIDATION_ERROR"),
+        ({"name": "a\u202eb"}, "name", "VALIDATION_ERROR"),
+        ({"name": "a\nb"}, "name", "VALIDATION_ERROR"),
+        ({"name": "a" + "\u0301" * 20}, "name", "VALIDATION_ERROR"),
+        ({"name": "a\0b"}, "name", "VALIDATION_ERROR"),
+        ({"note": "a\0b"}, "note", "VALIDATION_ERROR"),
+        ({"type": "1"}, "type", "VALIDATION_ERROR"),
+        ({"type": True}, "type", "VALIDATION_ERROR"),
+        ({"type": 1.5}, "type", "VALIDATION_ERROR"),
+        ({"type": 2**31}, "type", "VALIDATION_ERROR"),
+        ({"enabled": "true"}, "enabled", "VALIDATION_ERROR"),
+        ({"enabled": 1}, "enabled", "VALIDATION_ERROR"),
+        ({"dst_policy": "none"}, "dst_policy", "VALIDATION_ERROR"),
+        ({"anchor": "2026-01-01"}, "anchor", "VALIDATION_ERROR"),
+        ({"anchor": "2026-02-30T00:00:00Z"}, "anchor", "VALIDATION_ERROR"),
+        ({"anchor": "1969-12-31T23:59:59Z"}, "anchor", "VALIDATION_ERROR"),
+        ({"ends_at": "2026-06-01T01:00:00Z"}, "ends_at", "VALIDATION_ERROR"),
+        ({"max_runs": 0}, "max_runs", "VALIDATION_ERROR"),
+        ({"jitter_s": -1}, "jitter_s", "VALIDATION_ERROR"),
+        ({"jitter_s": False}, "jitter_s", "VALIDATION_ERROR"),
+        ({"catchup_limit": 1001}, "catchup_limit", "VALIDATION_ERROR"),
+        ({"overlap": ["allow"]}, "overlap", "VALIDATION_ERROR"),
+        ({"tags": "red"}, "tags", "VALIDATION_ERROR"),
+        ({"tags": [1]}, "tags.0", "VALIDATION_ERROR"),
+        ({"tags": ["x" * 101]}, "tags.0", "VALIDATION_ERROR"),
+        ({"tags": ["x"] * 51}, "tags", "VALIDATION_ERROR"),
+        ({"retry": []}, "retry", "VALIDATION_ERROR"),
+        ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "VALIDATION_ERROR"),
+        ({"retry": {"max_attempts": 101}}, "retry.max_attempts", "VALIDATION_ERROR"),
+        ({"retry": {"backoff_seconds": 1e9}}, "retry.backoff_seconds", "VALIDATION_ERROR"),
+        ({"retry": {"jitter": 5}}, "retry.jitter", "VALIDATION_ERROR"),
+        ({"retry": {"delays": []}}, "retry.delays", "VALIDATION_ERROR"),
+        ({"retry": {"delays": [1, -1]}}, "retry.delays.1", "VALIDATION_ERROR"),
+        ({"retry": {"retry_on": ["6xx"]}}, "retry.retry_on.0", "VALIDATION_ERROR"),
+        ({"retry": {"retries": 1}}, "retry.retries", "VALIDATION_ERROR"),
+        ({"webhook": None}, "webhook", "VALIDATION_ERROR"),
+        ({"webhook": {}}, "webhook.url", "VALIDATION_ERROR"),
+        ({"webhook": {"url": "https://example.com/", "job_id": NOWHERE}}, "webhook.job_id", "VALIDATION_ERROR"),
+        ({"account_id": "mine"}, "account_id", "VALIDATION_ERROR"),
+        ({"id": NOWHERE}, "id", "VALIDATION_ERROR"),
+        ({"next_run_at": "2026-06-01T02:00:00Z"}, "next_run_at", "VALIDATION_ERROR"),
+        ({"is_admin": True}, "is_admin", "VALIDATION_ERROR"),
+    ],
+)
+async def test_a_refusal_names_the_field_and_stores_nothing(
+    api: Api, fields: dict[str, Any], field: str, code: str
+) -> None:
+    reply = await api.post("/api/jobs", {"name": "job", "schedule": "0 2 * * *", **fields})
+    assert (reply.status, reply.json["error_code"]) == (400, code)
+    assert list(reply.errors) == [field]
+    assert field in reply.json["detail"]
+    assert (await api.get("/api/jobs")).json["total"] == 0
+    assert (await api.get("/api/accounts")).json["total"] == 0
+
+
+async def test_every_missing_field_is_named(api: Api) -> None:
+    assert set((await api.post("/api/jobs", {})).errors) == {"name", "schedule"}
+
+
+async def test_a_zone_in_the_schedule_is_the_zone_of_the_job(api: Api) -> None:
+    job = await api.new_job(schedule="CRON_TZ=Europe/Paris 0 2 * * *")
+    assert (job["timezone"], job["next_run_at"]) == ("Europe/Paris", "2026-06-02T00:00:00Z")
+    moved = (await api.put(f"/api/jobs/{job['id']}", {"schedule": "CRON_TZ=Asia/Tokyo 0 2 * * *"})).json
+    assert (moved["timezone"], moved["next_run_at"]) == ("Asia/Tokyo", "2026-06-01T17:00:00Z")
+
+
+async def test_a_job_that_is_through_cannot_be_enabled(api: Api) -> None:
+    job = await api.new_job(ends_at="2026-06-02T00:00:00Z")
+    api.clock.advance(86_400)
+    await api.service.trigger_loop.fire_due(api.clock.now())
+    through = (await api.get(f"/api/jobs/{job['id']}")).json
+    assert (through["enabled"], through["next_run_at"]) == (False, None)
+    refused = await api.patch(f"/api/jobs/{job['id']}/enable")
+    assert (refused.status, list(refused.errors)) == (400, ["ends_at"])
+    longer = await api.put(f"/api/jobs/{job['id']}", {"ends_at": None, "enabled": True})
+    assert (longer.json["next_run_at"], longer.json["disabled_reason"]) == ("2026-06-02T02:00:00Z", None)
+
+
+async def test_a_bound_that_leaves_nothing_ends_the_job(api: Api) -> None:
+    job = await api.new_job()
+    ended = (await api.put(f"/api/jobs/{job['id']}", {"ends_at": "2026-06-01T00:00:01Z"})).json
+    assert (ended["enabled"], ended["next_run_at"], ended["next_runs"]) == (False, None, [])
+    assert ended["disabled_reason"].startswith("through")
+
+
+async def test_next_runs_stop_where_the_job_does(api: Api) -> None:
+    assert len((await api.new_job(max_runs=2))["next_runs"]) == 2
+    assert len((await api.new_job(ends_at="2026-06-04T02:00:00Z"))["next_runs"]) == 3
+
+
+async def test_what_was_due_before_a_change_still_fires(api: Api) -> None:
+    job = await api.new_job(schedule="0 * * * *", webhook={"url": "https://example.com/hook"})
+    api.clock.advance(3601)
+    await api.put(f"/api/jobs/{job['id']}", {"schedule": "30 5 * * *"})
+    await api.service.trigger_loop.fire_due(api.clock.now())
+    executions = (await api.get(f"/api/jobs/{job['id']}/executions")).json["items"]
+    assert [execution["scheduled_at"] for execution in executions] == ["2026-06-01T01:00:00Z"]
+    assert (await api.get(f"/api/jobs/{job['id']}")).json["next_run_at"] == "2026-06-01T05:30:00Z"

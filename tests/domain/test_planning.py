@@ -1,0 +1,115 @@
+"""Making and changing jobs: what moves the next run, and what leaves it alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduler.domain.clock import format_instant, parse_instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.job import Job
+from scheduler.domain.planning import change_job, create_job, upcoming
+
+NOW = parse_instant("2026-06-01T00:00:00Z")
+LATER = parse_instant("2026-06-01T00:10:00Z")
+
+
+def job(**fields: Any) -> Job:
+    return create_job({"name": "job", "schedule": "@every 1h", **fields}, job_id="j", account_id="a", now=NOW)
+
+
+def next_run(job: Job) -> str | None:
+    return None if job.next_run_at is None else format_instant(job.next_run_at)
+
+
+def test_a_job_counts_from_its_creation() -> None:
+    made = job()
+    assert (made.created_at, made.updated_at, made.anchor_at) == (NOW, NOW, NOW)
+    assert next_run(made) == "2026-06-01T01:00:00Z"
+    assert next_run(job(enabled=False)) is None
+    assert next_run(job(anchor_at=LATER)) == "2026-06-01T00:10:00Z"
+    assert next_run(job(starts_at=parse_instant("2026-06-01T03:00:00Z"))) == "2026-06-01T03:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "planned"),
+    [
+        ({"schedule": "0 5 * * *"}, "2026-06-01T05:00:00Z"),
+        ({"schedule": "0 5 * * *", "timezone": "Asia/Tokyo"}, "2026-06-01T20:00:00Z"),
+        ({"anchor_at": NOW + 60_000_000}, "2026-06-01T01:01:00Z"),
+        ({"starts_at": parse_instant("2026-06-01T02:00:00Z")}, "2026-06-01T02:00:00Z"),
+        ({"max_runs": 7}, "2026-06-01T01:00:00Z"),
+        ({"enabled": False}, None),
+    ],
+)
+def test_a_change_of_what_plans_the_job_plans_it_from_now(fields: dict[str, Any], planned: str | None) -> None:
+    assert next_run(change_job(job(), fields, LATER)) == planned
+
+
+def test_a_change_of_anything_else_leaves_the_plan_alone() -> None:
+    before = job()
+    for fields in ({"name": "x"}, {"jitter_s": 5}, {"note": "x"}, {"schedule": before.schedule}, {"enabled": True}, {}):
+        after = change_job(before, fields, LATER)
+        assert (after.next_run_at, after.updated_at) == (before.next_run_at, LATER)
+
+
+def test_a_line_that_was_once_good_does_not_hinder_pausing() -> None:
+    """One of its lines lies in the past by now; only a new schedule must be able to fire as a whole."""
+    before = job(schedule="0 5 * * *\n@at 2026-06-01T00:05:00Z")
+    paused = change_job(before, {"enabled": False}, LATER)
+    assert next_run(paused) is None
+    assert next_run(change_job(paused, {"enabled": True}, LATER)) == "2026-06-01T05:00:00Z"
+    with pytest.raises(SchedulerError, match="past"):
+        change_job(before, {"timezone": "Asia/Tokyo"}, LATER)
+
+
+def test_an_overdue_time_stays_until_it_has_fired() -> None:
+    before = job(schedule="5 * * * *")
+    assert next_run(change_job(before, {"schedule": "0 5 * * *"}, LATER)) == "2026-06-01T00:05:00Z"
+
+
+def test_bounds_that_leave_nothing_end_the_job_and_enabling_it_is_refused() -> None:
+    ended = change_job(job(), {"ends_at": LATER}, LATER)
+    assert (ended.enabled, ended.next_run_at) == (False, None)
+    assert ended.disabled_reason is not None
+    with pytest.raises(SchedulerError, match="ends_at"):
+        change_job(ended, {"enabled": True}, LATER)
+    resumed = change_job(ended, {"enabled": True, "ends_at": None}, LATER)
+    assert (next_run(resumed), resumed.disabled_reason) == ("2026-06-01T01:00:00Z", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"schedule": "0 0 30 2 *"}, "schedule"),
+        ({"schedule": "@at 2026-05-31T00:00:00Z"}, "schedule"),
+        ({"ends_at": LATER}, "ends_at"),
+        ({"timezone": "Nowhere/Land"}, "timezone"),
+        ({"schedule": "CRON_TZ=Europe/Paris @daily", "timezone": "UTC"}, "schedule"),
+        ({"schedule": "CRON_TZ=Nowhere/Land @daily"}, "schedule"),
+    ],
+)
+def test_what_never_fires_is_no_job(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(SchedulerError) as refused:
+        job(**fields)
+    assert list(refused.value.errors or ()) == [field]
+
+
+def test_the_zone_may_be_named_in_the_schedule() -> None:
+    paris = job(schedule="CRON_TZ=Europe/Paris 0 5 * * *")
+    assert (paris.timezone, next_run(paris)) == ("Europe/Paris", "2026-06-01T03:00:00Z")
+    plain = change_job(paris, {"schedule": "0 6 * * *"}, LATER)
+    assert (plain.timezone, next_run(plain)) == ("Europe/Paris", "2026-06-01T04:00:00Z")
+    with pytest.raises(SchedulerError, match="contradicts"):
+        change_job(paris, {"timezone": "Asia/Tokyo"}, LATER)
+
+
+def test_upcoming_runs_end_with_the_job() -> None:
+    assert [format_instant(at) for at in upcoming(job(max_runs=2), 5)] == [
+        "2026-06-01T01:00:00Z",
+        "2026-06-01T02:00:00Z",
+    ]
+    assert len(upcoming(job(), 5)) == 5
+    assert len(upcoming(job(ends_at=parse_instant("2026-06-01T03:00:00Z")), 5)) == 2
+    assert upcoming(job(enabled=False), 5) == []

@@ -1,0 +1,247 @@
+"""Receivers on raw sockets, for answers that no HTTP server would give."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import os
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Caller:
+    """One accepted connection, as a script sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: list[bytes]) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._requests = requests
+
+    async def request(self) -> bytes:
+        """The next request, head and body; kept in the receiver's ``requests``."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        body = await self._reader.readexactly(int(lengths[0])) if lengths else b""
+        self._requests.append(head + body)
+        return head + body
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def gone(self) -> None:
+        """Until the other side has closed."""
+        while await self._reader.read(65_536):
+            pass
+
+    def finish(self) -> None:
+        """Send FIN; still reading."""
+        self._writer.write_eof()
+
+    def stop_reading(self) -> None:
+        """Shut the reading side of the socket."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_RD)
+
+    def reset(self) -> None:
+        """Send RST."""
+        sock = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
+Script = Callable[[Caller], Awaitable[None]]
+
+
+class RawReceiver:
+    """A listener that runs its script for each connection, and counts."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.port = 0
+        self.ended = asyncio.Event()
+        """Set whenever a connection has ended."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self.script(Caller(reader, writer, self.requests))
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+            with suppress(Exception):
+                await writer.wait_closed()
+            self.ended.set()
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def receiving(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[RawReceiver]:
+    """A receiver on a free port while the context is open."""
+    receiver = RawReceiver(script)
+    server = await asyncio.start_server(receiver._serve, host, 0, ssl=tls, limit=2**22)
+    receiver.port = server.sockets[0].getsockname()[1]
+    try:
+        yield receiver
+    finally:
+        server.close()
+        await receiver.close()
+        await server.wait_closed()
+
+
+def answering(*answers: bytes) -> Script:
+    """Reads a request and sends these bytes, one write each; then waits until the other side closes."""
+
+    async def script(caller: Caller) -> None:
+        await caller.request()
+        for answer in answers:
+            await caller.send(answer)
+        await caller.gone()
+
+    return script
+
+
+def closing(*answers: bytes) -> Script:
+    """Reads a request, sends these bytes and closes."""
+
+    async def script(caller: Caller) -> None:
+        await caller.request()
+        for answer in answers:
+            await caller.send(answer)
+
+    return script
+
+
+def keeping(answer: bytes = OK) -> Script:
+    """An ordinary server: the same answer to every request on a connection."""
+
+    async def script(caller: Caller) -> None:
+        while True:
+            await caller.request()
+            await caller.send(answer)
+
+    return script
+
+
+def flooding(first: bytes, again: bytes) -> Script:
+    """Reads a request, sends ``first``, then ``again`` as fast as it is taken."""
+
+    async def script(caller: Caller) -> None:
+        await caller.request()
+        await caller.send(first)
+        while True:
+            await caller.send(again)
+
+    return script
+
+
+def dripping(first: bytes, again: bytes, pause_s: float = 0.02) -> Script:
+    """Reads a request, sends ``first``, then ``again`` now and then for ever."""
+
+    async def script(caller: Caller) -> None:
+        await caller.request()
+        await caller.send(first)
+        while True:
+            await caller.send(again)
+            await asyncio.sleep(pause_s)
+
+    return script
+
+
+async def silence(caller: Caller) -> None:
+    """Reads the request and never answers."""
+    await caller.request()
+    await caller.gone()
+
+
+class Authority:
+    """A certificate authority of the test's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of the tests")])
+        self._certificate = self._sign(self._name, self._key, [], authority=True)
+        self.path = directory / "authority.pem"
+        self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def trusting(self) -> ssl.SSLContext:
+        """A client context that trusts this authority and no other."""
+        return ssl.create_default_context(cafile=str(self.path))
+
+    def serving(self, *names: str, self_signed: bool = False) -> ssl.SSLContext:
+        """A server context with a certificate for these names and addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = self._sign(name, key, list(names), signer=key if self_signed else None)
+        path = self._directory / f"{names[0]}-{self_signed}.pem"
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(path)
+        return context
+
+    def demanding(self, *names: str) -> ssl.SSLContext:
+        """A server context that insists on a certificate of the client."""
+        context = self.serving(*names)
+        context.load_verify_locations(cafile=str(self.path))
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _sign(
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        names: list[str],
+        *,
+        authority: bool = False,
+        signer: ec.EllipticCurvePrivateKey | None = None,
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name if signer is not None else self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_alternative, names))), critical=False)
+        return builder.sign(signer or self._key, hashes.SHA256())
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
