@@ -11,7 +11,7 @@ import pytest
 
 from scheduler.domain.clock import Instant, parse_instant, seconds
 from scheduler.domain.execution import Status, Trigger, run_id_of
-from scheduler.domain.firing import THROUGH, Firing, Present, fire
+from scheduler.domain.firing import Firing, Present, fire
 from scheduler.domain.job import Job
 
 WEBHOOK = "019a0000-0000-7000-8000-000000000001"
@@ -57,8 +57,8 @@ def test_on_time_one_run_per_webhook_with_an_identity_that_can_be_recomputed() -
     assert first.run_id == run_id_of(WEBHOOK, MIDNIGHT) and second.run_id == run_id_of(OTHER, MIDNIGHT)
     assert first.scheduled_at == first.available_at == MIDNIGHT
     assert (first.trigger, first.status, first.covers, first.covers_from) == (Trigger.SCHEDULE, Status.QUEUED, 1, None)
-    assert firing.job.next_run_at == MIDNIGHT + MINUTE
-    assert (firing.job.run_count, firing.job.last_run_at) == (1, MIDNIGHT + 5)
+    assert firing.next_run_at == MIDNIGHT + MINUTE
+    assert (firing.run_count, firing.last_run_at) == (1, MIDNIGHT + 5)
 
 
 def test_the_identity_is_the_documented_uuid5() -> None:
@@ -75,7 +75,7 @@ def test_latest_fires_the_newest_once_and_says_for_how_many(minutes: int, covers
     (run,) = firing.executions
     assert (run.trigger, run.covers, run.covers_from) == (Trigger.CATCHUP, covers, MIDNIGHT)
     assert run.scheduled_at == MIDNIGHT + minutes * MINUTE
-    assert firing.job.next_run_at == MIDNIGHT + (minutes + 1) * MINUTE
+    assert firing.next_run_at == MIDNIGHT + (minutes + 1) * MINUTE
 
 
 def test_latest_beyond_the_window_is_a_record_and_no_run() -> None:
@@ -84,7 +84,7 @@ def test_latest_beyond_the_window_is_a_record_and_no_run() -> None:
     (row,) = firing.executions
     assert (row.status, row.covers, row.finished_at) == (Status.SKIPPED, 1, MIDNIGHT + 120 * MINUTE)
     assert row.reason is not None and "catchup_window_s" in row.reason
-    assert firing.job.last_run_at is None and firing.job.run_count == 0
+    assert firing.last_run_at is None and firing.run_count == 0
 
 
 def test_all_fires_each_up_to_the_limit_and_records_the_rest() -> None:
@@ -145,10 +145,10 @@ def test_jitter_and_spread_move_the_start_and_never_the_identity() -> None:
 
 def test_a_job_that_is_through_stops() -> None:
     firing = fire(_job(max_runs=1), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=0)
-    assert (firing.job.next_run_at, firing.job.enabled, firing.job.disabled_reason) == (None, False, THROUGH)
+    assert (firing.next_run_at, firing.ends) == (None, True)
     ending = fire(_job(ends_at=MIDNIGHT + MINUTE), (WEBHOOK,), _present(MIDNIGHT + 9 * MINUTE), active=0)
     assert _shape(ending) == [("queued", 0, 1)]
-    assert ending.job.next_run_at is None
+    assert ending.next_run_at is None
 
 
 def test_overlap_skip_records_why() -> None:

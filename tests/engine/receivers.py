@@ -83,7 +83,7 @@ class RawReceiver:
         assert task is not None
         self._tasks.add(task)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self.script(Caller(reader, writer, self.requests))
         finally:
             self._tasks.discard(task)

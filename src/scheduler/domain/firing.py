@@ -35,9 +35,13 @@ class Present:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firing:
-    """What one job turns into: rows to insert and the job as it goes on."""
+    """What one job turns into: rows to insert, and how it goes on."""
 
     job: Job
+    """As it was."""
+    next_run_at: Instant | None
+    last_run_at: Instant | None
+    run_count: int
     executions: list[Execution]
     """Ready to be queued, or final from the start (skipped, no webhook)."""
     buffered: list[Execution]
@@ -68,24 +72,17 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
     portions, newest = _due(job, present)
     ready, buffered, cancels = _overlap(job, portions, active=active, waiting=waiting)
     fired = sum(portion.skipped is None for portion in ready) + len(buffered)
-    moved = replace(
-        job,
-        run_count=job.run_count + fired,
-        last_run_at=present.now if fired else job.last_run_at,
-    )
-    next_run_at = moved.next_after(newest)
-    through = next_run_at is None
+    run_count = job.run_count + fired
+    next_run_at = job.next_after(newest, run_count=run_count)
     return Firing(
-        job=replace(
-            moved,
-            next_run_at=next_run_at,
-            enabled=not through,
-            disabled_reason=THROUGH if through else job.disabled_reason,
-        ),
+        job=job,
+        next_run_at=next_run_at,
+        last_run_at=present.now if fired else job.last_run_at,
+        run_count=run_count,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
-        ends=through,
+        ends=next_run_at is None,
     )
 
 
@@ -102,7 +99,10 @@ def start(
     run = _Portion(at=present.now, trigger=Trigger.MANUAL)
     ready, buffered, cancels = _overlap(replace(job, overlap=overlap), [run], active=active, waiting=waiting)
     return Firing(
-        job=replace(job, last_run_at=present.now),
+        job=job,
+        next_run_at=job.next_run_at,
+        last_run_at=present.now,
+        run_count=job.run_count,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
@@ -113,7 +113,14 @@ def backfill(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant], pre
     """Runs for due times that had none, as a person asks for; a time that has its run keeps that one alone."""
     runs = [_Portion(at=at, trigger=Trigger.MANUAL) for at in times]
     rows = [row for portion in runs for row in _rows(job, webhook_ids, portion, present, is_due=True)]
-    return Firing(job=replace(job, last_run_at=present.now), executions=rows, buffered=[])
+    return Firing(
+        job=job,
+        next_run_at=job.next_run_at,
+        last_run_at=present.now,
+        run_count=job.run_count,
+        executions=rows,
+        buffered=[],
+    )
 
 
 def _due(job: Job, present: Present) -> tuple[list[_Portion], Instant]:

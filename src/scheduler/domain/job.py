@@ -64,9 +64,12 @@ class Job:
             day_match=self.day_match,
         )
 
-    def next_after(self, instant: Instant) -> Instant | None:
-        """The first due time after ``instant`` within ``starts_at``, ``ends_at`` and ``max_runs``; ``None`` when through."""
-        if self.max_runs is not None and self.run_count >= self.max_runs:
+    def next_after(self, instant: Instant, *, run_count: int | None = None) -> Instant | None:
+        """The first due time after ``instant`` within ``starts_at``, ``ends_at`` and ``max_runs``; ``None`` when through.
+
+        ``run_count`` is how many runs there will have been by then, if not those so far.
+        """
+        if self.max_runs is not None and (self.run_count if run_count is None else run_count) >= self.max_runs:
             return None
         if self.starts_at is not None:
             instant = max(instant, self.starts_at - 1)

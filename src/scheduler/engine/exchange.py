@@ -99,6 +99,8 @@ class Exchange(ResponseHandler):
             self.force_close()
         else:
             self._answered = True
+            if status == 101:
+                self.force_close()  # what follows is no HTTP
             super().feed_data(data, size)
 
     def _give_up(self, reason: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.explanation import JobVersion
-from scheduler.domain.firing import Firing
+from scheduler.domain.firing import THROUGH, Firing
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
@@ -216,17 +216,17 @@ class JobStore:
             """,
             [
                 {
-                    "id": job.id,
-                    "next_run_at": job.next_run_at,
-                    "last_run_at": job.last_run_at,
-                    "run_count": job.run_count,
-                    "enabled": int(job.enabled),
-                    "disabled_reason": job.disabled_reason,
+                    "id": firing.job.id,
+                    "next_run_at": firing.next_run_at,
+                    "last_run_at": firing.last_run_at,
+                    "run_count": firing.run_count,
+                    "enabled": int(firing.job.enabled and not firing.ends),
+                    "disabled_reason": THROUGH if firing.ends else firing.job.disabled_reason,
                 }
-                for job in (firing.job for firing in firings)
+                for firing in firings
             ],
         )
-        ended = [replace(firing.job, updated_at=now) for firing in firings if firing.ends]
+        ended = [replace(firing.job, enabled=False, updated_at=now) for firing in firings if firing.ends]
         await _remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
 
     async def history(self, job_id: str) -> list[JobVersion]:
@@ -252,12 +252,38 @@ def decode_policy(text: str) -> RetryPolicy:
 
 def decode_job(row: Row) -> Job:
     """The job of a row that has all of its columns."""
-    values = {name: row[name] for name in _NAMES}
-    values["enabled"] = bool(values["enabled"])
-    values["auto_disable"] = bool(values["auto_disable"])
-    values["retry"] = _cached_policy(values["retry"])
-    values["tags"] = tuple(json.loads(values["tags"]))
-    return Job(**values)
+    return Job(
+        id=row["id"],
+        account_id=row["account_id"],
+        name=row["name"],
+        schedule=row["schedule"],
+        type=row["type"],
+        timezone=row["timezone"],
+        enabled=bool(row["enabled"]),
+        dst_policy=row["dst_policy"],
+        day_match=row["day_match"],
+        anchor_at=row["anchor_at"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        max_runs=row["max_runs"],
+        jitter_s=row["jitter_s"],
+        spread_s=row["spread_s"],
+        catchup=row["catchup"],
+        catchup_window_s=row["catchup_window_s"],
+        catchup_limit=row["catchup_limit"],
+        overlap=row["overlap"],
+        retry=_cached_policy(row["retry"]),
+        delivery=row["delivery"],
+        auto_disable=bool(row["auto_disable"]),
+        note=row["note"],
+        tags=tuple(json.loads(row["tags"])) if row["tags"] != "[]" else (),
+        disabled_reason=row["disabled_reason"],
+        run_count=row["run_count"],
+        last_run_at=row["last_run_at"],
+        next_run_at=row["next_run_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
 
 
 async def _remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
