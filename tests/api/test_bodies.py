@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -177,6 +178,54 @@ async def test_a_body_that_does_not_arrive_is_given_up(api: Api, monkeypatch: py
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b'"REQUEST_TIMEOUT"' in reply
     assert b"Connection: close" in reply
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"POST /api/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"BREW /pot HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_quietly(api: Api, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection(api.host, api.port)
+    writer.write(sent)
+    assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    await writer.wait_closed()
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+    assert (await api.get("/health")).status == 200
+
+
+async def test_a_malformed_chunk_is_refused(
+    api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once when it comes with the header; later the parser only falls silent, and the body's time runs out."""
+    monkeypatch.setattr(decoder, "BODY_TIME_S", 0.05)
+    reader, writer = await asyncio.open_connection(api.host, api.port)
+    writer.write(head(api, "Transfer-Encoding: chunked") + b"ZZ\r\n{}\r\n0\r\n\r\n")
+    assert (await reader.read()).split(b" ", 2)[1] in (b"400", b"408")
+    writer.close()
+    await writer.wait_closed()
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+async def test_a_client_that_goes_away_is_no_defect(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    _, writer = await asyncio.open_connection(api.host, api.port)
+    writer.write(head(api, "Content-Length: 40") + b'{"name"')
+    await writer.drain()
+    await api.get("/health")  # the server has seen the first part
+    writer.close()
+    await writer.wait_closed()
+    counted = 'route="/api/jobs"'
+    while counted not in (await api.get("/metrics")).text:  # it has given up on the rest
+        pass
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert (await api.get("/api/jobs")).json["total"] == 0
 
 
 async def test_a_chunked_body_is_read_and_limited(api: Api) -> None:

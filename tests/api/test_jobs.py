@@ -366,3 +366,22 @@ async def test_what_was_due_before_a_change_still_fires(api: Api) -> None:
     executions = (await api.get(f"/api/jobs/{job['id']}/executions")).json["items"]
     assert [execution["scheduled_at"] for execution in executions] == ["2026-06-01T01:00:00Z"]
     assert (await api.get(f"/api/jobs/{job['id']}")).json["next_run_at"] == "2026-06-01T05:30:00Z"
+
+
+async def test_a_run_by_hand_may_give_way_to_an_active_one(api: Api) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/hook"})
+    path = f"/api/jobs/{job['id']}/trigger"
+    assert (await api.post(path, {"overlap": "skip"})).json["items"][0]["status"] == "queued"
+    second = await api.post(path, {"overlap": "skip"})
+    assert (second.status, second.json["items"][0]["status"]) == (202, "skipped")
+    assert (await api.post(path)).json["items"][0]["status"] == "queued"
+    assert list((await api.post(path, {"overlap": "wait"})).errors) == ["overlap"]
+
+
+async def test_rare_schedules_are_accepted_and_endless_ones_refused(api: Api) -> None:
+    rare = await api.new_job(schedule="0 0 29 2 *")
+    assert rare["next_run_at"] == "2028-02-29T00:00:00Z"
+    bomb = ",".join(str(number % 60) for number in range(200_000)) + " * * * *"
+    reply = await api.post("/api/jobs", {"name": "job", "schedule": bomb})
+    assert (reply.status, reply.json["error_code"]) == (400, "INVALID_CRON_EXPRESSION")
+    assert len(reply.text) < 1000

@@ -12,12 +12,21 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from scheduler.domain.clock import Clock
+from scheduler.domain.execution import Outcome
+from scheduler.domain.request import Request
+from scheduler.engine.egress import Egress
+from scheduler.engine.sender import Sender
+
+SHORT_S = 0.3
+BODY_LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -177,6 +186,40 @@ async def silence(caller: Caller) -> None:
     """Reads the request and never answers."""
     await caller.request()
     await caller.gone()
+
+
+def make_sender(clock: Clock, **changed: Any) -> Sender:
+    """A sender that may go to loopback."""
+    chosen = {"egress": Egress(allow=["127.0.0.0/8"]), "concurrency": 8, "body_limit": BODY_LIMIT, **changed}
+    return Sender(clock=clock, **chosen)
+
+
+def to(receiver: RawReceiver | str, **changed: Any) -> Request:
+    """A small POST to this receiver or URL."""
+    url = receiver if isinstance(receiver, str) else f"http://127.0.0.1:{receiver.port}/hook"
+    chosen = {"method": "POST", "headers": {"X-Test": "1"}, "body": b"{}", "timeout_s": 5.0, **changed}
+    return Request(url=url, **chosen)
+
+
+def assert_storable(outcome: Outcome) -> None:
+    """One line of error, text without NUL and surrogates: what any database and any JSON reader takes."""
+    error = outcome.error or ""
+    assert len(error) <= 300
+    assert error.isprintable()
+    for text in (error, outcome.response_body or "", *outcome.response_headers, *outcome.response_headers.values()):
+        assert "\0" not in text
+        text.encode()
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop run until it is so; fails loudly instead of hanging."""
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.005)
 
 
 class Authority:

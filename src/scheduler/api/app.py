@@ -6,21 +6,25 @@ validation of aiohttp-apispec (what the body and the query say), then to one han
 
 from __future__ import annotations
 
+import logging
 import warnings
 from functools import cache
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
 
-from scheduler.api import accounts, dead_letter, docs, executions, health, jobs, webhooks
+from scheduler.api import accounts, dead_letter, docs, executions, health, jobs, times, webhooks
 from scheduler.api.auth import Authenticator, authentication
 from scheduler.api.middleware import accept_any_expectation, framing
 from scheduler.api.openapi import document
 from scheduler.api.operation import needs_token
 from scheduler.api.parser import RequestParser
 from scheduler.api.services import SERVICES, Services
+
+log = logging.getLogger(__name__)
 
 _PROTOCOL: dict[str, Any] = {
     "keepalive_timeout": 15,
@@ -51,6 +55,7 @@ def build_api(services: Services) -> web.Application:
         ],
     )
     app[SERVICES] = services
+    logging.getLogger("aiohttp.server").addFilter(_tell_briefly)
     _use_parser(app)
     _add_routes(app)
     return app
@@ -70,6 +75,15 @@ def _use_parser(app: web.Application) -> None:
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         app["_apispec_parser"] = RequestParser()
         app["_apispec_request_data_name"] = _REST
+
+
+def _tell_briefly(record: logging.LogRecord) -> bool:
+    """What the HTTP parser refuses is the doing of strangers: a line for those who debug, no trace for the operator."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+        return True
+    log.debug("a malformed request was refused: %.200r", str(error))
+    return False
 
 
 def _add_routes(app: web.Application) -> None:
@@ -105,6 +119,10 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/jobs/{job_id}/disable": {"PATCH": jobs.disable_job},
     "/api/jobs/{job_id}/trigger": {"POST": jobs.trigger_job},
     "/api/jobs/{job_id}/executions": {"GET": jobs.list_job_executions},
+    "/api/jobs/{job_id}/explain": {"GET": times.explain_time},
+    "/api/jobs/{job_id}/backfill": {"POST": times.backfill_job},
+    "/api/schedules/preview": {"GET": times.preview_schedule},
+    "/api/upcoming": {"GET": times.list_upcoming},
     "/webhooks": _WEBHOOKS,
     "/webhooks/{webhook_id}": _WEBHOOK,
     "/api/webhooks": _WEBHOOKS,

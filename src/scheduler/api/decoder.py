@@ -90,6 +90,9 @@ async def _read(request: web.Request) -> bytes:
         raise SchedulerError("REQUEST_TIMEOUT", f"the body did not arrive within {BODY_TIME_S:g} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request) from None
+    except ConnectionResetError:
+        # nobody is left to read this, but it is not our defect either
+        raise invalid(BODY, "the connection was lost before the whole body had arrived") from None
     except web.RequestPayloadError as error:
         raise invalid(BODY, f"the transfer is malformed: {str(error)[:100]}") from None
 

@@ -114,18 +114,19 @@ class Sender:
             return Outcome(error=one_line(f"{BLOCKED} the request cannot be sent: {error}"))
         dial = dialling(route.host)
         deadline = self._loop.time() + request.timeout_s
+        total = asyncio.timeout_at(deadline)
         connection: Connection | None = None
         reusable = False
         try:
-            async with asyncio.timeout_at(deadline):
+            async with total:
                 connection = await self._connector.connect(route.opener, [], self._patience)
                 exchange = cast("Exchange", connection.protocol)
                 message, payload = await exchange.ask(wire)
             body, complete = await self._read(payload, deadline)
             reusable = complete and exchange.rest()
         except TimeoutError:
-            late = self._loop.time() >= deadline
-            return Outcome(error=one_line(_timed_out(route, dial, request.timeout_s, connection is not None, late)))
+            limit_s = request.timeout_s if total.expired() else None
+            return Outcome(error=one_line(_timed_out(route, dial, limit_s, connected=connection is not None)))
         except Exception as error:
             return Outcome(error=one_line(failure_of(error, route.place)))
         finally:
@@ -183,15 +184,15 @@ def _wire(request: Request, start: str) -> bytes:
     return wire + body if body else wire
 
 
-def _timed_out(route: _Route, dial: Dial, timeout_s: float, connected: bool, late: bool) -> str:
-    limit_s = timeout_s if late else CONNECT_LIMIT_S
+def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> str:
+    """What took too long; ``total_s`` is ``None`` when it was connecting that had its own limit."""
     if connected:
-        return f"timeout no complete answer from {route.place} within {limit_s:g} s"
+        return f"timeout no complete answer from {route.place} within {total_s:g} s"
+    limit_s = CONNECT_LIMIT_S if total_s is None else total_s
     if dial.address is not None:
         return f"connect_timeout no connection to {route.place} ({dial.address}) within {limit_s:g} s"
-    if late:
-        return f"timeout no address for {route.host} within {limit_s:g} s"
-    return f"dns_failed {route.host}: no answer from the name server within {limit_s:g} s"
+    code = "dns_failed" if total_s is None else "timeout"
+    return f"{code} no address for {route.host} within {limit_s:g} s"
 
 
 def _let_go(connection: Connection, *, reusable: bool) -> None:

@@ -251,7 +251,7 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
               held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
             )
             SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
-              e.scheduled_at, :now, 1 - j.enabled, e.covers, e.covers_from, :attempt, :now, e.prior_errors, 0, :now
+              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, e.prior_errors, 0, :now
             FROM executions e JOIN jobs j ON j.id = e.job_id WHERE e.id = :id
             ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {_COLUMNS.replace("e.", "")}
             """,

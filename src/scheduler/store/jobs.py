@@ -40,6 +40,8 @@ VALUES (:id, :job_id, {", ".join(f":{name}" for name in _VERSION_NAMES)})
 """
 SERVICE = "scheduler"
 """Who is on record for what the service does by itself."""
+PAUSED = "CASE WHEN j.enabled = 0 AND j.disabled_reason IS NULL THEN 1 ELSE 0 END"
+"""``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
 _HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
 _RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
 _EXPIRE = """
@@ -129,7 +131,7 @@ class JobStore:
             version = JobVersion.of(after, changed_by=by)
             if not version.plans_like(JobVersion.of(before, changed_by=by)):
                 await _remember(tx, [version], [after])
-            if before.enabled and not after.enabled:
+            if before.enabled and not after.enabled and after.disabled_reason is None:
                 await tx.execute(_HOLD, {"job_id": job_id})
             if after.enabled and not before.enabled:
                 deadline = after.updated_at - seconds(after.retry.max_age_seconds)

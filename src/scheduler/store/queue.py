@@ -12,7 +12,7 @@ from scheduler.domain.execution import Execution, Settlement, Status, Trigger
 from scheduler.domain.firing import Firing
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.ids import new_id
-from scheduler.store.jobs import decode_policy
+from scheduler.store.jobs import PAUSED, decode_policy
 from scheduler.store.webhooks import WebhookStore
 
 _ENQUEUE = """
@@ -50,20 +50,20 @@ SELECT id FROM executions
 WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at = :finished_at
 """
 # Queued only if this very settlement took effect: a cancelled attempt has no next one.
-_RETRY = """
+_RETRY = f"""
 INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
   covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
 )
 SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
-  :available_at, 1 - j.enabled, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :finished_at
+  :available_at, {PAUSED}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :finished_at
 FROM executions e JOIN jobs j ON j.id = e.job_id
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
 # A run that waited for its predecessors may go once none of them is left; the partial index makes looking free.
-_RELEASE_BUFFERED = """
-UPDATE executions SET held = (SELECT 1 - j.enabled FROM jobs j WHERE j.id = executions.job_id)
+_RELEASE_BUFFERED = f"""
+UPDATE executions SET held = (SELECT {PAUSED} FROM jobs j WHERE j.id = executions.job_id)
 WHERE held = 2 AND status = 'queued' AND NOT EXISTS (
   SELECT 1 FROM executions o WHERE o.job_id = executions.job_id
     AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from scheduler.engine.sender import Sender
+from tests.conftest import SetClock
+from tests.engine.receivers import make_sender
+
+
+@pytest.fixture
+async def sender(clock: SetClock) -> AsyncIterator[Sender]:
+    async with make_sender(clock) as sender:
+        yield sender

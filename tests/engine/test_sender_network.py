@@ -1,0 +1,280 @@
+"""The way to the receiver: names, addresses that are not for webhooks, and TLS. Real sockets, a stub for DNS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from scheduler.engine.egress import Egress
+from scheduler.engine.resolver import MOST_ADDRESSES, Resolver
+from tests.conftest import SetClock
+from tests.engine.receivers import (
+    OK,
+    SHORT_S,
+    Authority,
+    Caller,
+    answering,
+    keeping,
+    make_sender,
+    receiving,
+    silence,
+    to,
+    until,
+)
+
+
+class Zone:
+    """Answers look-ups from a table; ``None`` is a name server that does not answer."""
+
+    def __init__(self, **names: list[str] | None) -> None:
+        self.names = {name.replace("_", "."): addresses for name, addresses in names.items()}
+        self.asked: list[str] = []
+        self.answer_now = threading.Event()
+
+    def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        addresses = self.names.get(host, [])
+        if addresses is None:
+            self.answer_now.wait(20)
+            addresses = []
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses
+        ]
+
+
+@pytest.fixture
+def zone() -> Iterator[Zone]:
+    zone = Zone(
+        app_test=["127.0.0.1"],
+        hanging_test=None,
+        mixed_test=["10.0.0.1", "127.0.0.1"],
+        private_test=["10.0.0.1", "fd12:3456::1"],
+        mapped_test=["::ffff:10.0.0.1"],
+        metadata_test=["169.254.169.254"],
+        many_test=[f"127.0.0.{number}" for number in range(2, 12)],
+    )
+    yield zone
+    zone.answer_now.set()
+
+
+async def test_a_name_is_looked_up_once_for_a_burst(zone: Zone, clock: SetClock) -> None:
+    async with receiving(keeping()) as receiver, make_sender(clock, resolver=Resolver(zone)) as sender:
+        request = to(f"http://app.test:{receiver.port}/")
+        outcomes = await asyncio.gather(*(sender.send(request) for _ in range(8)))
+        assert [outcome.error for outcome in outcomes] == [None] * 8
+        assert zone.asked == ["app.test"]
+        assert receiver.requests[0].startswith(b"POST / HTTP/1.1\r\nHost: app.test:%d\r\n" % receiver.port)
+
+
+async def test_a_name_that_does_not_exist(zone: Zone, clock: SetClock) -> None:
+    async with make_sender(clock, resolver=Resolver(zone)) as sender:
+        outcome = await sender.send(to("http://nobody.test/"))
+    assert outcome.error == "dns_failed nobody.test:80: Name or service not known"
+
+
+async def test_a_name_server_that_hangs_holds_up_nobody_else(zone: Zone, clock: SetClock) -> None:
+    async with receiving(keeping()) as receiver, make_sender(clock, resolver=Resolver(zone), concurrency=80) as sender:
+        waiting = [asyncio.create_task(sender.send(to("http://hanging.test/", timeout_s=60))) for _ in range(64)]
+        await until(lambda: zone.asked == ["hanging.test"])
+        assert (await sender.send(to(f"http://app.test:{receiver.port}/"))).error is None
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_a_hanging_look_up_ends_with_the_attempt(zone: Zone, clock: SetClock) -> None:
+    async with make_sender(clock, resolver=Resolver(zone)) as sender:
+        outcome = await sender.send(to("http://hanging.test/", timeout_s=SHORT_S))
+    assert outcome.error == f"timeout no address for hanging.test within {SHORT_S:g} s"
+
+
+async def test_a_hanging_look_up_has_the_limit_of_connecting(
+    zone: Zone, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.engine.sender.CONNECT_LIMIT_S", SHORT_S)
+    async with make_sender(clock, resolver=Resolver(zone)) as sender:
+        outcome = await sender.send(to("http://hanging.test/", timeout_s=300))
+    assert outcome.error_code == "dns_failed"
+
+
+async def test_at_most_four_addresses_are_tried(zone: Zone) -> None:
+    assert len(await Resolver(zone).resolve("many.test", 80)) == MOST_ADDRESSES == 4
+
+
+async def test_addresses_of_both_families_take_turns() -> None:
+    zone = Zone(dual_test=["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "192.0.2.1"])
+    found = await Resolver(zone).resolve("dual.test", 80)
+    assert [answer["host"] for answer in found] == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "2001:db8::3"]
+
+
+async def test_an_address_with_a_scope_is_no_address() -> None:
+    def look_up(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", port, 0, 2))]
+
+    with pytest.raises(socket.gaierror, match="no address"):
+        await Resolver(look_up).resolve("link.test", 80)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "app.test"])
+async def test_a_refused_address_sees_no_connection(host: str, zone: Zone, clock: SetClock) -> None:
+    async with (
+        receiving(keeping()) as canary,
+        receiving(keeping(), host="::1") as other,
+        make_sender(clock, egress=Egress(), resolver=Resolver(zone)) as sender,
+    ):
+        for port in (canary.port, other.port):
+            outcome = await sender.send(to(f"http://{host}:{port}/"))
+            assert outcome.error_code == "blocked_address"
+            assert "egress.allow" in (outcome.error or "")
+        assert canary.connections == other.connections == 0
+
+
+@pytest.mark.parametrize("name", ["private.test", "mapped.test", "metadata.test"])
+async def test_a_name_of_a_refused_address_is_refused(name: str, zone: Zone, clock: SetClock) -> None:
+    async with make_sender(clock, resolver=Resolver(zone)) as sender:
+        outcome = await sender.send(to(f"http://{name}/", timeout_s=5))
+    assert outcome.error_code == "blocked_address"
+
+
+async def test_of_a_mixed_answer_only_permitted_addresses_are_dialled(zone: Zone, clock: SetClock) -> None:
+    async with receiving(keeping()) as receiver, make_sender(clock, resolver=Resolver(zone)) as sender:
+        assert (await sender.send(to(f"http://mixed.test:{receiver.port}/"))).error is None
+
+
+async def test_rebinding_is_seen_at_the_socket(zone: Zone, clock: SetClock) -> None:
+    """The check is about the address that is dialled, whenever it was looked up."""
+    zone.names["rebind.test"] = ["127.0.0.1"]
+    async with (
+        receiving(keeping(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")) as receiver,
+        receiving(keeping(), host="127.0.0.2") as canary,
+        make_sender(clock, egress=Egress(allow=["127.0.0.1"]), resolver=Resolver(zone)) as sender,
+    ):
+        assert (await sender.send(to(f"http://rebind.test:{receiver.port}/"))).error is None
+        zone.names["rebind.test"] = ["127.0.0.2"]
+        outcome = await sender.send(to(f"http://rebind.test:{canary.port}/"))
+        assert outcome.error_code == "blocked_address"
+        assert canary.connections == 0
+
+
+async def test_an_entry_for_a_name_opens_its_addresses_for_that_name_only(zone: Zone, clock: SetClock) -> None:
+    zone.names["other.test"] = ["127.0.0.1"]
+    egress = Egress(allow=["app.test"])
+    async with receiving(keeping()) as receiver, make_sender(clock, egress=egress, resolver=Resolver(zone)) as sender:
+        urls = [f"http://{host}:{receiver.port}/" for host in ("app.test", "other.test", "127.0.0.1", "app.test")]
+        together = await asyncio.gather(*(sender.send(to(url)) for url in urls))
+        assert [outcome.error_code for outcome in together] == ["", "blocked_address", "blocked_address", ""]
+        one_by_one = [(await sender.send(to(url))).error_code for url in urls]
+        assert one_by_one == ["", "blocked_address", "blocked_address", ""]
+
+
+async def test_our_own_listener_is_not_called(clock: SetClock) -> None:
+    egress = Egress(allow=["127.0.0.0/8"], dev=True)
+    async with receiving(keeping()) as own, make_sender(clock, egress=egress) as sender:
+        egress.forbid("127.0.0.1", own.port)
+        outcome = await sender.send(to(own))
+        assert outcome.error == (
+            f"blocked_address 127.0.0.1 port {own.port} is this service itself; "
+            "only the exact address in the setting egress.allow permits it"
+        )
+        assert own.connections == 0
+
+
+@pytest.mark.parametrize("url", ["http://0x7f000001/", "http://127.0.0.0x1/", "http://a@127.0.0.1/", "nonsense"])
+async def test_a_stored_url_is_read_strictly_again(url: str, clock: SetClock) -> None:
+    async with make_sender(clock) as sender:
+        assert (await sender.send(to(url))).error_code == "blocked_address"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+async def test_tls(authority: Authority, zone: Zone, clock: SetClock) -> None:
+    zone.names["secure.test"] = ["127.0.0.1"]
+    async with (
+        receiving(keeping(), tls=authority.serving("secure.test", "127.0.0.1")) as receiver,
+        make_sender(clock, tls=authority.trusting(), resolver=Resolver(zone)) as sender,
+    ):
+        for host in ("secure.test", "127.0.0.1", "secure.test"):
+            outcome = await sender.send(to(f"https://{host}:{receiver.port}/"))
+            assert (outcome.error, outcome.response_body) == (None, "ok")
+        assert receiver.connections == 2  # a connection serves one name
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        ({"names": ["127.0.0.1"], "self_signed": True}, "self-signed certificate"),
+        ({"names": ["other.test"]}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+    ],
+    ids=["HR83 self-signed", "HR85 other name"],
+)
+async def test_tls_that_proves_nothing(
+    certificate: dict[str, Any], reason: str, authority: Authority, clock: SetClock
+) -> None:
+    serving = authority.serving(*certificate["names"], self_signed=certificate.get("self_signed", False))
+    async with (
+        receiving(keeping(), tls=serving) as receiver,
+        make_sender(clock, tls=authority.trusting()) as sender,
+    ):
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
+        assert (outcome.error or "").startswith(f"tls_failed 127.0.0.1:{receiver.port}: {reason}")
+        assert receiver.requests == []
+
+
+async def test_system_authorities_are_the_default(authority: Authority, sender: Any) -> None:
+    async with receiving(keeping(), tls=authority.serving("127.0.0.1")) as receiver:
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
+        assert outcome.error_code == "tls_failed"
+
+
+async def test_plain_http_behind_https(sender: Any) -> None:
+    async with receiving(answering(OK)) as receiver:
+
+        async def script(caller: Caller) -> None:
+            await caller.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            await caller.gone()
+
+        receiver.script = script
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
+        assert outcome.error_code == "tls_failed"
+        assert (outcome.error or "").endswith("is this an http port?")
+
+
+async def test_silence_behind_https(sender: Any) -> None:
+    async def script(caller: Caller) -> None:
+        await caller.gone()
+
+    async with receiving(script) as receiver:
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/", timeout_s=SHORT_S))
+        assert outcome.error_code == "connect_timeout"
+
+
+async def test_a_receiver_that_wants_a_client_certificate(authority: Authority, clock: SetClock) -> None:
+    async with (
+        receiving(keeping(), tls=authority.demanding("127.0.0.1")) as receiver,
+        make_sender(clock, tls=authority.trusting()) as sender,
+    ):
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
+        assert outcome.error_code in ("tls_failed", "connection_reset", "disconnected")
+
+
+async def test_a_silent_receiver_behind_tls(authority: Authority, clock: SetClock) -> None:
+    async with (
+        receiving(silence, tls=authority.serving("127.0.0.1")) as receiver,
+        make_sender(clock, tls=authority.trusting()) as sender,
+    ):
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/", timeout_s=SHORT_S))
+        assert outcome.error_code == "timeout"
+        await receiver.ended.wait()
