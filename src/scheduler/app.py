@@ -264,4 +264,4 @@ async def _add_demo_jobs(service: Service, port: int) -> None:
     await jobs.insert(entries)
     for job, _ in entries:
         await service.trigger_loop.start_run(job.id, now)
-    service.trigger_loop.wake()
+    service.trigger_loop.wake(now)

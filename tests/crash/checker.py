@@ -89,14 +89,9 @@ def in_flight(evidence: Evidence, life: int) -> list[Request]:
     return [request for request in evidence.requests if request.life == life and _open_at(request, killed_at)]
 
 
-def duplicates(chain: Chain) -> list[tuple[Request, Request]]:
-    """The requests of a run that came although one before had been accepted, each with that one."""
-    found = []
-    for at, request in enumerate(chain.requests):
-        accepted = [earlier for earlier in chain.requests[:at] if earlier.accepted]
-        if accepted:
-            found.append((accepted[-1], request))
-    return found
+def duplicates(chain: Chain) -> list[Request]:
+    """The accepted requests of a run after which another one came; each of them made one delivery too many."""
+    return [earlier for earlier, _ in pairwise(chain.requests) if earlier.accepted]
 
 
 def explain(evidence: Evidence, violation: Violation) -> str:
@@ -193,7 +188,7 @@ def _repeats(chain: Chain, jobs: dict[str, WatchedJob], evidence: Evidence) -> I
 
 
 def _duplicates_per_kill(evidence: Evidence, chains: dict[str, Chain]) -> Iterator[Violation]:
-    caused = Counter(accepted.life for chain in chains.values() for accepted, _ in duplicates(chain))
+    caused = Counter(repeated.life for chain in chains.values() for repeated in duplicates(chain))
     for life, count in caused.items():
         open_requests = len(in_flight(evidence, life))
         if count > open_requests:

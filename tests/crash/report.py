@@ -16,7 +16,7 @@ def summary(evidence: Evidence) -> str:
     """Kills, deliveries, duplicates, rows and recovery times, one line each."""
     chains = chains_of(evidence)
     open_at = [len(in_flight(evidence, life)) for life, one in enumerate(evidence.lives) if one.killed_at is not None]
-    again = Counter(accepted.life for chain in chains.values() for accepted, _ in duplicates(chain))
+    again = Counter(repeated.life for chain in chains.values() for repeated in duplicates(chain))
     statuses = Counter(row.status for row in evidence.rows)
     span_s = (evidence.lives[-1].started_at - evidence.lives[0].started_at) / SECOND
     return "\n".join(

@@ -11,7 +11,7 @@ import pytest
 
 from scheduler.domain.clock import Instant, parse_instant, seconds
 from scheduler.domain.execution import Status, Trigger, run_id_of
-from scheduler.domain.firing import Firing, Present, fire
+from scheduler.domain.firing import THROUGH, Firing, Present, fire
 from scheduler.domain.job import Job
 
 WEBHOOK = "019a0000-0000-7000-8000-000000000001"
@@ -145,7 +145,7 @@ def test_jitter_and_spread_move_the_start_and_never_the_identity() -> None:
 
 def test_a_job_that_is_through_stops() -> None:
     firing = fire(_job(max_runs=1), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=0)
-    assert (firing.next_run_at, firing.ends) == (None, True)
+    assert (firing.next_run_at, firing.end_reason) == (None, THROUGH)
     ending = fire(_job(ends_at=MIDNIGHT + MINUTE), (WEBHOOK,), _present(MIDNIGHT + 9 * MINUTE), active=0)
     assert _shape(ending) == [("queued", 0, 1)]
     assert ending.next_run_at is None

@@ -277,3 +277,17 @@ async def test_a_backfill_runs_each_time_once_however_often_it_is_asked(
     rows = await rows_of(service.stores, job)
     assert sorted(row.scheduled_at for row in rows) == times
     assert len(receiver.requests) == 3
+
+
+async def test_one_job_that_cannot_be_fired_does_not_stop_the_others(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    broken = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    await service.stores.jobs.change(broken.id, lambda job: replace(job, timezone="Gone/Zone"))
+    good = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    clock.advance(60)
+    await fire_and_deliver(service)
+    assert len(await rows_of(service.stores, good)) == 1
+    ended = await service.stores.jobs.get(broken.id)
+    assert (ended.enabled, ended.next_run_at) == (False, None)
+    assert ended.disabled_reason.startswith("broken")

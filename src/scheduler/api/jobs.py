@@ -50,7 +50,7 @@ async def create_job(request: web.Request) -> web.Response:
     draft, webhooks = draft_job(form, egress=services.egress, now=now)
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
     await services.jobs.insert([(job, webhooks)], by=caller.user)
-    services.trigger_loop.wake()
+    services.trigger_loop.wake(job.next_run_at)
     return answer(documents.created_job_document(job, webhooks), 201)
 
 
@@ -69,7 +69,7 @@ async def create_jobs(request: web.Request) -> web.Response:
         draft, webhooks = entries[position]
         entries[position] = replace(draft, account_id=homes[form.get("account_id")]), webhooks
     await caller.services.jobs.insert(entries, by=caller.user)
-    caller.services.trigger_loop.wake()
+    caller.services.trigger_loop.wake(min((job.next_run_at for job, _ in entries if job.next_run_at), default=None))
     created = []
     for position, (job, webhooks) in enumerate(entries):
         created.append(documents.created_job_document(job, webhooks))
@@ -159,7 +159,7 @@ async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Respo
     job = await services.jobs.change(before.id, lambda job: change_job(job, fields, now), by=caller.user)
     if job is None:
         raise missing("JOB")
-    services.trigger_loop.wake()
+    services.trigger_loop.wake(job.next_run_at)
     services.worker_pool.wake()
     return answer(job_document(job))
 

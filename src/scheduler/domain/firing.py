@@ -48,8 +48,8 @@ class Firing:
     """To be queued behind what is active."""
     cancels_active: bool = False
     """Whatever is queued or running for the job is to be cancelled first."""
-    ends: bool = False
-    """The job is through and has been disabled for it."""
+    end_reason: str | None = None
+    """Why the job ends with this and is disabled; ``None`` when it goes on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,20 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
-        ends=next_run_at is None,
+        end_reason=THROUGH if next_run_at is None else None,
+    )
+
+
+def give_up(job: Job, *, reason: str) -> Firing:
+    """End a job that cannot be fired."""
+    return Firing(
+        job=job,
+        next_run_at=None,
+        last_run_at=job.last_run_at,
+        run_count=job.run_count,
+        executions=[],
+        buffered=[],
+        end_reason=reason,
     )
 
 

@@ -107,7 +107,7 @@ class Egress:
             raise invalid("url", str(refusals[0]), code="BLOCKED_TARGET")
 
     def socket_factory(self, addr_info: AddrInfoType) -> socket.socket:
-        """For a connector: an unconnected socket for this address, or ``OSError`` (``EACCES``, ``blocked_address …``)."""
+        """For a connector: an unconnected socket, or ``OSError`` (``EACCES``, ``blocked_address …``)."""
         family, kind, protocol, _, address = addr_info
         dial = _dial.get()
         refusal = self.refusal(

@@ -124,15 +124,15 @@ class Sender:
                 message, payload = await exchange.ask(wire)
             body, complete = await self._read(payload, deadline)
             reusable = complete and exchange.rest()
+            return outcome_of(message, body, truncated=not complete, now=self._clock.now())
         except TimeoutError:
-            limit_s = request.timeout_s if total.expired() else None
-            return Outcome(error=one_line(_timed_out(route, dial, limit_s, connected=connection is not None)))
+            total_s = request.timeout_s if connection is not None or total.expired() else None
+            return Outcome(error=one_line(_timed_out(route, dial, total_s, connected=connection is not None)))
         except Exception as error:
             return Outcome(error=one_line(failure_of(error, route.place)))
         finally:
             if connection is not None:
                 _let_go(connection, reusable=reusable)
-        return outcome_of(message, body, truncated=not complete, now=self._clock.now())
 
     async def _read(self, payload: StreamReader, deadline: float) -> tuple[bytes, bool]:
         """The body, cut at the limit, and whether that is all of it."""
@@ -185,10 +185,10 @@ def _wire(request: Request, start: str) -> bytes:
 
 
 def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> str:
-    """What took too long; ``total_s`` is ``None`` when it was connecting that had its own limit."""
-    if connected:
-        return f"timeout no complete answer from {route.place} within {total_s:g} s"
+    """What took too long; ``total_s`` is ``None`` when it was connecting, which has a limit of its own."""
     limit_s = CONNECT_LIMIT_S if total_s is None else total_s
+    if connected:
+        return f"timeout no complete answer from {route.place} within {limit_s:g} s"
     if dial.address is not None:
         return f"connect_timeout no connection to {route.place} ({dial.address}) within {limit_s:g} s"
     code = "dns_failed" if total_s is None else "timeout"

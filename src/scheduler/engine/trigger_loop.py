@@ -15,7 +15,7 @@ from scheduler.config import EngineConfig
 from scheduler.domain.clock import SECOND, Clock, Instant, SystemClock, seconds, to_datetime
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Execution
-from scheduler.domain.firing import Firing, Present, backfill, fire, start
+from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, start
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
@@ -47,6 +47,7 @@ class TriggerLoop:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._looking = False
         self._look_again = False
+        self._next_look_at: Instant = 0
         self._attentive_since: Instant | None = None
         self._looked_at: Instant | None = None
 
@@ -78,26 +79,33 @@ class TriggerLoop:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def wake(self) -> None:
-        """A job may have become due earlier than planned: look again."""
+    def wake(self, due_at: Instant | None) -> None:
+        """A job is now due at ``due_at``: see to it that the next look comes no later. ``None`` changes nothing."""
+        if due_at is None or due_at >= self._next_look_at:
+            return
         if self._looking:
             self._look_again = True
         elif self._scheduler.running:
-            self._scheduler.modify_job("tick", next_run_time=_in(0))
+            self._plan_look(due_at)
 
     async def fire_due(self, now: Instant) -> Instant | None:
         """One step: fire a batch of the jobs due at ``now``; returns when the next is due, perhaps already."""
         self._pay_attention(now)
         started = time.perf_counter()
+        due_at = await self._stores.jobs.next_due_at()
+        if due_at is not None and due_at <= now:
+            await self._fire_batch(now)
+            due_at = await self._stores.jobs.next_due_at()
+        self._telemetry.looked(now, seconds=time.perf_counter() - started)
+        return due_at
+
+    async def _fire_batch(self, now: Instant) -> None:
 
         async def fire_batch(tx: Transaction) -> list[Firing]:
             due = await self._stores.jobs.lock_due(tx, now, self._config.batch_size)
             return [self._fire(at_hand, now) for at_hand in due]
 
-        firings = await self._write(fire_batch, now)
-        self._telemetry.looked(now, seconds=time.perf_counter() - started)
-        self._telemetry.polled(len(firings))
-        return await self._stores.jobs.next_due_at()
+        self._telemetry.polled(len(await self._write(fire_batch, now)))
 
     async def fire_one(self, job_id: str, now: Instant) -> None:
         """Fire one job if it is due, so that a change of it at ``now`` leaves what was due before untouched."""
@@ -161,9 +169,14 @@ class TriggerLoop:
         return firings
 
     def _fire(self, at_hand: JobAtHand, now: Instant) -> Firing:
-        return fire(
-            at_hand.job, at_hand.webhook_ids, self._present(now), active=at_hand.active, waiting=at_hand.waiting
-        )
+        try:
+            return fire(
+                at_hand.job, at_hand.webhook_ids, self._present(now), active=at_hand.active, waiting=at_hand.waiting
+            )
+        except Exception as error:
+            # A zone that an upgrade dropped, say. One job that cannot be fired must not keep all others from it.
+            log.exception("job %s cannot be fired and is disabled", at_hand.job.id)
+            return give_up(at_hand.job, reason=f"broken: its schedule cannot be evaluated any more ({error})")
 
     async def _tick(self) -> None:
         """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""
@@ -175,9 +188,14 @@ class TriggerLoop:
             return
         finally:
             self._looking = False
-        wait = None if due_at is None else due_at - self._clock.now()
-        if wait is not None and wait < seconds(self._config.tick_s) and self._scheduler.running:
-            self._scheduler.modify_job("tick", next_run_time=_in(max(0, wait)))
+        beat_at = self._clock.now() + seconds(self._config.tick_s)
+        self._next_look_at = beat_at
+        if due_at is not None and due_at < beat_at and self._scheduler.running:
+            self._plan_look(due_at)
+
+    def _plan_look(self, due_at: Instant) -> None:
+        self._next_look_at = due_at
+        self._scheduler.modify_job("tick", next_run_time=_in(max(0, due_at - self._clock.now())))
 
     async def _fire_until_quiet(self) -> Instant | None:
         while True:

@@ -54,6 +54,7 @@ class Database(Protocol):
         """Run ``work`` as one transaction and return its result once it is committed.
 
         It is not interrupted when the caller is cancelled: a transaction that has begun commits or rolls back whole.
+        ``work`` may be run again after a rollback, so its only effects are its statements and its result.
         """
         ...
 

@@ -11,6 +11,7 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, Trigger
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
+from scheduler.store.jobs import PAUSED
 
 _COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,

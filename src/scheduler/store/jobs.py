@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.explanation import JobVersion
-from scheduler.domain.firing import THROUGH, Firing
+from scheduler.domain.firing import Firing
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
@@ -222,13 +222,13 @@ class JobStore:
                     "next_run_at": firing.next_run_at,
                     "last_run_at": firing.last_run_at,
                     "run_count": firing.run_count,
-                    "enabled": int(firing.job.enabled and not firing.ends),
-                    "disabled_reason": THROUGH if firing.ends else firing.job.disabled_reason,
+                    "enabled": int(firing.job.enabled and firing.end_reason is None),
+                    "disabled_reason": firing.end_reason or firing.job.disabled_reason,
                 }
                 for firing in firings
             ],
         )
-        ended = [replace(firing.job, enabled=False, updated_at=now) for firing in firings if firing.ends]
+        ended = [replace(firing.job, enabled=False, updated_at=now) for firing in firings if firing.end_reason]
         await _remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
 
     async def history(self, job_id: str) -> list[JobVersion]:

@@ -1,7 +1,8 @@
 """SQLite as the database: one writer with group commit, one connection for short reads, one for lists.
 
-Transactions that are handed in while the disk is busy with the last commit share the next one. Each has a savepoint
-of its own, so one that fails takes no other with it; all answer only when their commit is on disk.
+Transactions that are handed in while the disk is busy with the last commit share the next one, and answer only when it
+is on disk. One that fails takes no other with it: then each is run again by itself. Failing is rare, so that costs less
+than a savepoint for each, which is two more trips to the writer's thread.
 """
 
 from __future__ import annotations
@@ -152,34 +153,26 @@ class SqliteDatabase:
                 _answer(group)
 
     async def _commit(self, group: list[_Work]) -> None:
-        """One transaction for the whole group; on return each item has its result or its error."""
+        """One transaction for the whole group; on return each item has its result or its error.
+
+        When one of several fails, all of it is rolled back and each gets a transaction of its own.
+        """
         tx = SqliteTransaction(self._writer)
         started = time.perf_counter()
         try:
             await tx.execute("BEGIN IMMEDIATE")
             for item in group:
-                await self._run_one(tx, item, alone=len(group) == 1)
+                item.result = await item.run(tx)
             await tx.execute("COMMIT")
             self._on_commit(time.perf_counter() - started)
         except Exception as error:
             if self._writer.in_transaction:
                 await tx.execute("ROLLBACK")
+            if len(group) == 1:
+                group[0].error = error
+                return
             for item in group:
-                item.error = item.error or error
-
-    async def _run_one(self, tx: SqliteTransaction, item: _Work, *, alone: bool) -> None:
-        if alone:
-            item.result = await item.run(tx)
-            return
-        await tx.execute("SAVEPOINT one")
-        try:
-            item.result = await item.run(tx)
-        except Exception as error:
-            item.error = error
-            if not self._writer.in_transaction:
-                raise  # a full disk or an I/O error rolls back everything, savepoints included
-            await tx.execute("ROLLBACK TO one")
-        await tx.execute("RELEASE one")
+                await self._commit([item])
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
