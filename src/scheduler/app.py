@@ -114,6 +114,7 @@ class Service:
                 jobs=self.stores.jobs,
                 webhooks=self.stores.webhooks,
                 executions=self.stores.executions,
+                dead_letters=self.stores.dead_letters,
                 egress=self.egress,
                 telemetry=self.telemetry,
                 trigger_loop=self.trigger_loop,

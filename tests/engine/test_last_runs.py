@@ -27,7 +27,7 @@ async def test_the_only_run_of_a_job_is_retried_and_redriven(service: Any, recei
     dead = (await rows_of(service.stores, job))[-1]
     assert dead.status is Status.DEAD_LETTER
     receiver.answer = lambda _: web.Response()
-    assert await service.stores.executions.retry(dead.id, clock.now())
+    assert await service.stores.dead_letters.retry(dead.id, clock.now())
     await deliver_ready(service)
     statuses = [row.status for row in await rows_of(service.stores, job)]
     assert statuses == [Status.FAILURE, Status.DEAD_LETTER, Status.SUCCESS]

@@ -9,7 +9,8 @@ import pytest
 from scheduler.domain.execution import Outcome, Status, settle
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
-from scheduler.store.executions import ExecutionFilter, Selection
+from scheduler.store.dead_letters import Selection
+from scheduler.store.executions import ExecutionFilter
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
 from tests.factories import USER, add_job, rows_of, start_run
@@ -37,7 +38,7 @@ async def _fail_all(stores: Stores, clock: SetClock) -> None:
 
 
 async def _dead(stores: Stores, **fields) -> int:
-    return (await stores.executions.dead_letters(USER, ExecutionFilter(**fields), skip=0, limit=100)).total
+    return (await stores.dead_letters.page(USER, ExecutionFilter(**fields), skip=0, limit=100)).total
 
 
 async def test_lists_are_newest_first_and_paged(stores: Stores, job: Job, clock: SetClock) -> None:
@@ -66,12 +67,12 @@ async def test_redrive_counts_attempts_on_with_a_fresh_budget(stores: Stores, jo
     await start_run(stores, job, clock.now())
     for _ in range(2):
         await _fail_all(stores, clock)
-    (dead,) = (await stores.executions.dead_letters(USER, ExecutionFilter(), skip=0, limit=9)).items
+    (dead,) = (await stores.dead_letters.page(USER, ExecutionFilter(), skip=0, limit=9)).items
     assert dead.attempt == 2 and dead.error is not None and "attempt 1: http_500" in dead.error
-    assert await stores.executions.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=True) == 1
-    assert await stores.executions.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
+    assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=True) == 1
+    assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
     assert await _dead(stores) == 0
-    assert await stores.executions.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 0
+    assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 0
     for _ in range(2):
         await _fail_all(stores, clock)
     rows = await rows_of(stores, job)
@@ -85,28 +86,28 @@ async def test_redrive_counts_attempts_on_with_a_fresh_budget(stores: Stores, jo
 async def test_redrive_by_filter_is_the_callers_own_and_what_matched(stores: Stores, job: Job, clock: SetClock) -> None:
     await _kill(stores, job, clock, 3)
     everything = Selection(filter=ExecutionFilter())
-    assert await stores.executions.redrive("stranger", everything, clock.now(), dry_run=False) == 0
-    assert await stores.executions.redrive(USER, everything, clock.now(), dry_run=False) == 3
+    assert await stores.dead_letters.redrive("stranger", everything, clock.now(), dry_run=False) == 0
+    assert await stores.dead_letters.redrive(USER, everything, clock.now(), dry_run=False) == 3
     assert await _dead(stores) == 0
 
 
 async def test_purge_removes_the_runs(stores: Stores, job: Job, clock: SetClock) -> None:
     await _kill(stores, job, clock, 3)
     everything = Selection(filter=ExecutionFilter())
-    assert await stores.executions.purge("stranger", everything, dry_run=False) == 0
-    assert await stores.executions.purge(USER, everything, dry_run=True) == 3
-    assert await stores.executions.purge(USER, everything, dry_run=False) == 3
+    assert await stores.dead_letters.purge("stranger", everything, dry_run=False) == 0
+    assert await stores.dead_letters.purge(USER, everything, dry_run=True) == 3
+    assert await stores.dead_letters.purge(USER, everything, dry_run=False) == 3
     assert await rows_of(stores, job) == []
 
 
 async def test_retry_is_for_what_ended_without_success(stores: Stores, job: Job, clock: SetClock) -> None:
     (queued,) = await start_run(stores, job, clock.now())
-    assert await stores.executions.retry(queued.id, clock.now()) is None
+    assert await stores.dead_letters.retry(queued.id, clock.now()) is None
     assert await stores.executions.cancel(queued.id, clock.now(), reason="by hand") is not None
     assert await stores.executions.cancel(queued.id, clock.now(), reason="by hand") is None
-    again = await stores.executions.retry(queued.id, clock.now())
+    again = await stores.dead_letters.retry(queued.id, clock.now())
     assert again is not None and (again.run_id, again.attempt, again.status) == (queued.run_id, 2, Status.QUEUED)
-    assert await stores.executions.retry(queued.id, clock.now()) is None
+    assert await stores.dead_letters.retry(queued.id, clock.now()) is None
 
 
 async def test_a_job_without_webhooks_fails_at_once(stores: Stores, clock: SetClock) -> None:

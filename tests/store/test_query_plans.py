@@ -47,7 +47,7 @@ async def test_nothing_scans_a_table(stores: Stores, clock: SetClock, statements
         ExecutionFilter(job_id=job.id, status=Status.QUEUED),
     ):
         await stores.executions.page(USER, narrowed, skip=0, limit=10)
-        await stores.executions.dead_letters(USER, narrowed, skip=0, limit=10)
+        await stores.dead_letters.page(USER, narrowed, skip=0, limit=10)
     await stores.jobs.page(USER, skip=0, limit=10)
     await stores.webhooks.page(USER, skip=0, limit=10)
     await stores.webhooks.page(USER, job_id=job.id, skip=0, limit=10)

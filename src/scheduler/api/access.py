@@ -17,7 +17,8 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Execution
 from scheduler.domain.job import Job
 from scheduler.domain.webhook import Webhook
-from scheduler.store.executions import ExecutionFilter, Selection
+from scheduler.store.dead_letters import Selection
+from scheduler.store.executions import ExecutionFilter
 
 _EVERY = 1_000_000
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}

@@ -12,7 +12,8 @@ from scheduler.api.schemas.bodies import SelectionForm
 from scheduler.api.schemas.queries import DeadLetterList
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.account import Role
-from scheduler.store.executions import ExecutionFilter, Selection
+from scheduler.store.dead_letters import Selection
+from scheduler.store.executions import ExecutionFilter
 
 
 @operation(
@@ -26,7 +27,7 @@ async def list_dead_letter(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     named = {name: query.get(name) for name in ("account_id", "job_id", "error", "since_at", "until_at")}
     chosen = await caller.filter(ExecutionFilter(**named), Role.VIEWER)
-    page = await caller.services.executions.dead_letters(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    page = await caller.services.dead_letters.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
     return page_answer(page, execution_document, query)
 
 
@@ -42,7 +43,7 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services = caller.services
     selection = await _selection(caller, request)
-    count = await services.executions.redrive(caller.user, selection, services.clock.now(), dry_run=form["dry_run"])
+    count = await services.dead_letters.redrive(caller.user, selection, services.clock.now(), dry_run=form["dry_run"])
     services.worker_pool.wake()
     return answer({"count": count})
 
@@ -58,7 +59,7 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
 async def purge_dead_letter(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     selection = await _selection(caller, request)
-    count = await caller.services.executions.purge(caller.user, selection, dry_run=form["dry_run"])
+    count = await caller.services.dead_letters.purge(caller.user, selection, dry_run=form["dry_run"])
     return answer({"count": count})
 
 

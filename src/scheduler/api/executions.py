@@ -50,7 +50,7 @@ async def read_execution(request: web.Request) -> web.Response:
 async def retry_execution(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     execution = await caller.execution(request.match_info["execution_id"], Role.EDITOR)
-    queued = await caller.services.executions.retry(execution.id, caller.services.clock.now())
+    queued = await caller.services.dead_letters.retry(execution.id, caller.services.clock.now())
     if queued is None:
         raise SchedulerError(
             "CONFLICT",

@@ -14,6 +14,7 @@ from scheduler.engine.egress import Egress
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts import AccountStore
+from scheduler.store.dead_letters import DeadLetterStore
 from scheduler.store.executions import ExecutionStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.webhooks import WebhookStore
@@ -43,6 +44,7 @@ class Services:
     jobs: JobStore
     webhooks: WebhookStore
     executions: ExecutionStore
+    dead_letters: DeadLetterStore
     egress: Egress
     telemetry: Telemetry
     trigger_loop: TriggerLoop

@@ -1,30 +1,23 @@
-"""Executions as people see and steer them: lists, one by one, retry, cancel, the dead letter."""
+"""Executions as people see them: one by one, in lists, in numbers; and calling one off."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, Trigger
 from scheduler.store.database import Database, Page, Row, Transaction
-from scheduler.store.ids import new_id
-from scheduler.store.jobs import PAUSED
 
-_COLUMNS = """
+COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
   e.available_at, e.covers, e.covers_from, e.reason, e.budget_from, e.budget_at, e.prior_errors, e.worker_id,
   e.started_at, e.finished_at, e.duration_ms, e.response_code, e.response_body, e.response_headers, e.body_truncated,
   e.error, e.created_at
 """
-_MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
-# A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
-_STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
-  SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
-)"""
-_CHUNK = 500
+MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,14 +32,6 @@ class ExecutionFilter:
     """A part of the error text."""
     since_at: Instant | None = None
     until_at: Instant | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
-    """Dead letters, by their ids or by a filter."""
-
-    ids: tuple[str, ...] | None = None
-    filter: ExecutionFilter | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,44 +52,28 @@ class ExecutionStore:
 
     async def get(self, execution_id: str) -> Execution | None:
         row = await self._db.fetch_one(
-            f"SELECT {_COLUMNS} FROM executions e WHERE e.id = :id",
+            f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id",
             {"id": execution_id},
         )
-        return _execution(row) if row else None
+        return decode_execution(row) if row else None
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
         """Executions of the accounts ``user`` belongs to, newest first; times narrow by creation."""
-        conditions, params = _conditions(filter, time_column="e.created_at")
-        return await self._page([_MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
+        conditions, params = conditions_of(filter, time_column="e.created_at")
+        return await fetch_page(self._db, [MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
 
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
         """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job."""
         rows = await self._db.fetch_all(
             f"""
-            SELECT {_COLUMNS} FROM executions e
+            SELECT {COLUMNS} FROM executions e
             WHERE e.job_id = :job_id AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
               AND NOT EXISTS (SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1)
             ORDER BY e.id
             """,
             {"job_id": job_id, "at": at},
         )
-        return [_execution(row) for row in rows]
-
-    async def retry(self, execution_id: str, now: Instant) -> Execution | None:
-        """Queue the next attempt of a run that ended; ``None`` when its state does not permit that."""
-
-        async def retry(tx: Transaction) -> Execution | None:
-            row = await tx.fetch_one(
-                f"SELECT {_COLUMNS} FROM executions e WHERE e.id = :id",
-                {"id": execution_id},
-            )
-            permitted = (Status.DEAD_LETTER, Status.CANCELLED, Status.SKIPPED)
-            if row is None or row["status"] not in permitted:
-                return None
-            queued = await _redrive(tx, [_execution(row)], now)
-            return queued[0] if queued else None
-
-        return await self._db.transaction(retry)
+        return [decode_execution(row) for row in rows]
 
     async def cancel(self, execution_id: str, now: Instant, *, reason: str) -> Execution | None:
         """End an execution that is queued or running as ``cancelled``; ``None`` when it already ended."""
@@ -113,53 +82,13 @@ class ExecutionStore:
             row = await tx.fetch_one(
                 f"""
                 UPDATE executions AS e SET status = 'cancelled', reason = :reason, finished_at = :now
-                WHERE e.id = :id AND e.status IN ('queued', 'running') RETURNING {_COLUMNS.replace("e.", "")}
+                WHERE e.id = :id AND e.status IN ('queued', 'running') RETURNING {COLUMNS.replace("e.", "")}
                 """,
                 {"id": execution_id, "reason": reason, "now": now},
             )
-            return _execution(row) if row else None
+            return decode_execution(row) if row else None
 
         return await self._db.transaction(cancel)
-
-    async def dead_letters(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
-        """What is still dead in the accounts ``user`` belongs to, newest first; times narrow by its end."""
-        conditions, params = _conditions(filter, time_column="e.finished_at")
-        return await self._page([_STILL_DEAD, _MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
-
-    async def redrive(self, user: str, selection: Selection, now: Instant, *, dry_run: bool) -> int:
-        """Queue the selected dead letters again, counting attempts on; returns how many (or how many it would be)."""
-        chosen = await self._chosen(user, selection)
-        if dry_run:
-            return len(chosen)
-        count = 0
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-
-            async def redrive(tx: Transaction, ids: Sequence[str] = chunk) -> int:
-                return len(await _redrive(tx, await _dead(tx, ids), now))
-
-            count += await self._db.transaction(redrive)
-        return count
-
-    async def purge(self, user: str, selection: Selection, *, dry_run: bool) -> int:
-        """Delete the selected dead letters, with the earlier attempts of their runs; returns how many runs."""
-        chosen = await self._chosen(user, selection)
-        if dry_run:
-            return len(chosen)
-        count = 0
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-
-            async def purge(tx: Transaction, ids: Sequence[str] = chunk) -> int:
-                dead = await _dead(tx, ids)
-                await tx.execute_many(
-                    "DELETE FROM executions WHERE run_id = :run_id",
-                    [{"run_id": execution.run_id} for execution in dead],
-                )
-                return len(dead)
-
-            count += await self._db.transaction(purge)
-        return count
 
     async def summary(self, user: str) -> Summary:
         """The counts behind the JSON metrics, over the accounts ``user`` belongs to."""
@@ -173,7 +102,7 @@ class ExecutionStore:
         rows = await self._db.fetch_all(
             f"""
             SELECT e.status, COUNT(*) AS n, SUM(e.duration_ms) AS total_ms, COUNT(e.duration_ms) AS timed
-            FROM executions e WHERE {_MINE} GROUP BY e.status
+            FROM executions e WHERE {MINE} GROUP BY e.status
             """,
             {"user": user},
         )
@@ -198,71 +127,22 @@ class ExecutionStore:
         ]
         return {Status(row["status"]): row["n"] for row in rows}
 
-    async def _page(self, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int) -> Page[Execution]:
-        where = " AND ".join(conditions)
-        rows = await self._db.fetch_all(
-            # Ids are time-ordered, so the newest come from the end of an index without sorting.
-            f"SELECT {_COLUMNS} FROM executions e WHERE {where} ORDER BY e.id DESC LIMIT :limit OFFSET :skip",
-            {**params, "limit": limit, "skip": skip},
-        )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n FROM executions e WHERE {where}", params)
-        return Page([_execution(row) for row in rows], counted[0]["n"])
 
-    async def _chosen(self, user: str, selection: Selection) -> list[str]:
-        """The ids of what is selected, still dead and ``user``'s, at this moment."""
-        if selection.ids is not None:
-            chosen = []
-            for execution_id in dict.fromkeys(selection.ids):
-                row = await self._db.fetch_one(
-                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {_STILL_DEAD} AND {_MINE}",
-                    {"id": execution_id, "user": user},
-                )
-                chosen += [row["id"]] if row else []
-            return chosen
-        conditions, params = _conditions(selection.filter or ExecutionFilter(), time_column="e.finished_at")
-        where = " AND ".join([_STILL_DEAD, _MINE, *conditions])
-        rows = await self._db.fetch_all(
-            f"SELECT e.id FROM executions e WHERE {where} ORDER BY e.id",
-            {"user": user, **params},
-        )
-        return [row["id"] for row in rows]
+async def fetch_page(
+    db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int
+) -> Page[Execution]:
+    """One page of the executions that meet all conditions, newest first."""
+    where = " AND ".join(conditions)
+    rows = await db.fetch_all(
+        # Ids are time-ordered, so the newest come from the end of an index without sorting.
+        f"SELECT {COLUMNS} FROM executions e WHERE {where} ORDER BY e.id DESC LIMIT :limit OFFSET :skip",
+        {**params, "limit": limit, "skip": skip},
+    )
+    counted = await db.fetch_all(f"SELECT COUNT(*) AS n FROM executions e WHERE {where}", params)
+    return Page([decode_execution(row) for row in rows], counted[0]["n"])
 
 
-async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
-    """Those of ``ids`` that are still dead inside this transaction."""
-    found = []
-    for execution_id in ids:
-        row = await tx.fetch_one(
-            f"SELECT {_COLUMNS} FROM executions e WHERE e.id = :id AND {_STILL_DEAD}",
-            {"id": execution_id},
-        )
-        found += [_execution(row)] if row else []
-    return found
-
-
-async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) -> list[Execution]:
-    """Queue the next attempt of each run with a fresh budget; a run that already has one is left out."""
-    queued = []
-    for execution in ended:
-        attempt = execution.attempt + 1
-        row = await tx.fetch_one(
-            f"""
-            INSERT INTO executions (
-              id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at,
-              held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
-            )
-            SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
-              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, e.prior_errors, 0, :now
-            FROM executions e JOIN jobs j ON j.id = e.job_id WHERE e.id = :id
-            ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {_COLUMNS.replace("e.", "")}
-            """,
-            {"new_id": new_id(now), "attempt": attempt, "now": now, "id": execution.id},
-        )
-        queued += [_execution(row)] if row else []
-    return queued
-
-
-def _conditions(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
+def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
     """The conditions of what the filter names; only those, so that each can use its index."""
     wanted: list[tuple[str, str, Any]] = [
         ("e.account_id = :account_id", "account_id", filter.account_id),
@@ -284,7 +164,7 @@ def _containing(text: str | None) -> str | None:
     return f"%{escaped}%"
 
 
-def _execution(row: Row) -> Execution:
+def decode_execution(row: Row) -> Execution:
     headers = row["response_headers"]
     return Execution(
         id=row["id"],

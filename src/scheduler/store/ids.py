@@ -19,5 +19,5 @@ def new_id(now: Instant) -> str:
     millis, micros = divmod(now, 1000)
     _last_tick = tick = max((millis << 12) | (micros * 4096 // 1000), _last_tick + 1)
     high = f"{(tick >> 12) << 16 | 0x7000 | tick & 0xFFF:016x}"
-    low = f"{0b10 << 62 | random.getrandbits(62):016x}"  # noqa: S311 - an id is no secret
+    low = f"{0b10 << 62 | random.getrandbits(62):016x}"
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-{low[:4]}-{low[4:]}"

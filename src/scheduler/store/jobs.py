@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.webhook import Webhook
 from scheduler.store.database import Database, Page, Params, Row, Transaction
-from scheduler.store.ids import new_id
+from scheduler.store.history import SERVICE, recall, remember
 from scheduler.store.webhooks import WebhookStore
 
 _NAMES = (
@@ -33,15 +33,6 @@ UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in
 WHERE id = :id
 """
 
-_VERSION_NAMES = tuple(field.name for field in fields(JobVersion))
-_INSERT_VERSION = f"""
-INSERT INTO job_history (id, job_id, {", ".join(_VERSION_NAMES)})
-VALUES (:id, :job_id, {", ".join(f":{name}" for name in _VERSION_NAMES)})
-"""
-SERVICE = "scheduler"
-"""Who is on record for what the service does by itself."""
-PAUSED = "CASE WHEN j.enabled = 0 AND j.disabled_reason IS NULL THEN 1 ELSE 0 END"
-"""``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
 _HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
 _RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
 _EXPIRE = """
@@ -75,7 +66,7 @@ class JobStore:
 
         async def insert(tx: Transaction) -> None:
             await tx.execute_many(_INSERT, [_row_of(job) for job, _ in entries])
-            await _remember(tx, [JobVersion.of(job, changed_by=by) for job, _ in entries], [job for job, _ in entries])
+            await remember(tx, [JobVersion.of(job, changed_by=by) for job, _ in entries], [job for job, _ in entries])
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks])
 
         await self._db.transaction(insert)
@@ -130,7 +121,7 @@ class JobStore:
             await tx.execute(_UPDATE, _row_of(after))
             version = JobVersion.of(after, changed_by=by)
             if not version.plans_like(JobVersion.of(before, changed_by=by)):
-                await _remember(tx, [version], [after])
+                await remember(tx, [version], [after])
             if before.enabled and not after.enabled and after.disabled_reason is None:
                 await tx.execute(_HOLD, {"job_id": job_id})
             if after.enabled and not before.enabled:
@@ -229,18 +220,11 @@ class JobStore:
             ],
         )
         ended = [replace(firing.job, enabled=False, updated_at=now) for firing in firings if firing.end_reason]
-        await _remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
+        await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
 
     async def history(self, job_id: str) -> list[JobVersion]:
         """What the job was, from its creation on, oldest first."""
-        rows = await self._db.fetch_all(
-            f"SELECT {', '.join(_VERSION_NAMES)} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
-            {"job_id": job_id},
-        )
-        return [
-            JobVersion(**{name: row[name] for name in _VERSION_NAMES} | {"enabled": bool(row["enabled"])})
-            for row in rows
-        ]
+        return await recall(self._db, job_id)
 
     @property
     def _lock_clause(self) -> str:
@@ -285,17 +269,6 @@ def decode_job(row: Row) -> Job:
         next_run_at=row["next_run_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-    )
-
-
-async def _remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
-    await tx.execute_many(
-        _INSERT_VERSION,
-        [
-            {name: getattr(version, name) for name in _VERSION_NAMES}
-            | {"id": new_id(version.changed_at), "job_id": job.id, "enabled": int(version.enabled)}
-            for version, job in zip(versions, jobs, strict=True)
-        ],
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scheduler.store.accounts import AccountStore
 from scheduler.store.database import Database
+from scheduler.store.dead_letters import DeadLetterStore
 from scheduler.store.executions import ExecutionStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.queue import ExecutionQueue
@@ -22,6 +23,7 @@ class Stores:
     jobs: JobStore
     webhooks: WebhookStore
     executions: ExecutionStore
+    dead_letters: DeadLetterStore
     queue: ExecutionQueue
 
     @classmethod
@@ -36,5 +38,6 @@ class Stores:
             jobs=jobs,
             webhooks=webhooks,
             executions=ExecutionStore(db),
+            dead_letters=DeadLetterStore(db),
             queue=queue,
         )
