@@ -55,7 +55,7 @@ def from_datetime(moment: datetime) -> Instant:
 
 
 def format_instant(instant: Instant) -> str:
-    """RFC 3339 in UTC with a trailing ``Z``; a fraction (six digits at most, no trailing zeros) only when there is one."""
+    """RFC 3339 in UTC with a trailing ``Z``; a fraction of up to six digits only when there is one."""
     whole, fraction = divmod(instant, SECOND)
     year, month, day, hour, minute, second = time.gmtime(whole)[:6]
     text = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"

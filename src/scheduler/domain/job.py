@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant, seconds
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.retry import DEFAULT_POLICY, RetryPolicy
 from scheduler.domain.schedule import Schedule, parse_schedule, require_fires
 
 CATCHUPS = ("latest", "all", "none")
@@ -41,7 +41,7 @@ class Job:
     catchup_window_s: float = 86_400
     catchup_limit: int = 100
     overlap: str = "allow"
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = DEFAULT_POLICY
     delivery: str = "at_least_once"
     auto_disable: bool = True
     note: str | None = None
@@ -65,7 +65,7 @@ class Job:
         )
 
     def next_after(self, instant: Instant, *, run_count: int | None = None) -> Instant | None:
-        """The first due time after ``instant`` within ``starts_at``, ``ends_at`` and ``max_runs``; ``None`` when through.
+        """The first due time after ``instant`` within the bounds of the job; ``None`` when it is through.
 
         ``run_count`` is how many runs there will have been by then, if not those so far.
         """

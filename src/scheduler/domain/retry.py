@@ -78,3 +78,7 @@ class RetryPolicy:
         else:
             planned = self.backoff_seconds
         return min(planned, self.max_backoff_seconds)
+
+
+DEFAULT_POLICY = RetryPolicy()
+"""What a job gets that says nothing about retries."""

@@ -15,7 +15,8 @@ SERVICE = "scheduler"
 
 _NAMES = tuple(field.name for field in fields(JobVersion))
 _INSERT = f"""
-INSERT INTO job_history (id, job_id, {", ".join(_NAMES)}) VALUES (:id, :job_id, {", ".join(f":{name}" for name in _NAMES)})
+INSERT INTO job_history (id, job_id, {", ".join(_NAMES)})
+VALUES (:id, :job_id, {", ".join(f":{name}" for name in _NAMES)})
 """
 
 

@@ -33,6 +33,8 @@ UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in
 WHERE id = :id
 """
 
+PAUSED = "CASE WHEN j.enabled = 0 AND j.disabled_reason IS NULL THEN 1 ELSE 0 END"
+"""``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
 _HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
 _RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
 _EXPIRE = """
