@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler.domain.clock import SECOND, seconds
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import INTERRUPTED, Execution, Outcome, Status, settle
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
@@ -14,7 +15,7 @@ from scheduler.store.database import Transaction
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import add_job, rows_of, start_run
+from tests.factories import add_job, make_webhook, rows_of, start_run
 
 OK = Outcome(response_code=200, response_body="ok")
 BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
@@ -170,3 +171,10 @@ async def test_deleting_a_job_takes_everything_with_it(stores: Stores, job: Job,
     assert await stores.jobs.delete(job.id)
     assert await rows_of(stores, job) == []
     assert await stores.webhooks.of_job(job.id) == []
+
+
+async def test_a_webhook_for_a_job_that_is_gone_is_a_conflict(stores: Stores, job: Job, clock: SetClock) -> None:
+    await stores.jobs.delete(job.id)
+    with pytest.raises(SchedulerError) as refusal:
+        await stores.webhooks.insert(make_webhook(job.id, clock.now()))
+    assert refusal.value.code == "CONFLICT"

@@ -42,7 +42,7 @@ _BREATH = 20
     description="With `webhook` its first webhook is created in the same transaction and answered with it.",
     body=JobCreate,
     answers={201: JobWithWebhook},
-    refuses=(403, 404),
+    refuses=(403, 404, 409),
 )
 async def create_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
@@ -59,7 +59,7 @@ async def create_job(request: web.Request) -> web.Response:
     summary="Create up to 1,000 jobs, all or none",
     body=JobBulk,
     answers={201: JobsCreated},
-    refuses=(403, 404),
+    refuses=(403, 404, 409),
 )
 async def create_jobs(request: web.Request) -> web.Response:
     caller, forms = Caller.of(request), request[FORM]["jobs"]

@@ -22,7 +22,7 @@ _REFUSALS = {
     403: "It belongs to an account that the caller is not a member of, or may not do this in.",
     404: "There is no such thing, or the id is no UUID.",
     408: "The body did not arrive in time.",
-    409: "Its present state does not permit that.",
+    409: "Its present state does not permit that, or what it belongs to has just been deleted.",
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
     500: "Something went wrong on our side; the log has the rest under the request id.",

@@ -20,7 +20,7 @@ from scheduler.domain.account import Role
     summary="Add a webhook to a job",
     body=WebhookCreate,
     answers={201: WebhookDocument},
-    refuses=(403, 404),
+    refuses=(403, 404, 409),
 )
 async def create_webhook(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]

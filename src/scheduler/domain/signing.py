@@ -45,6 +45,9 @@ def new_secret(random_bytes: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _key_of(secret: str) -> bytes:
-    if not secret.startswith(_PREFIX):
+    """The bytes of a secret; ``ValueError`` for anything but the prefix and base64 exactly as it is written."""
+    encoded = secret.removeprefix(_PREFIX)
+    key = base64.b64decode(encoded, validate=True)
+    if encoded == secret or base64.b64encode(key).decode("ascii") != encoded:
         raise ValueError("no signing secret")
-    return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    return key

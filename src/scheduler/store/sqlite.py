@@ -220,4 +220,6 @@ def _answer(group: list[_Work]) -> None:
 def _refusal(error: sqlite3.Error) -> SchedulerError:
     if isinstance(error, sqlite3.OperationalError):
         return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {error}")
+    if isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY" in str(error):
+        return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
     return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
