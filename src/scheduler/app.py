@@ -35,7 +35,7 @@ from scheduler.store.migrate import MigrationError, migrate
 from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
-from scheduler.telemetry import Telemetry, configure_logging
+from scheduler.telemetry import Telemetry, attempts_log, configure_logging
 
 DEMO_USER = "admin"
 _KEEP_ALIVE_S = 15
@@ -207,9 +207,10 @@ async def serve(
         service = await stack.enter_async_context(open_service(config, data_dir))
         host, port = await stack.enter_async_context(listening(service))
         await service.start()
-        if demo_port is not None:
-            await _add_demo_jobs(service, demo_port)
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
+        if demo_port is not None:
+            attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
+            await _add_demo_jobs(service, demo_port)
         await stopping.wait()
         log.info("stopping: %d webhooks in flight", service.pool.in_use)
         await service.stop()

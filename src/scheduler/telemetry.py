@@ -191,7 +191,8 @@ class Telemetry:
 def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:
     """Send log lines to ``stream`` in the configured format; replaces what was set up before."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
+    as_text = config.format == "text" or (config.format == "auto" and stream.isatty())
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())

@@ -231,7 +231,12 @@ class LogConfig:
     level: Annotated[
         str, Setting("The least important lines that are written.", choices=("debug", "info", "warning", "error"))
     ] = "info"
-    format: Annotated[str, Setting("One JSON object a line, or text for people.", choices=("json", "text"))] = "json"
+    format: Annotated[
+        str,
+        Setting(
+            "One JSON object a line, or text for people; auto: text on a terminal.", choices=("auto", "json", "text")
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,6 +196,9 @@ def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: b
 
 
 def _let_go(connection: Connection, *, reusable: bool) -> None:
-    if not reusable and connection.protocol is not None:
+    if reusable:
+        connection.release()
+        return
+    if connection.protocol is not None:
         connection.protocol.abort()  # a polite end would wait for a receiver that reads nothing
-    connection.release()
+    connection.close()
