@@ -25,7 +25,7 @@ from scheduler.domain.request import Request
 from scheduler.engine.egress import Egress
 from scheduler.engine.sender import Sender
 
-SHORT_S = 0.3
+SHORT_S = 0.2
 BODY_LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -142,7 +142,7 @@ def test_a_mapped_network_is_the_network_it_maps() -> None:
     ],
 )
 def test_a_malformed_entry_is_refused_in_words(entry: str) -> None:
-    with pytest.raises(ValueError, match="egress.allow"):
+    with pytest.raises(ValueError, match=r"egress\.allow"):
         Egress(allow=[entry])
 
 
@@ -184,7 +184,7 @@ def test_a_private_neighbour_on_our_port_is_not_us() -> None:
         "http://localhost/",
         "http://LOCALHOST:8000/",
         "http://localhost./",
-        "http://ｌｏｃａｌｈｏｓｔ/",
+        "http://" + "".join(chr(ord(letter) + 0xFEE0) for letter in "localhost"),  # full-width letters
         "http://a.localhost/",
         "http://localhost.localdomain/",
         "http://metadata.google.internal/computeMetadata/v1/",
@@ -232,6 +232,6 @@ def test_the_socket_factory_opens_or_refuses() -> None:
         assert opened.family == socket.AF_INET
     assert dial.address == "127.0.0.1"
     dialling("elsewhere")
-    with pytest.raises(OSError, match="^blocked_address|blocked_address 127") as refused:
+    with pytest.raises(OSError, match=r"blocked_address 127\.0\.0\.1 \(elsewhere\)") as refused:
         egress.socket_factory(info)
     assert refused.value.errno == errno.EACCES

@@ -197,10 +197,11 @@ def _next_attempt(
     else:
         if used >= policy.max_attempts or not policy.covers(outcome.error_code, outcome.response_code):
             return None
-        delay_s = policy.delay_s(used, retry_after_s=outcome.retry_after_s, jitter=jitter)
-        available_at = now + seconds(delay_s)
-        if available_at > execution.budget_at + seconds(policy.max_age_seconds):
+        # The age stops what the policy plans. A receiver that asks for more patience than that gets it.
+        planned_s = policy.delay_s(used, retry_after_s=None, jitter=jitter)
+        if now + seconds(planned_s) > execution.budget_at + seconds(policy.max_age_seconds):
             return None
+        available_at = now + seconds(policy.delay_s(used, retry_after_s=outcome.retry_after_s, jitter=jitter))
     return Retry(
         attempt=execution.attempt + 1,
         available_at=available_at,

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scheduler.domain.clock import SECOND, format_instant, parse_instant
+from scheduler.domain.execution import (
+    CRASH_REPEATS,
+    INTERRUPTED,
+    Execution,
+    Outcome,
+    Retry,
+    Settlement,
+    Status,
+    Trigger,
+    run_id_of,
+    settle,
+    skip,
+)
+from scheduler.domain.retry import RetryPolicy
+
+NOW = parse_instant("2026-06-01T00:00:10Z")
+FAILED = Outcome(error="http_500 Internal Server Error", response_code=500)
+POLICY = RetryPolicy(max_attempts=3, backoff_seconds=60, backoff_type="fixed", jitter=0)
+
+
+def attempt(number: int = 1, **changed: Any) -> Execution:
+    started = NOW - 2 * SECOND
+    fields = {
+        "id": str(uuid.UUID(int=number)),
+        "run_id": "run",
+        "job_id": "job",
+        "account_id": "account",
+        "webhook_id": "webhook",
+        "status": Status.RUNNING,
+        "attempt": number,
+        "trigger": Trigger.SCHEDULE,
+        "scheduled_at": started,
+        "available_at": started,
+        "created_at": started,
+        "budget_at": started,
+        "started_at": started,
+        **changed,
+    }
+    return Execution(**fields)
+
+
+def settled(execution: Execution, outcome: Outcome = FAILED, **given: Any) -> Settlement:
+    return settle(execution, outcome, NOW, **{"policy": POLICY, **given})
+
+
+def test_success_is_final() -> None:
+    settlement = settled(attempt(), Outcome(response_code=204))
+    assert (settlement.status, settlement.error, settlement.retry) == (Status.SUCCESS, None, None)
+    assert settlement.duration_ms == 2000
+
+
+def test_a_failure_that_is_retried_keeps_its_error_and_plans_the_next_attempt() -> None:
+    settlement = settled(attempt())
+    assert settlement.status is Status.FAILURE
+    assert settlement.error == FAILED.error
+    assert settlement.retry == Retry(
+        attempt=2, available_at=NOW + 60 * SECOND, prior_errors="attempt 1: http_500 Internal Server Error"
+    )
+
+
+@pytest.mark.parametrize("code", ["timeout", "connect_timeout"])
+def test_a_timeout_has_a_status_of_its_own(code: str) -> None:
+    settlement = settled(attempt(), Outcome(error=f"{code} within 1 s"))
+    assert settlement.status is Status.TIMED_OUT
+    assert settlement.retry is not None
+    assert settled(attempt(3), Outcome(error=f"{code} within 1 s")).status is Status.DEAD_LETTER
+
+
+def test_the_last_attempt_ends_in_the_dead_letter_with_every_reason() -> None:
+    execution = attempt()
+    for number in (1, 2):
+        retry = settled(execution, Outcome(error=f"timeout number {number}")).retry
+        assert retry is not None
+        execution = attempt(retry.attempt, prior_errors=retry.prior_errors)
+    settlement = settled(execution)
+    assert (settlement.status, settlement.retry) == (Status.DEAD_LETTER, None)
+    assert settlement.error == (
+        "http_500 Internal Server Error (before: attempt 1: timeout number 1; attempt 2: timeout number 2)"
+    )
+
+
+def test_one_attempt_is_one_attempt() -> None:
+    settlement = settled(attempt(), policy=replace(POLICY, max_attempts=1))
+    assert (settlement.status, settlement.error) == (Status.DEAD_LETTER, FAILED.error)
+
+
+def test_what_the_policy_does_not_cover_is_dead_at_once() -> None:
+    gone = Outcome(error="http_410 Gone", response_code=410)
+    assert settled(attempt(), gone).status is Status.DEAD_LETTER
+    assert settled(attempt(), policy=replace(POLICY, retry_on=("network",))).status is Status.DEAD_LETTER
+
+
+def test_age_is_the_other_stop() -> None:
+    old = attempt(budget_at=NOW - 86_400 * SECOND + 60 * SECOND)
+    assert settled(old).retry is not None
+    assert settled(replace(old, budget_at=old.budget_at - 1)).status is Status.DEAD_LETTER
+
+
+def test_a_receiver_may_ask_for_a_day_and_gets_no_more() -> None:
+    for asked_s in (86_400.0, 1_000_000.0):
+        settlement = settle(attempt(), replace(FAILED, retry_after_s=asked_s), NOW + 5, policy=POLICY)
+        assert settlement.retry is not None
+        assert settlement.retry.available_at == NOW + 5 + 86_400 * SECOND
+
+
+def test_retry_after_and_jitter_move_the_next_attempt() -> None:
+    patient = replace(FAILED, retry_after_s=600.0)
+    retry = settled(attempt(), patient).retry
+    assert retry is not None
+    assert retry.available_at == NOW + 600 * SECOND
+    retry = settled(attempt(), policy=replace(POLICY, jitter=0.1), jitter=0.5).retry
+    assert retry is not None
+    assert retry.available_at == NOW + 63 * SECOND
+
+
+def test_a_redrive_has_a_budget_of_its_own() -> None:
+    redriven = attempt(4, budget_from=4, prior_errors="attempt 3: http_500 No")
+    retry = settled(redriven).retry
+    assert retry is not None
+    assert (retry.attempt, retry.available_at) == (5, NOW + 60 * SECOND)
+    assert settled(attempt(6, budget_from=4)).status is Status.DEAD_LETTER
+
+
+def test_no_webhook_is_a_failure_that_is_not_retried() -> None:
+    settlement = settled(attempt(), Outcome(error="no_webhook there is none"))
+    assert (settlement.status, settlement.retry) == (Status.FAILURE, None)
+
+
+def test_an_interrupted_attempt_is_repeated_at_once() -> None:
+    settlement = settled(attempt(), INTERRUPTED)
+    assert settlement.status is Status.FAILURE
+    assert settlement.retry is not None
+    assert (settlement.retry.attempt, settlement.retry.available_at) == (2, NOW)
+
+
+def test_crashes_of_ours_go_a_little_beyond_the_policy_and_no_further() -> None:
+    last = POLICY.max_attempts + CRASH_REPEATS
+    for number in range(1, last):
+        assert settled(attempt(number), INTERRUPTED).retry is not None, number
+    settlement = settled(attempt(last), INTERRUPTED)
+    assert settlement.status is Status.DEAD_LETTER
+    assert (settlement.error or "").startswith("crash_suspect ")
+
+
+def test_a_failure_beyond_the_policy_is_final() -> None:
+    assert settled(attempt(POLICY.max_attempts + 1)).status is Status.DEAD_LETTER
+
+
+def test_at_most_once_is_not_repeated_after_an_interruption_but_after_a_failure() -> None:
+    settlement = settled(attempt(), INTERRUPTED, at_most_once=True)
+    assert (settlement.status, settlement.retry) == (Status.FAILURE, None)
+    assert settled(attempt(), at_most_once=True).retry is not None
+
+
+def test_reasons_do_not_grow_without_bound() -> None:
+    retry = settled(attempt(), Outcome(error="http_500 " + "x" * 10_000)).retry
+    assert retry is not None
+    assert len(retry.prior_errors) < 300
+
+
+def test_a_clock_that_steps_back_gives_no_negative_duration() -> None:
+    assert settled(attempt(started_at=NOW + SECOND)).duration_ms == 0
+    assert settled(attempt(started_at=None)).duration_ms == 0
+
+
+def test_skipping_says_why() -> None:
+    settlement = skip(attempt(), NOW, reason="overlap")
+    assert (settlement.status, settlement.reason, settlement.error) == (Status.SKIPPED, "overlap", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, ""), ("timeout", "timeout"), ("http_503 Gone away", "http_503"), ("dns_failed: x", "dns_failed")],
+)
+def test_the_first_word_is_the_code(error: str | None, code: str) -> None:
+    assert Outcome(error=error).error_code == code
+
+
+def test_a_run_has_the_same_id_everywhere() -> None:
+    webhook = "01970000-0000-7000-8000-000000000003"
+    for scheduled_at in (NOW, NOW + 250_000):
+        expected = uuid.uuid5(uuid.UUID(webhook), format_instant(scheduled_at))
+        assert run_id_of(webhook, scheduled_at) == str(expected)

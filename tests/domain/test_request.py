@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook as Verifier
+
+from scheduler.domain.claim import Claim
+from scheduler.domain.clock import parse_instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.execution import Execution, Status, Trigger
+from scheduler.domain.request import Request, build_request
+from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.webhook import Webhook
+
+JOB = "01970000-0000-7000-8000-000000000001"
+ACCOUNT = "01970000-0000-7000-8000-000000000002"
+WEBHOOK = "01970000-0000-7000-8000-000000000003"
+EXECUTION = "01970000-0000-7000-9abc-00000000000e"
+RUN = "5f0e1c2d-3b4a-5968-8776-95a4b3c2d1e0"
+SCHEDULED_AT = parse_instant("2026-06-01T02:00:00Z")
+FIRED_AT = parse_instant("2026-06-01T02:00:00.25Z")
+
+
+def claim(*, job_name: str = "nightly", attempt: int = 1, **webhook: Any) -> Claim:
+    execution = Execution(
+        id=EXECUTION,
+        run_id=RUN,
+        job_id=JOB,
+        account_id=ACCOUNT,
+        webhook_id=WEBHOOK,
+        status=Status.RUNNING,
+        attempt=attempt,
+        trigger=Trigger.SCHEDULE,
+        scheduled_at=SCHEDULED_AT,
+        available_at=SCHEDULED_AT,
+        created_at=SCHEDULED_AT,
+        budget_at=SCHEDULED_AT,
+    )
+    chosen = {"url": "https://example.com/hook", "created_at": 0, "updated_at": 0, **webhook}
+    return Claim(
+        execution=execution,
+        job_name=job_name,
+        policy=RetryPolicy(),
+        at_most_once=False,
+        catchup_window_s=86_400,
+        webhook=Webhook(id=WEBHOOK, job_id=JOB, **chosen),
+    )
+
+
+def build(**fields: Any) -> Request:
+    return build_request(claim(**fields), fired_at=FIRED_AT, version="1.0.0")
+
+
+def test_the_whole_request() -> None:
+    assert build(body_template="{}", timeout_s=7) == Request(
+        method="POST",
+        url="https://example.com/hook",
+        headers={
+            "User-Agent": "scheduler/1.0.0",
+            "Accept": "*/*",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "webhook-id": RUN,
+            "webhook-timestamp": "1780279200",
+            "X-Scheduler-Job-Id": JOB,
+            "X-Scheduler-Execution-Id": EXECUTION,
+            "X-Scheduler-Attempt": "1",
+            "X-Scheduler-Scheduled-At": "2026-06-01T02:00:00Z",
+            "traceparent": "00-5f0e1c2d3b4a5968877695a4b3c2d1e0-9abc00000000000e-01",
+        },
+        body=b"{}",
+        timeout_s=7,
+    )
+
+
+def test_the_trace_context_is_valid_and_its_trace_is_the_run() -> None:
+    first, second = build().headers["traceparent"], build(attempt=2).headers["traceparent"]
+    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]", first)
+    assert first.split("-")[1] == second.split("-")[1]
+
+
+def test_headers_of_the_user_win_where_they_may() -> None:
+    headers = build(
+        body_template="x",
+        headers={
+            "user-agent": "mine",
+            "CONTENT-TYPE": "text/plain",
+            "accept": "text/html",
+            "X-Team": "a",
+            "x-scheduler-attempt": "99",
+            "TraceParent": "mine",
+            "Webhook-Id": "mine",
+        },
+    ).headers
+    lower = {name.lower(): value for name, value in headers.items()}
+    assert len(lower) == len(headers)
+    assert (lower["user-agent"], lower["content-type"], lower["accept"]) == ("mine", "text/plain", "text/html")
+    assert (lower["x-scheduler-attempt"], lower["webhook-id"]) == ("1", RUN)
+    assert lower["traceparent"].startswith("00-")
+    assert lower["x-team"] == "a"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+def test_a_template_is_a_body_and_no_template_is_none(method: str) -> None:
+    with_body = build(method=method, body_template="x", content_type="text/plain")
+    assert (with_body.body, with_body.headers["Content-Type"]) == (b"x", "text/plain")
+    for template in (None, ""):
+        without = build(method=method, body_template=template)
+        assert without.body is None
+        assert "Content-Type" not in without.headers
+
+
+def test_every_name_is_replaced() -> None:
+    names = ["job.id", "job.name", "account.id", "webhook.id", "execution.id", "run.id"]
+    names += ["attempt", "scheduled_at", "fired_at", "trigger"]
+    body = build(body_template=";".join(f"{{{{ {name} }}}}" for name in names), content_type="text/plain").body
+    assert body is not None
+    assert body.decode().split(";") == [
+        JOB,
+        "nightly",
+        ACCOUNT,
+        WEBHOOK,
+        EXECUTION,
+        RUN,
+        "1",
+        "2026-06-01T02:00:00Z",
+        "2026-06-01T02:00:00.25Z",
+        "schedule",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers", "as_json"),
+    [
+        ("application/json", None, True),
+        ("application/json; charset=utf-8", None, True),
+        ("Application/CloudEvents+JSON", None, True),
+        ("text/plain", None, False),
+        ("application/jsonl", None, False),
+        ("text/plain", {"content-type": "application/json"}, True),
+        ("application/json", {"Content-Type": "text/plain"}, False),
+    ],
+)
+def test_the_type_that_is_sent_decides_about_escaping(
+    content_type: str, headers: dict[str, str] | None, as_json: bool
+) -> None:
+    body = build(
+        job_name='a "b" ü', body_template='{"n": "{{ job.name }}"}', content_type=content_type, headers=headers
+    ).body
+    assert body is not None
+    if as_json:
+        assert json.loads(body) == {"n": 'a "b" ü'}
+    else:
+        assert body.decode() == '{"n": "a "b" ü"}'
+
+
+@pytest.mark.parametrize(
+    ("url", "params", "sent"),
+    [
+        ("http://example.com", None, "http://example.com/"),
+        ("HTTP://Example.COM:80/A", None, "http://example.com/A"),
+        ("http://example.com:8080?x=1#y", None, "http://example.com:8080/?x=1"),
+        ("http://example.com/a?x=1", {"y": "2"}, "http://example.com/a?x=1&y=2"),
+        ("http://example.com/a", {"y": "a b&c=d/ü", "é": ""}, "http://example.com/a?y=a%20b%26c%3Dd%2F%C3%BC&%C3%A9="),
+        ("http://example.com/a?", {"y": "+"}, "http://example.com/a?y=%2B"),
+        ("http://example.com/%7Ea/%2F?q=a+b%20c", {}, "http://example.com/%7Ea/%2F?q=a+b%20c"),
+        ("http://example.com/ü?q=ß|{}", None, "http://example.com/%C3%BC?q=%C3%9F%7C%7B%7D"),
+        ("http://example.com/100%?x=%zz", None, "http://example.com/100%25?x=%25zz"),
+        ("http://example.com/a;b,c:d@e!$&'()*+=~[x]", None, "http://example.com/a;b,c:d@e!$&'()*+=~[x]"),
+        ("http://bücher.test/", None, "http://xn--bcher-kva.test/"),
+        ("http://[::1]:81/", None, "http://[::1]:81/"),
+        ("http://example.com/?a=1", {"a": "2"}, "http://example.com/?a=1&a=2"),
+    ],
+)
+def test_the_url(url: str, params: dict[str, str] | None, sent: str) -> None:
+    assert build(url=url, query_params=params).url == sent
+
+
+@pytest.mark.parametrize("template", ['{"a": {{ attempt }}}', "no JSON", None])
+def test_a_secret_signs(template: str | None) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    request = build(body_template=template, signing_secret=secret)
+    headers, body = request.headers, (request.body or b"").decode()
+    fired_at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    assert headers["webhook-signature"] == Verifier(secret).sign(headers["webhook-id"], fired_at, body)
+    assert "webhook-signature" not in build(body_template=template).headers
+
+
+def test_a_changed_webhook_is_a_changed_request() -> None:
+    """Nothing of an earlier state of the same webhook survives in a cache."""
+    assert build(headers={"X": "1"}).headers["X"] == "1"
+    assert build(headers={"X": "2"}).headers["X"] == "2"
+    assert build(url="http://a.test/").url != build(url="http://b.test/").url
+    assert build(headers={"X": "1"}).headers is not build(headers={"X": "1"}).headers
+
+
+def test_what_cannot_be_sent_is_an_error_of_the_caller() -> None:
+    with pytest.raises(SchedulerError):
+        build(url="http://0x7f000001/")
+    with pytest.raises(SchedulerError):
+        build(job_name="x" * 255, body_template="{{ job.name }}" * 5000)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.domain.retry import RetryPolicy
+
+
+def waits(policy: RetryPolicy, count: int = 5) -> list[float]:
+    return [policy.delay_s(attempt, retry_after_s=None, jitter=0.0) for attempt in range(1, count + 1)]
+
+
+def test_the_default() -> None:
+    assert RetryPolicy().to_mapping() == {
+        "max_attempts": 3,
+        "backoff_seconds": 60,
+        "backoff_type": "exponential",
+        "delays": None,
+        "max_backoff_seconds": 3600,
+        "max_age_seconds": 86_400,
+        "jitter": 0.1,
+        "retry_on": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"backoff_type": "exponential"}, [60, 120, 240, 480, 960]),
+        ({"backoff_type": "linear"}, [60, 120, 180, 240, 300]),
+        ({"backoff_type": "fixed"}, [60, 60, 60, 60, 60]),
+        ({"backoff_seconds": 0}, [0, 0, 0, 0, 0]),
+        ({"backoff_seconds": 0.25}, [0.25, 0.5, 1, 2, 4]),
+        ({"max_backoff_seconds": 200}, [60, 120, 200, 200, 200]),
+        ({"delays": (5, 300, 1800)}, [5, 300, 1800, 1800, 1800]),
+        ({"delays": (0.5,), "backoff_type": "linear"}, [0.5] * 5),
+    ],
+)
+def test_backoff(fields: dict[str, object], expected: list[float]) -> None:
+    assert waits(RetryPolicy.from_mapping(fields)) == expected
+
+
+def test_jitter_adds_up_to_its_share() -> None:
+    policy = RetryPolicy(jitter=0.1, backoff_type="fixed")
+    assert policy.delay_s(1, retry_after_s=None, jitter=0.0) == 60
+    assert policy.delay_s(1, retry_after_s=None, jitter=0.5) == pytest.approx(63)
+    assert policy.delay_s(1, retry_after_s=None, jitter=1.0) == pytest.approx(66)
+    assert RetryPolicy(jitter=0).delay_s(1, retry_after_s=None, jitter=1.0) == 60
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0, 60), (59, 60), (61, 61), (86_400, 86_400), (1e9, 86_400)])
+def test_retry_after_lengthens_up_to_a_day(asked: float, waited: float) -> None:
+    assert RetryPolicy().delay_s(1, retry_after_s=asked, jitter=0.0) == waited
+
+
+def test_retry_after_does_not_shorten_a_longer_plan() -> None:
+    policy = RetryPolicy(delays=(100_000,))
+    assert policy.delay_s(1, retry_after_s=1e9, jitter=0.0) == 100_000
+
+
+@given(
+    attempt=st.integers(1, 100),
+    base=st.floats(0, 2_678_400),
+    kind=st.sampled_from(["exponential", "linear", "fixed"]),
+    jitter=st.floats(0, 1),
+)
+def test_every_wait_is_finite_and_bounded(attempt: int, base: float, kind: str, jitter: float) -> None:
+    policy = RetryPolicy.from_mapping({"backoff_seconds": base, "backoff_type": kind})
+    wait = policy.delay_s(attempt, retry_after_s=None, jitter=jitter)
+    assert math.isfinite(wait)
+    assert 0 <= wait <= 3600 * 1.1
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "error_code", "status", "covered"),
+    [
+        (None, "connect_refused", None, True),
+        (None, "timeout", None, True),
+        (None, "http_301", 301, True),
+        (None, "http_404", 404, True),
+        (None, "http_410", 410, False),
+        ((410, "4xx"), "http_410", 410, False),
+        ((), "http_500", 500, False),
+        (("5xx",), "http_503", 503, True),
+        (("5xx",), "http_404", 404, False),
+        ((429,), "http_429", 429, True),
+        ((429,), "timeout", None, False),
+        (("network",), "connection_reset", None, True),
+        (("network",), "dns_failed", None, True),
+        (("network",), "timeout", None, False),
+        (("timeout",), "timeout", None, True),
+        (("timeout",), "connect_timeout", None, True),
+        (("timeout",), "disconnected", None, False),
+    ],
+)
+def test_what_is_worth_another_attempt(
+    retry_on: tuple[str | int, ...] | None, error_code: str, status: int | None, covered: bool
+) -> None:
+    assert RetryPolicy(retry_on=retry_on).covers(error_code, status) is covered
+
+
+def test_a_policy_survives_being_stored() -> None:
+    policy = RetryPolicy(delays=(1, 2.5), retry_on=("network", 429), max_attempts=7)
+    assert RetryPolicy.from_mapping(policy.to_mapping()) == policy
