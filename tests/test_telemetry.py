@@ -58,9 +58,9 @@ async def test_every_name_has_the_prefix_and_none_the_label_job(service: Any) ->
     assert figures["scheduler_process_open_fds", ()] > 3
 
 
-def _logged(text: str, format: str, **extra: Any) -> str:
+def _logged(text: str, style: str, **extra: Any) -> str:
     stream = io.StringIO()
-    configure_logging(LogConfig(level="info", format=format), stream)
+    configure_logging(LogConfig(level="info", format=style), stream)
     logging.getLogger("scheduler.test").info("%s", text, extra=extra)
     return stream.getvalue()
 
@@ -68,8 +68,8 @@ def _logged(text: str, format: str, **extra: Any) -> str:
 @pytest.mark.usefixtures("restored_logging")
 def test_a_line_cannot_be_forged() -> None:
     evil = 'x\n{"level":"error"}\x1b[31m'
-    for format in ("json", "text", "auto"):
-        written = _logged(evil, format, name_of_job=evil)
+    for style in ("json", "text", "auto"):
+        written = _logged(evil, style, name_of_job=evil)
         assert written.count("\n") == 1 and "\x1b" not in written
     event = json.loads(_logged(evil, "json", name_of_job=evil))
     assert event["message"] == evil and event["name_of_job"] == evil and event["level"] == "info"

@@ -2,7 +2,7 @@
 
     python -m tests.bench.claims [--small 10000] [--large 1000000] [--rounds 40] [--batch 64]
 
-One round queues ``batch`` executions of random jobs, claims them, and settles them; a second figure fires ``batch`` due jobs.
+One round queues ``batch`` executions of random jobs, claims and settles them; a second figure fires ``batch`` due jobs.
 """
 
 from __future__ import annotations
@@ -122,8 +122,10 @@ async def run(arguments: argparse.Namespace) -> None:
                 for table in tables:
                     taken[table.size].append(await getattr(table, what)(arguments.batch))
             small, large = (statistics.median(taken[table.size]) for table in tables)
-            print(f"{what} of {arguments.batch}: {small * 1e3:.2f} ms at {arguments.small}, {large * 1e3:.2f} ms at "
-                  f"{arguments.large}, ratio {large / small:.2f}")
+            print(
+                f"{what} of {arguments.batch}: {small * 1e3:.2f} ms at {arguments.small}, {large * 1e3:.2f} ms at "
+                f"{arguments.large}, ratio {large / small:.2f}"
+            )
         for table in tables:
             await table.stores.db.close()
 

@@ -53,7 +53,9 @@ def begin(folder: str) -> tuple[subprocess.Popen[bytes], float]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "scheduler", "serve", "--data-dir", folder, "--port", str(port)]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "SCHEDULER_LOG__LEVEL": "warning"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, env={**os.environ, "SCHEDULER_LOG__LEVEL": "warning"}
+    )
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
