@@ -116,3 +116,9 @@ async def test_a_locked_database_is_unavailable_and_comes_back(table: SqliteData
     intruder.execute("ROLLBACK")
     intruder.close()
     assert await table.transaction(_insert(1)) == 1
+
+
+async def test_nobody_else_may_read_the_files(table: SqliteDatabase, tmp_path: Path) -> None:
+    await table.transaction(_insert(1))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600} and "scheduler.db-wal" in modes, modes

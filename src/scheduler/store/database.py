@@ -33,6 +33,10 @@ class Transaction(Protocol):
         """Run the statement for each of ``rows``; returns how many rows of the table it changed in all."""
         ...
 
+    async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
+        """``execute_many`` for each statement, in order, in one trip; returns what each changed."""
+        ...
+
 
 class Database(Protocol):
     """A database. Reads see what is committed; only a transaction writes."""

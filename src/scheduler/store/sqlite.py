@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import sqlite3
 import time
 from collections import deque
@@ -42,13 +43,17 @@ class _Work:
 
 
 class SqliteTransaction:
-    """Statements on the writer connection, inside the open transaction."""
+    """Statements on the writer connection. Each call is one trip to its thread; the first begins the transaction.
+
+    A trip costs more than most statements, so what needs no answer in between travels together (``execute_batch``).
+    """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self.begun = False
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        return cast("Sequence[Row]", await self._connection.execute_fetchall(sql, params or _NO_PARAMS))
+        return await self._trip(lambda raw: raw.execute(sql, params or _NO_PARAMS).fetchall())
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         rows = await self.fetch_all(sql, params)
@@ -58,7 +63,24 @@ class SqliteTransaction:
         await self.fetch_all(sql, params)
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        return (await self._connection.executemany(sql, rows)).rowcount if rows else 0
+        return (await self.execute_batch([(sql, rows)]))[0]
+
+    async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
+        if not any(rows for _, rows in steps):
+            return [0 for _ in steps]
+        return await self._trip(lambda raw: [raw.executemany(sql, rows).rowcount if rows else 0 for sql, rows in steps])
+
+    async def _trip(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        raw = self._connection._conn
+
+        def run() -> T:
+            if not self.begun:
+                raw.execute("BEGIN IMMEDIATE")
+                self.begun = True
+            return call(raw)
+
+        # aiosqlite's own way to its thread; its public calls take one statement each
+        return cast("T", await self._connection._execute(run))  # type: ignore[no-untyped-call]
 
 
 class SqliteDatabase:
@@ -160,14 +182,14 @@ class SqliteDatabase:
         tx = SqliteTransaction(self._writer)
         started = time.perf_counter()
         try:
-            await tx.execute("BEGIN IMMEDIATE")
             for item in group:
                 item.result = await item.run(tx)
-            await tx.execute("COMMIT")
+            if tx.begun:
+                await self._writer.commit()
             self._on_commit(time.perf_counter() - started)
         except Exception as error:
             if self._writer.in_transaction:
-                await tx.execute("ROLLBACK")
+                await self._writer.rollback()
             if len(group) == 1:
                 group[0].error = error
                 return
@@ -192,9 +214,14 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
 
 
 def _lock_file(path: Path) -> IO[bytes]:
-    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends."""
+    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends.
+
+    Makes the database file, too, when there is none.
+    """
     try:
-        lock = path.with_name(path.name + ".lock").open("wb")
+        # Made by us, so that nobody else may read them: SQLite gives its other files the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "wb")
     except OSError as error:
         raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
     try:
