@@ -121,7 +121,7 @@ CREATE UNIQUE INDEX executions_by_run ON executions (run_id, attempt);
 -- The queue: what may start, by the time from which it may.
 CREATE INDEX executions_ready ON executions (available_at) WHERE status = 'queued' AND held = 0;
 CREATE INDEX executions_buffered ON executions (job_id) WHERE held = 2;
-CREATE INDEX executions_running ON executions (worker_id) WHERE status = 'running';
+-- What is not over yet: for overlap and pause by job, and for the rescue at start.
 CREATE INDEX executions_active ON executions (job_id) WHERE status IN ('queued', 'running');
 CREATE INDEX executions_dead ON executions (account_id, id) WHERE status = 'dead_letter';
 CREATE INDEX executions_by_job ON executions (job_id, id);
