@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -40,6 +40,8 @@ from scheduler.telemetry import Telemetry, attempts_log, configure_logging
 DEMO_USER = "admin"
 _KEEP_ALIVE_S = 15
 _STALLED_S = 10
+_PATIENCE_S = 2
+"""How long the database may take to answer a ping before it counts as gone."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class Service:
     trigger_loop: TriggerLoop
     maintenance: Maintenance
     draining: bool = False
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a part that must run for ever has ended: then the process should, too."""
 
     async def start(self) -> None:
         """Close what a crash left open, then fire and deliver."""
@@ -67,30 +71,40 @@ class Service:
             asyncio.create_task(self.pool.run(), name="worker-pool"),
             asyncio.create_task(self.maintenance.run(), name="maintenance"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._on_end)
         self.trigger_loop.start()
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not self.draining and not task.cancelled():
+            log.critical("%s ended, the service cannot go on", task.get_name(), exc_info=task.exception())
+            self.broken.set()
 
     async def stop(self) -> None:
         """Fire and claim nothing more, wait ``drain_s`` for what is in flight, settle everything."""
         self.draining = True
         self.trigger_loop.stop()
         interrupted = await self.pool.drain(self.config.engine.drain_s)
-        await self.recorder.flushed()
-        for task in self._tasks:
+        recording = self._tasks[0]
+        flushing = asyncio.ensure_future(self.recorder.flushed())
+        await asyncio.wait([flushing, recording], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*self._tasks, flushing):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, flushing, return_exceptions=True)
         if interrupted:
             log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)
 
     async def health(self) -> Health:
         """How the service is right now; never raises."""
         try:
-            await self.stores.db.fetch_one("SELECT 1 AS one")
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.stores.db.ping()
             database = True
-        except SchedulerError:
+        except (SchedulerError, TimeoutError):
             database = False
         looked_at = self.trigger_loop.looked_at
         attentive = looked_at is not None and self.clock.now() - looked_at < _STALLED_S * SECOND
-        running = self.trigger_loop.running and attentive
+        running = self.trigger_loop.running and attentive and not self.broken.is_set()
         return Health(
             ready=database and running and not self.draining,
             database="connected" if database else "disconnected",
@@ -152,11 +166,13 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             if any(settlement.retry for settlement in settlements):
                 pool.wake()
 
-        recorder = Recorder(queue=stores.queue, on_settled=on_settled)
+        recorder = Recorder(queue=stores.queue, clock=clock, on_settled=on_settled)
         deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock)
         pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, size=config.engine.concurrency)
         telemetry.pool_in_use = lambda: pool.in_use
         telemetry.live_counts = stores.executions.counts
+        stores.queue.on_released = pool.wake
+        stores.jobs.on_ended = stores.webhooks.on_ended = telemetry.ended
         yield Service(
             config=config,
             clock=clock,
@@ -211,10 +227,15 @@ async def serve(
         if demo_port is not None:
             attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
             await _add_demo_jobs(service, demo_port)
-        await stopping.wait()
+        ended = [asyncio.ensure_future(event.wait()) for event in (stopping, service.broken)]
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in ended:
+            waiting.cancel()
         log.info("stopping: %d webhooks in flight", service.pool.in_use)
         await service.stop()
-    return 0
+        if demo_port is not None:
+            await _remove_demo_jobs(service, demo_port)
+        return 1 if service.broken.is_set() else 0
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -232,7 +253,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 async def _open_database(config: Config, clock: Clock, telemetry: Telemetry) -> SqliteDatabase:
-    path = database_path(config).absolute()
+    path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
     try:
         db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=telemetry.committed)
     except DatabaseUnusableError as error:
@@ -253,17 +274,21 @@ def _base_url(host: str, port: int) -> str:
 
 
 async def _add_demo_jobs(service: Service, port: int) -> None:
-    """Give the first user the demo's jobs, in place of those of an earlier start, and run each at once."""
-    accounts, jobs, now = service.stores.accounts, service.stores.jobs, service.clock.now()
-    account = await accounts.personal(user=DEMO_USER, now=now)
+    """Give the first user the demo's jobs, in place of those that an earlier one left behind, and run each at once."""
+    await _remove_demo_jobs(service, port)
+    now = service.clock.now()
+    account = await service.stores.accounts.personal(user=DEMO_USER, now=now)
     forms = [JobCreate().load(body) for body in demo_jobs(port)]
-    names = {form["name"] for form in forms}
-    # The receiver has another port at every start, so jobs of an earlier one lead nowhere.
-    for old in (await jobs.page(DEMO_USER, account_id=account.id, skip=0, limit=1000)).items:
-        if old.name in names:
-            await jobs.delete(old.id)
     entries = [new_job(form, account_id=account.id, egress=service.egress, now=now) for form in forms]
-    await jobs.insert(entries)
+    await service.stores.jobs.insert(entries)
     for job, _ in entries:
         await service.trigger_loop.start_run(job.id, now)
     service.trigger_loop.wake(now)
+
+
+async def _remove_demo_jobs(service: Service, port: int) -> None:
+    """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
+    names = {body["name"] for body in demo_jobs(port)}
+    for job in (await service.stores.jobs.page(DEMO_USER, skip=0, limit=1000)).items:
+        if job.name in names:
+            await service.stores.jobs.delete(job.id)

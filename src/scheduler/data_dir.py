@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scheduler.config import Config, database_path
-from scheduler.config.checks import decode_secret_key, wrong_secret_length
+from scheduler.config.checks import decode_secret_key
+from scheduler.config.token_keys import SHORTEST_SECRET, wrong_secret_length
 
 CONFIGURATION = 3
 """The exit code of a start that the configuration or a file of ours prevents."""
@@ -37,7 +38,7 @@ class DataDir:
 
     path: Path
     jwt_secret: bytes = field(repr=False)
-    """The HMAC key of tokens."""
+    """The HMAC key of tokens; empty where an identity provider signs them with a key of its own."""
     secret_key: bytes = field(repr=False)
     """32 bytes, the AES-256 key of what is encrypted in the store."""
     created: tuple[str, ...]
@@ -62,8 +63,11 @@ def open_data_dir(config: Config) -> DataDir:
 def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
     """The HMAC key of tokens, from the configuration or from ``jwt.secret``, which is made when there is none.
 
-    Adds the name of a file that it made to ``created``. Raises ``StartError``.
+    Adds the name of a file that it made to ``created``. Empty when tokens are signed with somebody else's private key.
+    Raises ``StartError``.
     """
+    if config.auth.algorithm not in SHORTEST_SECRET:
+        return b""
     path = config.data_dir / "jwt.secret"
     given = config.auth.jwt_secret
     secret = given.encode() if given else _kept(path, _new_jwt_secret, created)

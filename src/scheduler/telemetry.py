@@ -11,6 +11,7 @@ import platform
 import resource
 import sys
 import time
+from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,7 +23,7 @@ from aioprometheus.renderer import render
 from scheduler import __version__
 from scheduler.config import LogConfig
 from scheduler.domain.clock import SECOND, Instant, format_instant
-from scheduler.domain.execution import Execution, Settlement, Status
+from scheduler.domain.execution import Execution, Settlement, Status, Trigger
 from scheduler.domain.firing import Firing
 
 _SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
@@ -106,24 +107,41 @@ class Telemetry:
     def fired(self, firings: Sequence[Firing]) -> None:
         """Jobs were turned into these executions, and they are on disk."""
         rows = [row for firing in firings for row in (*firing.executions, *firing.buffered)]
-        self._enqueued.add(_NO_LABELS, sum(row.status is Status.QUEUED for row in rows))
+        ended = Counts(row.status for row in rows)
+        self._enqueued.add(_NO_LABELS, ended.pop(Status.QUEUED, 0))
+        for status, count in ended.items():
+            self._executions.add({"status": status.value}, count)
+        missed = Counts[str]()
         for row in rows:
-            if row.status is Status.SKIPPED:
-                self._missed.add({"cause": "skipped"}, row.covers)
+            if row.status is Status.SKIPPED and row.trigger is not Trigger.MANUAL:
+                missed["skipped"] += row.covers
             elif row.covers > 1:
-                self._missed.add({"cause": "merged"}, row.covers - 1)
+                missed["merged"] += row.covers - 1
             if row.status is not Status.QUEUED:
-                self._ended(row.status, row, error=row.reason or row.error)
+                self._log(row.status, row, error=row.reason or row.error)
+        for cause, count in missed.items():
+            self._missed.add({"cause": cause}, count)
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """These attempts ended and are on disk."""
         for settlement in settlements:
             execution = settlement.execution
+            if settlement.status is Status.SKIPPED:
+                self._missed.add({"cause": "skipped"}, 1)  # what else it stood for was counted when it was merged
+                self._ended(settlement.status, execution, error=settlement.reason)
+                continue
             self._attempt_seconds.observe(_NO_LABELS, settlement.duration_ms / 1000)
             if execution.attempt == 1 and execution.started_at is not None:
                 lag_s = (execution.started_at - execution.scheduled_at) / SECOND
                 self._fire_lag.observe(_NO_LABELS, max(0.0, lag_s))
             self._ended(settlement.status, execution, error=settlement.error, settlement=settlement)
+
+    def ended(self, status: Status, count: int) -> None:
+        """So many queued or running executions were ended together, by a change of their job or a newer run."""
+        if count:
+            self._executions.add({"status": status.value}, count)
+        if count and status is Status.SKIPPED:
+            self._missed.add({"cause": "skipped"}, count)
 
     def cancelled(self, execution: Execution) -> None:
         """Somebody cancelled this execution."""
@@ -166,6 +184,11 @@ class Telemetry:
         self, status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
     ) -> None:
         self._executions.add({"status": status.value}, 1)
+        self._log(status, execution, error=error, settlement=settlement)
+
+    def _log(
+        self, status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
+    ) -> None:
         good = status is Status.SUCCESS
         level = logging.DEBUG if good else logging.INFO
         if not attempts_log.isEnabledFor(level):
@@ -196,8 +219,10 @@ def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
-    for chatty in ("apscheduler", "aiosqlite", "asyncio"):
+    for chatty in ("aiosqlite", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # It warns of every heartbeat that comes while a look is still under way, and that is as it should be.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 class JsonFormatter(logging.Formatter):

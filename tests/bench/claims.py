@@ -69,7 +69,9 @@ class Table:
         taken_s = time.perf_counter() - begun
         assert len(claims) == batch
         done = Outcome(response_code=200)
-        await self.stores.queue.settle([settle(claim.execution, done, now, policy=claim.policy) for claim in claims])
+        await self.stores.queue.settle(
+            [settle(claim.execution, done, now, policy=claim.policy) for claim in claims], now
+        )
         return taken_s
 
     async def fire(self, batch: int) -> float:
@@ -98,7 +100,8 @@ class Table:
             [
                 settle(claim.execution, Outcome(response_code=200), now, policy=claim.policy)
                 for claim in await self.stores.queue.claim(SystemClock().now(), batch)
-            ]
+            ],
+            now,
         )
         return taken_s
 

@@ -31,7 +31,9 @@ def claims_of(text: str, data_dir: Path, **checks: Any) -> dict[str, Any]:
 def test_prints_one_token_for_admin_and_thirty_days(tmp_path: Path) -> None:
     before = int(time.time())
     result = create(data_dir=tmp_path / "new")
-    assert (result.exit_code, result.stderr, result.stdout.count("\n")) == (0, "", 1)
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 1)
+    assert f"made {tmp_path / 'new' / 'jwt.secret'}" in result.stderr
+    assert create(data_dir=tmp_path / "new").stderr == ""
     claims = claims_of(result.stdout.strip(), tmp_path / "new")
     assert claims["sub"] == "admin"
     assert claims["exp"] - claims["iat"] == 30 * DAY_S

@@ -9,22 +9,18 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from tests.crash.checker import in_flight
 from tests.crash.evidence import DatabaseView, Evidence, Glimpse, Life, WatchedJob
+from tests.crash.load import DELAYS, JITTER, MAX_ATTEMPTS, job_body, webhook_body
 from tests.crash.oracle import SECOND
 from tests.crash.receiver import CrashReceiver, now
 from tests.crash.service import Api, ServiceProcess, make_token
 
-DELAYS = (0.1, 0.3, 0.6)
-MAX_ATTEMPTS = 4
-JITTER = 0.1
-_METHODS = ("POST", "PUT", "GET", "DELETE", "PATCH")
 _LATE_S = 1.0
-_LAST_TIMES_S = 1.0
+_BEAT_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +48,11 @@ async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
         api = Api(await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout)))
         campaign = _Campaign(plan, data_dir, receiver=receiver, view=view, api=api)
         stack.push_async_callback(campaign.end)
-        return await campaign.run()
+        try:
+            return await campaign.run()
+        except AssertionError as error:
+            error.add_note("\n".join(["errors that the service logged:", *campaign.complaints]))
+            raise
 
 
 class _Campaign:
@@ -65,10 +65,12 @@ class _Campaign:
         self._random = random.Random(plan.seed)
         self._evidence = Evidence(requests=receiver.requests)
         self._service: ServiceProcess | None = None
+        self._watching: asyncio.Task[None] | None = None
         receiver.look = view.status_of
 
     async def run(self) -> Evidence:
         await self._start()
+        self._watching = asyncio.create_task(self._watch_stalls())
         await self._set_up()
         hits = 0
         while hits < self._plan.kills:
@@ -78,7 +80,13 @@ class _Campaign:
         await self._run_dry()
         return self._evidence
 
+    @property
+    def complaints(self) -> list[str]:
+        return self._evidence.complaints
+
     async def end(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         if self._service is not None:
             await self._service.end()
 
@@ -90,6 +98,7 @@ class _Campaign:
         self._service = await ServiceProcess.start(
             self._plan.program, self._data_dir, allow=self._receiver.url.removeprefix("http://")
         )
+        self._service.complaints = self._evidence.complaints
 
     async def _ready(self) -> None:
         assert self._service is not None
@@ -101,12 +110,12 @@ class _Campaign:
     async def _set_up(self) -> None:
         """Create the jobs; one with several webhooks begins when it has them all."""
         await self._ready()
-        bodies = [_job(number, self._receiver.url) for number in range(self._plan.jobs)]
+        bodies = [job_body(number, self._receiver.url) for number in range(self._plan.jobs)]
         created = (await self._api.call("POST", "/api/jobs/bulk", {"jobs": bodies}))["items"]
         for number, job in enumerate(created):
             webhook_ids = [job["webhook"]["id"]]
             if not job["enabled"]:
-                more = {"job_id": job["id"], **_webhook(number + 1, self._receiver.url)}
+                more = {"job_id": job["id"], **webhook_body(number + 1, self._receiver.url)}
                 webhook_ids.append((await self._api.call("POST", "/webhooks", more))["id"])
                 job = await self._api.call("PATCH", f"/api/jobs/{job['id']}/enable")  # noqa: PLW2901
             self._evidence.jobs.append(
@@ -148,9 +157,9 @@ class _Campaign:
     async def _moment(self, kind: str) -> None:
         """At the n-th request from now, before it is answered; a few ms after it; or at any time."""
         if kind == "anytime":
-            await asyncio.sleep(self._random.uniform(0.0, 0.8))
+            await asyncio.sleep(self._random.uniform(0.0, 1.2))
             return
-        left = self._random.randint(1, 120)
+        left = self._random.randint(1, 200)
         pause_s = 0.0 if kind == "arrival" else self._random.uniform(0.0, 0.006)
         struck = asyncio.Event()
 
@@ -184,12 +193,8 @@ class _Campaign:
         await self._service.gone()
         async with asyncio.timeout(10):
             await self._receiver.abandoned()
-        self._look(self._evidence.lives[-1])
-
-    def _look(self, life: Life) -> None:
-        evidence = self._evidence
-        evidence.snapshots += self._view.rows(since_at=life.started_at)
-        evidence.glimpses += self._view.next_runs(now())
+        self._evidence.snapshots += self._view.rows(since_at=self._evidence.lives[-1].started_at)
+        self._evidence.glimpses += self._view.next_runs(now())
 
     async def _write_things(self) -> None:
         """Use the API while the service works, and keep what it acknowledges."""
@@ -202,14 +207,25 @@ class _Campaign:
                 evidence.acknowledged_executions |= {item["id"] for item in started["items"]}
                 await self._receiver.arrivals(len(evidence.requests) + 20)
 
+    async def _watch_stalls(self) -> None:
+        """Note how late this process gets its turn: the service shares the machine with it."""
+        while True:
+            began_at = now()
+            await asyncio.sleep(_BEAT_S)
+            late = now() - began_at - int(_BEAT_S * SECOND)
+            life = self._evidence.lives[-1]
+            if life.killed_at is None:  # afterwards the campaign itself is busy, reading what was left
+                life.stall = max(life.stall, late)
+
     async def _run_dry(self) -> None:
         """Let the last life catch up, end the schedules, wait until every run has ended, and gather the rest."""
         assert self._service is not None
         await self._ready()
-        with suppress(TimeoutError):
+        async with asyncio.timeout(self._plan.drain_s):
+            await self._caught_up()
+        await self._end_schedules()
+        with suppress(TimeoutError):  # what is not final then is for the checker to name
             async with asyncio.timeout(self._plan.drain_s):
-                await self._caught_up()
-                await self._end_schedules()
                 await self._all_final()
         metrics = await self._api.call("GET", "/metrics")
         self._evidence.counts = {
@@ -234,11 +250,11 @@ class _Campaign:
 
     async def _end_schedules(self) -> None:
         """Half of the jobs get an end, the others a schedule that is never due."""
-        end_at = (now() // SECOND + 1) * SECOND + int(_LAST_TIMES_S * SECOND)
         for position, job in enumerate(self._evidence.jobs):
             if position % 2:
+                end_at = (now() // SECOND + 2) * SECOND
                 await self._api.call("PUT", f"/api/jobs/{job.id}", {"ends_at": _text(end_at)})
-                until = perhaps_until = end_at - 1
+                until, perhaps_until = end_at - 1, now()
             else:
                 changed = await self._api.call("PUT", f"/api/jobs/{job.id}", {"schedule": "@yearly"})
                 until, perhaps_until = _instant(changed["updated_at"]), now()
@@ -246,7 +262,7 @@ class _Campaign:
 
     async def _all_final(self) -> None:
         end_at = max(job.due_until_at for job in self._evidence.jobs)
-        while now() <= end_at or await self._api.count("queued") or await self._api.count("running"):
+        while now() <= end_at or self._view.unfinished():
             await self._pause()
 
     async def _pause(self) -> None:
@@ -260,39 +276,8 @@ class _Campaign:
         wal = self._data_dir / "scheduler.db-wal"
         evidence.wal_bytes = wal.stat().st_size if wal.exists() else 0
         evidence.rows = self._view.rows()
-        final = self._view.next_runs(now())
-        evidence.job_ids = {glimpse.job_id for glimpse in final}
+        evidence.job_ids = {glimpse.job_id for glimpse in self._view.next_runs(now())}
         evidence.integrity = self._view.integrity()
-
-
-def _job(number: int, url: str) -> dict[str, Any]:
-    """Every policy that decides about runs is among the first eleven jobs, and again among the next."""
-    kind = number % 11
-    body: dict[str, Any] = {
-        "name": f"job {number}",
-        "schedule": "* * * * * *",
-        "spread_s": 0.9 if number % 2 else 0.0,
-        "retry": {"max_attempts": MAX_ATTEMPTS, "delays": DELAYS, "jitter": JITTER},
-        "auto_disable": False,
-        "webhook": _webhook(number, url),
-    }
-    variants: dict[int, dict[str, Any]] = {
-        3: {"catchup": "all"},
-        4: {"catchup": "none"},
-        5: {"overlap": "skip"},
-        6: {"overlap": "buffer_one"},
-        7: {"overlap": "cancel_previous"},
-        8: {"delivery": "at_most_once"},
-        9: {"schedule": "*/2 * * * * *\n1-59/4 * * * * *", "jitter_s": 0.2},
-        10: {"enabled": False, "catchup": "all"},
-    }
-    return body | variants.get(kind, {})
-
-
-def _webhook(number: int, url: str) -> dict[str, Any]:
-    method = _METHODS[number % len(_METHODS)]
-    body = {"body_template": '{"run": "{{ run.id }}", "attempt": {{ attempt }}}'} if method in ("POST", "PUT") else {}
-    return {"url": f"{url}/hook/{number}", "method": method, **body}
 
 
 def _instant(text: str) -> int:

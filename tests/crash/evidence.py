@@ -101,6 +101,8 @@ class Life:
     ready_at: int | None = None
     killed_at: int | None = None
     """When SIGKILL was sent; ``None`` for the last life, which ends in peace."""
+    stall: int = 0
+    """The longest that this machine let the campaign itself wait in vain, in microseconds."""
 
 
 class Glimpse(NamedTuple):
@@ -127,6 +129,8 @@ class Evidence:
     """Ids in answers of the API with status 2xx."""
     job_ids: set[str] = field(default_factory=set)
     """All jobs in the database at the end."""
+    complaints: list[str] = field(default_factory=list)
+    """What the service logged as errors."""
     integrity: str = "ok"
     wal_bytes: int = 0
     counts: dict[str, int] | None = None
@@ -156,6 +160,11 @@ class DatabaseView:
         if since_at is None:
             return self._rows(f"{_ROWS} ORDER BY run_id, attempt")
         return self._rows(f"{_ROWS} WHERE finished_at >= ? OR status IN ('queued', 'running')", (since_at,))
+
+    def unfinished(self) -> int:
+        """How many executions have not ended. One look: asked for one status after the other, a retry would hide."""
+        found = self._open().execute("SELECT COUNT(*) FROM executions WHERE status IN ('queued', 'running')")
+        return int(found.fetchone()[0])
 
     def next_runs(self, now: int) -> list[Glimpse]:
         rows = self._open().execute("SELECT id, next_run_at FROM jobs")

@@ -5,7 +5,7 @@
 It exits with 1 when an invariant is violated. With ``--sabotage NAME`` (or ``all``) the service has a deliberate bug of
 ``tests.crash.broken_service``, and the exit code is 1 when the checker did not catch it:
 
-    python -m tests.crash.long_run --kills 6 --sabotage all
+    python -m tests.crash.long_run --kills 8 --sabotage all
 """
 
 from __future__ import annotations

@@ -19,20 +19,24 @@ def summary(evidence: Evidence) -> str:
     again = Counter(repeated.life for chain in chains.values() for repeated in duplicates(chain))
     statuses = Counter(row.status for row in evidence.rows)
     span_s = (evidence.lives[-1].started_at - evidence.lives[0].started_at) / SECOND
-    return "\n".join(
-        [
-            f"kills        {len(open_at)}, {sum(map(bool, open_at))} of them with requests in flight "
-            f"(median {median(open_at or [0]):g}, most {max(open_at, default=0)})",
-            f"deliveries   {len(evidence.requests)}, {_rate(len(evidence.requests), span_s)}/s from first to last start",
-            f"duplicates   {again.total()}, {again.total() / max(1, len(open_at)):.2f} a kill, "
-            f"at most {max(again.values(), default=0)} by one",
-            f"rows         {len(evidence.rows)} of {len(chains)} runs: "
-            + ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
-            f"interrupted  {sum(row.interrupted for row in evidence.rows)}; "
-            f"late answers: {_longest_unsettled_ms(evidence):.0f} ms at most before the kill that undid them",
-            f"recovery     start to first delivery: {_quantiles(_recoveries(evidence))}",
-        ]
-    )
+    kills, hits = len(open_at), sum(map(bool, open_at))
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+    interrupted, unsettled_ms = sum(row.interrupted for row in evidence.rows), _longest_unsettled_ms(evidence)
+    flight = f"median {median(open_at or [0]):g}, most {max(open_at, default=0)}"
+    most = max(again.values(), default=0)
+    lines = [
+        f"kills        {kills}, {hits} of them with requests in flight ({flight})",
+        f"deliveries   {len(evidence.requests)}, {_rate(len(evidence.requests), span_s)}/s over all lives but the last",
+        f"duplicates   {again.total()}, {again.total() / max(1, kills):.1f} a kill, at most {most} by one",
+        f"rows         {len(evidence.rows)} of {len(chains)} runs: {counts}",
+        (
+            f"interrupted  {interrupted}; answers lost up to {unsettled_ms:.0f} ms after they were given; "
+            f"longest stall of this machine {max(life.stall for life in evidence.lives) / 1000:.0f} ms"
+        ),
+        f"recovery     start to first delivery: {_quantiles(_recoveries(evidence))}",
+        *(f"logged       {line}" for line in evidence.complaints[:_SHOWN]),
+    ]
+    return "\n".join(lines)
 
 
 def verdict(evidence: Evidence, violations: list[Violation]) -> str:

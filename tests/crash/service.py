@@ -31,6 +31,8 @@ class ServiceProcess:
         self._process = process
         self._url = asyncio.get_running_loop().create_future()
         self._told: deque[str] = deque(maxlen=50)
+        self.complaints: list[str] = []
+        """What it logged as errors."""
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -76,6 +78,8 @@ class ServiceProcess:
         async for line in self._process.stderr:
             text = line.decode("utf-8", "replace").rstrip()
             self._told.append(text)
+            if '"level":"error"' in text:
+                self.complaints.append(text)
             if not self._url.done() and '"message":"started"' in text:
                 self._url.set_result(json.loads(text)["url"])
         if not self._url.done():
@@ -104,13 +108,8 @@ class Api:
         self.base = ""
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The JSON of the answer. Raises ``AssertionError`` for an error, ``aiohttp.ClientError`` for a dead service."""
+        """The JSON of the answer. Raises ``AssertionError`` for a refusal, ``aiohttp.ClientError`` for a dead one."""
         async with self._session.request(method, self.base + path, json=body, params=query) as answer:
             text = await answer.text()
             assert answer.status < 300, f"{method} {path}: {answer.status} {text}"
             return json.loads(text)
-
-    async def count(self, status: str) -> int:
-        """How many executions have this status."""
-        page = await self.call("GET", "/api/executions", status=status, limit=1)
-        return int(page["total"])

@@ -19,8 +19,9 @@ async def test_every_promise_is_kept_over_kills_in_the_middle_of_deliveries(tmp_
     violations = check(evidence)
     print(summary(evidence))
     assert not violations, verdict(evidence, violations)
+    assert not evidence.complaints
     hit = [life for life, one in enumerate(evidence.lives) if one.killed_at is not None and in_flight(evidence, life)]
     assert len(hit) >= KILLS
     statuses = {row.status for row in evidence.rows}
-    assert statuses == {"success", "failure", "dead_letter", "skipped", "cancelled"}, "the load has lost its variety"
+    assert statuses >= {"success", "failure", "dead_letter", "skipped", "cancelled"}, "the load has lost its variety"
     assert any(row.interrupted for row in evidence.rows)

@@ -34,7 +34,9 @@ async def _kill(stores: Stores, job: Job, clock: SetClock, count: int = 1) -> No
 
 async def _fail_all(stores: Stores, clock: SetClock) -> None:
     claims = await stores.queue.claim(clock.now(), 100)
-    await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims])
+    await stores.queue.settle(
+        [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims], clock.now()
+    )
 
 
 async def _dead(stores: Stores, **fields) -> int:

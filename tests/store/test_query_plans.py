@@ -52,7 +52,7 @@ async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
     await stores.queue.next_ready_at()
     await stores.queue.orphans(10)
     failed = settle(claim.execution, Outcome(error="timeout"), clock.now(), policy=claim.policy)
-    await stores.queue.settle([failed])
+    await stores.queue.settle([failed], clock.now())
     live = ("jobs_due", "executions_ready", "executions_buffered", "executions_active")
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 

@@ -77,7 +77,7 @@ async def test_success_is_written_with_the_answer(stores: Stores, job: Job, cloc
     await _start(stores, job, clock)
     (claim,) = await stores.queue.claim(clock.now(), 1)
     clock.advance(1.5)
-    settled = await stores.queue.settle([settle(claim.execution, OK, clock.now(), policy=job.retry)])
+    settled = await stores.queue.settle([settle(claim.execution, OK, clock.now(), policy=job.retry)], clock.now())
     assert len(settled) == 1
     (row,) = await rows_of(stores, job)
     assert (row.status, row.response_code, row.response_body, row.duration_ms) == (Status.SUCCESS, 200, "ok", 1500)
@@ -87,7 +87,7 @@ async def test_success_is_written_with_the_answer(stores: Stores, job: Job, cloc
 async def test_failure_queues_its_retry_in_the_same_transaction(stores: Stores, job: Job, clock: SetClock) -> None:
     (first,) = await _start(stores, job, clock)
     (claim,) = await stores.queue.claim(clock.now(), 1)
-    await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)])
+    await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)], clock.now())
     failed, retry = await rows_of(stores, job)
     assert (failed.status, failed.response_code) == (Status.FAILURE, 500)
     assert (retry.status, retry.attempt, retry.run_id, retry.trigger) == (Status.QUEUED, 2, first.run_id, "retry")
@@ -100,7 +100,7 @@ async def test_a_settlement_that_comes_too_late_changes_nothing(stores: Stores, 
     await _start(stores, job, clock)
     (claim,) = await stores.queue.claim(clock.now(), 1)
     assert await stores.executions.cancel(claim.execution.id, clock.now(), reason="by hand") is not None
-    settled = await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)])
+    settled = await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)], clock.now())
     assert settled == []
     (row,) = await rows_of(stores, job)
     assert (row.status, row.reason, row.error) == (Status.CANCELLED, "by hand", None)
@@ -110,7 +110,7 @@ async def test_another_worker_cannot_settle_what_it_does_not_hold(stores: Stores
     await _start(stores, job, clock)
     (claim,) = await stores.queue.claim(clock.now(), 1)
     stranger = replace(claim.execution, worker_id="other:2:2")
-    assert await stores.queue.settle([settle(stranger, OK, clock.now(), policy=job.retry)]) == []
+    assert await stores.queue.settle([settle(stranger, OK, clock.now(), policy=job.retry)], clock.now()) == []
     (row,) = await rows_of(stores, job)
     assert row.status is Status.RUNNING
 
@@ -123,7 +123,7 @@ async def test_orphans_are_what_another_life_left_running(stores: Stores, job: J
     orphans = await stores.queue.orphans(100)
     assert len(orphans) == 2
     await stores.queue.settle(
-        [settle(orphan.execution, INTERRUPTED, clock.now(), policy=orphan.policy) for orphan in orphans]
+        [settle(orphan.execution, INTERRUPTED, clock.now(), policy=orphan.policy) for orphan in orphans], clock.now()
     )
     assert await stores.queue.orphans(100) == []
     retries = [row for row in await rows_of(stores, job) if row.attempt == 2]
@@ -154,7 +154,7 @@ async def test_the_retry_of_a_paused_job_is_held(stores: Stores, job: Job, clock
     await _start(stores, job, clock)
     (claim,) = await stores.queue.claim(clock.now(), 1)
     await stores.jobs.change(job.id, lambda job: replace(job, enabled=False, next_run_at=None))
-    await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)])
+    await stores.queue.settle([settle(claim.execution, BROKEN, clock.now(), policy=job.retry)], clock.now())
     assert await stores.queue.claim(clock.now() + seconds(3600), 1) == []
 
 

@@ -113,8 +113,30 @@ async def test_a_locked_database_is_unavailable_and_comes_back(table: SqliteData
     with pytest.raises(SchedulerError) as refusal:
         await table.transaction(_insert(1))
     assert refusal.value.code == "SERVICE_UNAVAILABLE"
+    with pytest.raises(SchedulerError):
+        await table.ping()
     intruder.execute("ROLLBACK")
     intruder.close()
+    await table.ping()
+    assert await table.transaction(_insert(1)) == 1
+
+
+async def test_a_full_disk_is_unavailable_and_a_ping_tells(table: SqliteDatabase) -> None:
+    async def fill(tx: Transaction) -> None:
+        await tx.execute("PRAGMA max_page_count = 1")
+        for number in range(100_000):
+            await tx.execute("INSERT INTO things (id) VALUES (:id)", {"id": number})
+
+    with pytest.raises(SchedulerError, match="full") as refusal:
+        await table.transaction(fill)
+    assert refusal.value.code == "SERVICE_UNAVAILABLE"
+    assert await _ids(table) == []
+
+    async def grow(tx: Transaction) -> None:
+        await tx.execute("PRAGMA max_page_count = 100000")
+
+    await table.transaction(grow)
+    await table.ping()
     assert await table.transaction(_insert(1)) == 1
 
 

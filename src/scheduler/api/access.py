@@ -76,11 +76,13 @@ class Caller:
         return execution
 
     async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
-        """The filter, if the account and the job that it names may be used."""
+        """The filter, if the account, the job and the run that it names may be used."""
         if chosen.account_id is not None:
             await self.account(chosen.account_id, need)
         if chosen.job_id is not None:
             await self.job(chosen.job_id, need)
+        if chosen.run_id is not None:
+            await self._admit("RUN", await self.services.executions.account_of_run(chosen.run_id), need)
         return chosen
 
     async def selection(self, ids: tuple[str, ...] | None, chosen: ExecutionFilter | None) -> Selection:
@@ -108,9 +110,10 @@ class Caller:
 
     def _stranger(self, what: str, *, is_foreign: bool) -> SchedulerError:
         if is_foreign and not self.services.config.auth.hide_foreign:
-            return SchedulerError(
-                "FORBIDDEN", f"this {what.lower()} belongs to an account that you are not a member of"
-            )
+            whose = "you are not a member of this account"
+            if what != "ACCOUNT":
+                whose = f"this {what.lower()} belongs to an account that you are not a member of"
+            return SchedulerError("FORBIDDEN", whose)
         return missing(what)
 
     @staticmethod
@@ -122,5 +125,6 @@ class Caller:
 
 
 def missing(what: str) -> SchedulerError:
-    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION`` or ``ACCOUNT``."""
-    return SchedulerError(f"{what}_NOT_FOUND", f"there is no such {what.lower()}")
+    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT`` or ``RUN``."""
+    code = "NOT_FOUND" if what == "RUN" else f"{what}_NOT_FOUND"
+    return SchedulerError(code, f"there is no such {what.lower()}")

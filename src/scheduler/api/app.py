@@ -11,7 +11,7 @@ import warnings
 from functools import cache
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs, web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
@@ -34,6 +34,10 @@ _PROTOCOL: dict[str, Any] = {
     "auto_decompress": False,
 }
 """How connections are treated, whoever runs the application."""
+
+
+# What the HTTP parser refuses never reaches our middleware; its answers, too, tell no version of anything.
+web_response.SERVER_SOFTWARE = "scheduler"  # type: ignore[attr-defined]  # imported there, read from there
 
 
 def build_api(services: Services) -> web.Application:

@@ -33,8 +33,11 @@ from scheduler.domain.schedule import parse_schedule, require_fires
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000
+_MOST_PLANS = 10_000
+_MOST_MINUTES = 500_000
+"""What one request may ask of the processor, in minutes of different schedules that something fires in."""
 _BREATH = 20
-"""Jobs that are worked on before other requests get a turn."""
+"""Jobs, or previewed times, that are worked on before other requests get a turn."""
 
 
 @operation(
@@ -55,15 +58,22 @@ async def preview_schedule(request: web.Request) -> web.Response:
         day_match=query["day_match"],
     )
     require_fires(schedule, from_at - 1)
-    runs = preview(schedule, from_at, query["count"])
-    items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
+    items: list[Document] = []
+    while len(items) < query["count"]:
+        runs = preview(schedule, from_at, min(_BREATH, query["count"] - len(items)))
+        items += [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
+        if len(runs) < _BREATH:
+            break
+        from_at = runs[-1].at + 1
+        await asyncio.sleep(0)
     return answer({"description": schedule.describe(), "items": items})
 
 
 @operation(
     tag="schedules",
     summary="What will fire in the next hours",
-    description="The first 1,000 times, and how many fire in each minute, so that pile-ups show.",
+    description="The first 1,000 times, and how many fire in each minute, so that pile-ups show. Scheduled times: "
+    "`jitter_s` and `spread_s` move the start behind them.",
     query=Upcoming,
     answers={200: UpcomingDocument},
     refuses=(403, 404),
@@ -74,29 +84,54 @@ async def list_upcoming(request: web.Request) -> web.Response:
         await caller.account(query["account_id"], Role.VIEWER)
     now = caller.services.clock.now()
     until_at = now + seconds(query["hours"] * _HOUR_S)
-    jobs = await caller.services.jobs.planned(caller.user, until_at, account_id=query.get("account_id"))
-    times: list[tuple[Instant, str, str]] = []
-    load: Counter[Instant] = Counter()
-    for position, job in enumerate(jobs):
-        load += load_per_minute(job, until_at)
-        times += [(at, job.id, job.name) for at in first_times(job, until_at, _MOST_UPCOMING)]
-        times = nsmallest(_MOST_UPCOMING, times) if len(times) > 10 * _MOST_UPCOMING else times
-        if position % _BREATH == _BREATH - 1:
-            await asyncio.sleep(0)
+    items = await _first_runs(caller, now, until_at, query.get("account_id"))
+    load, complete = await _load(caller, now, until_at, query.get("account_id"))
     return answer(
         {
             "from": format_instant(now),
             "to": format_instant(until_at),
             "total": load.total(),
-            "items": [
-                {"at": format_instant(at), "job_id": job_id, "name": name}
-                for at, job_id, name in nsmallest(_MOST_UPCOMING, times)
-            ],
+            "complete": complete,
+            "items": items,
             "per_minute": [
                 {"minute": format_instant(minute), "count": count} for minute, count in sorted(load.items())
             ],
         }
     )
+
+
+async def _first_runs(caller: Caller, now: Instant, until_at: Instant, account_id: str | None) -> list[Document]:
+    """The first times of all jobs: they are among those of the jobs that come first."""
+    jobs = await caller.services.jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
+    times: list[tuple[Instant, str, str]] = []
+    for position, job in enumerate(jobs):
+        last_at = times[-1][0] + 1 if len(times) == _MOST_UPCOMING else until_at
+        found = [(at, job.id, job.name) for at in first_times(job, now, last_at, _MOST_UPCOMING)]
+        times = nsmallest(_MOST_UPCOMING, times + found)
+        await _breathe(position)
+    return [{"at": format_instant(at), "job_id": job_id, "name": name} for at, job_id, name in times]
+
+
+async def _load(
+    caller: Caller, now: Instant, until_at: Instant, account_id: str | None
+) -> tuple[Counter[Instant], bool]:
+    """How often something fires in each minute, and whether that is all of it."""
+    plans = await caller.services.jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
+    load: Counter[Instant] = Counter()
+    minutes = 0
+    for position, plan in enumerate(plans):
+        for minute, count in load_per_minute(plan, until_at).items():
+            load[minute] += count * plan.jobs
+            minutes += 1
+        if minutes > _MOST_MINUTES:
+            return load, position + 1 == len(plans) < _MOST_PLANS
+        await _breathe(position)
+    return load, len(plans) < _MOST_PLANS
+
+
+async def _breathe(position: int) -> None:
+    if position % _BREATH == _BREATH - 1:
+        await asyncio.sleep(0)
 
 
 @operation(
@@ -118,9 +153,10 @@ async def explain_time(request: web.Request) -> web.Response:
 @operation(
     tag="jobs",
     summary="Run a job for past times that had no run",
-    description="`from` is included, `to` is not; at most 1,000 times a call. A time that has its run keeps that one.",
+    description="`from` is included, `to` is not; at most 1,000 times a call. A time that has its run keeps that one, "
+    "so asking again adds nothing; one that was skipped, or merged into another run, gets a run of its own.",
     body=Backfill,
-    answers={202: Backfilled},
+    answers={200: Backfilled, 202: Backfilled},
     refuses=(403, 404),
 )
 async def backfill_job(request: web.Request) -> web.Response:
@@ -128,10 +164,14 @@ async def backfill_job(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
     times = _times_to_fill(job, form["from_at"], form["to_at"], now)
-    if form.get("dry_run"):
-        return answer({"count": len(times), "items": []}, 202)
-    executions = await services.trigger_loop.backfill(job.id, times, now)
-    return answer({"count": len(times), "items": [execution_document(row) for row in executions]}, 202)
+    if job.next_run_at is not None and job.next_run_at <= now:
+        await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
+    dry_run = form.get("dry_run", False)
+    executions = await services.trigger_loop.backfill(job.id, times, now, dry_run=dry_run)
+    count = len({execution.scheduled_at for execution in executions})
+    if dry_run:
+        return answer({"count": count, "items": []})
+    return answer({"count": count, "items": [execution_document(row) for row in executions]}, 202)
 
 
 def _explained(explanation: Explanation) -> Document:
@@ -147,12 +187,16 @@ def _explained(explanation: Explanation) -> Document:
 
 
 def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> list[Instant]:
-    """The due times of the present schedule in a past window."""
+    """The times of the present schedule, within `starts_at` and `ends_at`, in a past window."""
     if to_at <= from_at:
         raise invalid("to", "must be later than from")
     if to_at > now:
         raise invalid("to", "must not lie in the future: what is to come fires by itself")
-    count = job.parsed().count_between(from_at, to_at - 1)
+    first_at = from_at if job.starts_at is None else max(from_at, job.starts_at)
+    last_at = (to_at if job.ends_at is None else min(to_at, job.ends_at)) - 1
+    if first_at > last_at:
+        return []
+    count = job.parsed().count_between(first_at, last_at)
     if count > MOST_AT_ONCE:
         raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
-    return job.parsed().between(from_at, to_at - 1, MOST_AT_ONCE)
+    return job.parsed().between(first_at, last_at, MOST_AT_ONCE)

@@ -52,10 +52,15 @@ def create(
         raise Failure(
             f"--days {days} is longer than auth.max_token_age_s allows, {auth.max_token_age_s:.0f} s", exit_code=USAGE
         )
+    made: list[str] = []
     try:
-        secret = read_jwt_secret(configuration)
+        secret = read_jwt_secret(configuration, made)
     except StartError as error:
         raise Failure(str(error), exit_code=error.exit_code) from None
+    for name in made:
+        click.echo(
+            f"made {configuration.data_dir / name}: only a service with this data directory accepts it", err=True
+        )
     now = SystemClock().now()
     life_s = token_life_s(auth, days or DEFAULT_DAYS)
     text = issue_token(secret, auth, user=user, now=now, life_s=life_s, audience=audience)

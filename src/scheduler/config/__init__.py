@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
+from scheduler.config.auth import AuthConfig, auth_problems
 from scheduler.config.checks import (
     sqlite_path,
     wrong_database_url,
@@ -18,10 +19,9 @@ from scheduler.config.checks import (
     wrong_host,
     wrong_public_url,
     wrong_secret_key,
-    wrong_secret_length,
 )
 from scheduler.config.keys import Key, Setting
-from scheduler.config.sources import Found, Problem, Reading, read_environment, read_file, read_flags
+from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
 
 _FLAGS = {
     "data_dir": "--data-dir",
@@ -67,19 +67,11 @@ def resolve_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapp
     environment = read_environment(environ, KEYS, skip=given)
     flagged = read_flags(given, KEYS, _FLAGS)
     found = file.found | environment.found | flagged.found
-    problems = [*file.problems, *environment.problems, *flagged.problems, *_short_secret(found)]
+    problems = [*file.problems, *environment.problems, *flagged.problems, *auth_problems(found)]
     if problems:
         raise ConfigError(problems)
     values = {name: one.value for name, one in found.items()}
     return Resolved(config=_build(values), origins={name: one.origin for name, one in found.items()})
-
-
-def _short_secret(found: Mapping[str, Found]) -> list[Problem]:
-    secret, algorithm = found.get("auth.jwt_secret"), found.get("auth.algorithm")
-    if secret is None or secret.value is None:
-        return []
-    wrong = wrong_secret_length(secret.value, algorithm.value if algorithm else AuthConfig().algorithm)
-    return [Problem(origin=secret.origin, key=secret.name, message=wrong)] if wrong else []
 
 
 def _build(values: Mapping[str, Any]) -> Config:
@@ -146,7 +138,7 @@ class EngineConfig:
     drain_s: Annotated[float, Setting("How long a stop waits for webhooks in flight, seconds.", low=0, high=3600)] = 20
     lease_s: Annotated[
         float,
-        Setting("How long a worker that says nothing keeps its executions, seconds.", low=1, high=3600),
+        Setting("How long a silent node keeps its executions, seconds. One node on SQLite needs none.", low=1, high=3600),
     ] = 10
     tick_s: Annotated[
         float,
@@ -164,33 +156,6 @@ class EngineConfig:
     response_body_limit: Annotated[
         int, Setting("Bytes of a response body that are stored.", low=0, high=16_777_216)
     ] = 65_536
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuthConfig:
-    """Which tokens are accepted."""
-
-    jwt_secret: Annotated[
-        str | None,
-        Setting(
-            "The key that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
-            "Default: the file jwt.secret in data_dir, made at first start.",
-            secret=True,
-            example="at least 32 bytes that nobody can guess",
-        ),
-    ] = field(default=None, repr=False)
-    algorithm: Annotated[str, Setting("How tokens are signed.", choices=("HS256", "HS384", "HS512"))] = "HS256"
-    issuer: Annotated[
-        str | None, Setting("What the claim iss must be. Default: not looked at.", example="https://id.example.org")
-    ] = None
-    audience: Annotated[
-        str | None, Setting("What the claim aud must be. Default: tokens have none.", example="scheduler")
-    ] = None
-    max_token_age_s: Annotated[
-        float, Setting("The longest life of an accepted token, exp - iat, seconds.", low=60, high=315_360_000)
-    ] = 31_622_400
-    leeway_s: Annotated[float, Setting("How far the clock of the issuer may be off, seconds.", low=0, high=60)] = 30
-    hide_foreign: Annotated[bool, Setting("Answer 404 instead of 403 for what belongs to somebody else.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

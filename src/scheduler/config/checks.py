@@ -12,16 +12,6 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_SHORTEST_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
-
-
-def wrong_secret_length(secret: str | bytes, algorithm: str) -> str | None:
-    """An HMAC key for this algorithm; RFC 7518, 3.2 asks for the size of the hash."""
-    size = len(secret.encode() if isinstance(secret, str) else secret)
-    needed = _SHORTEST_SECRET[algorithm]
-    return f"must be {needed} bytes or more for {algorithm}, not {size}" if size < needed else None
-
-
 def sqlite_path(url: str) -> Path:
     """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names; ``ValueError`` says what else it is."""
     if re.match(r"postgres(ql)?(\+\w+)?:", url):

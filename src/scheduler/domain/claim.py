@@ -20,12 +20,18 @@ class Claim:
     at_most_once: bool
     catchup_window_s: float
     webhook: Webhook | None
-    """``None`` when the webhook was deleted after the attempt had been queued."""
+    """``None`` when the webhook was deleted after the attempt had been queued, or cannot be read."""
+    unreadable: str | None = None
+    """Why the webhook cannot be read: its secrets were sealed with another key."""
 
     def is_overdue(self, now: Instant) -> bool:
-        """Has the catch-up window of a scheduled run closed while its first attempt waited for a slot?"""
+        """Has the catch-up window of a scheduled run closed while its first attempt waited for a slot?
+
+        The window opens at the scheduled time; jitter, spread and a pause move it along with the planned start.
+        """
         execution = self.execution
         if execution.attempt > 1 or execution.trigger not in (Trigger.SCHEDULE, Trigger.CATCHUP):
             return False
-        waited = now > execution.available_at + SECOND  # jitter and spread are no delay
-        return waited and now > execution.scheduled_at + seconds(self.catchup_window_s)
+        shift = max(0, execution.available_at - max(execution.scheduled_at, execution.created_at))
+        waited = now > execution.available_at + SECOND  # a window of no time is no reason to skip what is punctual
+        return waited and now > execution.scheduled_at + shift + seconds(self.catchup_window_s)

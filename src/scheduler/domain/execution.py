@@ -18,6 +18,7 @@ CRASH_REPEATS = 3
 """How often an attempt that our own crash interrupted may be repeated beyond the policy's attempts."""
 
 _REASON_LIMIT = 200
+_BEFORE = " (before: "
 
 
 class Status(StrEnum):
@@ -205,19 +206,23 @@ def _next_attempt(
     return Retry(
         attempt=execution.attempt + 1,
         available_at=available_at,
-        prior_errors=_with_reason(execution, outcome),
+        prior_errors=prior_errors_with(execution, outcome.error),
     )
 
 
 def _final(execution: Execution, outcome: Outcome, now: Instant, status: Status) -> Settlement:
     error = outcome.error
     if status is Status.DEAD_LETTER and outcome.error_code == "interrupted":
-        error = "crash_suspect every repeat of this attempt was interrupted by a crash of the service"
+        error = "crash_suspect every repeat of this attempt was interrupted by a crash or a stop of the service"
     if status is Status.DEAD_LETTER and execution.prior_errors:
-        error = f"{error} (before: {execution.prior_errors})"
+        error = f"{error}{_BEFORE}{execution.prior_errors})"
     return Settlement(execution=execution, status=status, finished_at=now, outcome=outcome, error=error)
 
 
-def _with_reason(execution: Execution, outcome: Outcome) -> str:
-    clause = f"attempt {execution.attempt}: {(outcome.error or '')[:_REASON_LIMIT]}"
+def prior_errors_with(execution: Execution, error: str | None) -> str:
+    """The clauses of the attempts of a run up to and including this one, which ended with ``error``."""
+    if error is None:
+        return execution.prior_errors
+    own = error.partition(_BEFORE)[0]
+    clause = f"attempt {execution.attempt}: {own[:_REASON_LIMIT]}"
     return f"{execution.prior_errors}; {clause}" if execution.prior_errors else clause

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.execution import Execution, Status
+from scheduler.domain.firing import THROUGH
 from scheduler.domain.job import Job
-from scheduler.domain.schedule import Schedule, parse_schedule
+from scheduler.domain.job_version import JobVersion
+
+_NEAREST_VERSIONS = 100
+"""How many changes of a job the search for its nearest due time looks across."""
 
 
 class Verdict(StrEnum):
@@ -28,71 +33,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JobVersion:
-    """What planned a job from ``changed_at`` on, and who said so."""
-
-    changed_at: Instant
-    changed_by: str
-    enabled: bool
-    schedule: str
-    timezone: str
-    dst_policy: str
-    day_match: str
-    anchor_at: Instant
-    starts_at: Instant | None
-    ends_at: Instant | None
-    note: str | None
-
-    @classmethod
-    def of(cls, job: Job, *, changed_by: str) -> JobVersion:
-        """The version that a job is at, as of its last change."""
-        return cls(
-            changed_at=job.updated_at,
-            changed_by=changed_by,
-            enabled=job.enabled,
-            schedule=job.schedule,
-            timezone=job.timezone,
-            dst_policy=job.dst_policy,
-            day_match=job.day_match,
-            anchor_at=job.anchor_at,
-            starts_at=job.starts_at,
-            ends_at=job.ends_at,
-            note=job.note,
-        )
-
-    def plans_like(self, other: JobVersion) -> bool:
-        """Would both fire at the same times?"""
-        return self._plan == other._plan
-
-    def is_due(self, at: Instant) -> bool:
-        """Is ``at`` one of its times?"""
-        within = (self.starts_at is None or at >= self.starts_at) and (self.ends_at is None or at < self.ends_at)
-        return within and self.parsed().next_after(at - 1) == at
-
-    def parsed(self) -> Schedule:
-        return parse_schedule(
-            self.schedule,
-            timezone=self.timezone,
-            anchor_at=self.anchor_at,
-            dst_policy=self.dst_policy,
-            day_match=self.day_match,
-        )
-
-    @property
-    def _plan(self) -> tuple[object, ...]:
-        return (
-            self.enabled,
-            self.schedule,
-            self.timezone,
-            self.dst_policy,
-            self.day_match,
-            self.anchor_at,
-            self.starts_at,
-            self.ends_at,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """The verdict on a time, a sentence for people, and the facts it rests on."""
 
@@ -101,7 +41,7 @@ class Explanation:
     detail: str
     executions: Sequence[Execution] = ()
     previous_at: Instant | None = None
-    """The nearest due time before, by the version that held then."""
+    """The nearest due time before, by the version of the job that held then."""
     next_at: Instant | None = None
 
 
@@ -113,41 +53,104 @@ def explain(
     ``versions`` are all of the job's, oldest first; ``executions`` are the last attempts of the runs whose rows stand
     for ``at``, one for each webhook.
     """
-    if executions:
-        return _recorded(executions, at)
-    if at < job.created_at:
-        created = format_instant(job.created_at)
-        return Explanation(at=at, verdict=Verdict.BEFORE_CREATION, detail=f"the job was created later, at {created}")
-    version = [version for version in versions if version.changed_at <= at][-1]
-    previous_at = version.parsed().latest_between(version.changed_at, at - 1)
-    next_at = version.parsed().next_after(at)
+    verdict, detail = _recorded(executions, at) if executions else _unrecorded(job, versions, at, now)
+    return Explanation(
+        at=at,
+        verdict=verdict,
+        detail=detail,
+        executions=executions,
+        previous_at=_nearest_before(versions, at),
+        next_at=_nearest_after(job, versions, at),
+    )
 
-    def conclude(verdict: Verdict, detail: str) -> Explanation:
-        return Explanation(at=at, verdict=verdict, detail=detail, previous_at=previous_at, next_at=next_at)
 
+def _recorded(executions: Sequence[Execution], at: Instant) -> tuple[Verdict, str]:
+    """What the rows say; what ran counts more than a record that it did not."""
+    ended = [execution for execution in executions if execution.status not in (Status.SKIPPED, Status.CANCELLED)]
+    own = [execution for execution in ended if execution.scheduled_at == at]
+    active = [execution for execution in own if execution.status in (Status.QUEUED, Status.RUNNING)]
+    if active:
+        return Verdict.PENDING, _told(active, "it is under way")
+    if own:
+        return Verdict.RAN, _told(own, "it ran")
+    if ended:
+        when, covers = format_instant(ended[0].scheduled_at), ended[0].covers
+        return Verdict.MERGED, _told(ended, f"merged into the run of {when}, which stands for {covers} due times")
+    last = executions[-1]
+    verdict = Verdict.SKIPPED if last.status is Status.SKIPPED else Verdict.CANCELLED
+    return verdict, last.reason or verdict.value
+
+
+def _told(executions: Sequence[Execution], what: str) -> str:
+    fates = [f"{execution.status.value} with attempt {execution.attempt}" for execution in executions]
+    if len(fates) == 1:
+        return f"{what}: {fates[0]}"
+    counted = [f"{fates.count(fate)} {fate}" for fate in dict.fromkeys(fates)]
+    return f"{what} for {len(fates)} webhooks: {', '.join(counted)}"
+
+
+def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Instant) -> tuple[Verdict, str]:
+    """Why there is no row: most of all, because none was due."""
+    held = [version for version in versions if version.changed_at < at]
+    if at <= job.created_at or not held:
+        return Verdict.BEFORE_CREATION, f"the job was only created at {format_instant(job.created_at)}"
+    version = held[-1]
     if not version.is_due(at):
-        return conclude(Verdict.NOT_DUE, f"the schedule that held then, {version.schedule!r}, has no run at this time")
+        return Verdict.NOT_DUE, _not_due(version, at)
     if not version.enabled:
-        since, note = format_instant(version.changed_at), f": {version.note}" if version.note else ""
-        return conclude(Verdict.PAUSED, f"the job was paused by {version.changed_by} at {since}{note}")
+        return _disabled(job, held, is_current=len(held) == len(versions))
     if at > now:
-        return conclude(Verdict.DUE, "this time is still to come, and as things stand the job will run then")
+        if _is_through_by(job, at):
+            return Verdict.NOT_DUE, f"the job will be through before: it ends after {job.max_runs} runs"
+        return Verdict.DUE, "this time is still to come, and as things stand the job will run then"
     if job.next_run_at is not None and job.next_run_at <= at:
-        return conclude(Verdict.PENDING, "this time is due and is being fired right now")
-    return conclude(Verdict.UNRECORDED, "this time was due, but its record is gone: it was purged or pruned")
+        return Verdict.PENDING, "this time is due and about to be fired"
+    return Verdict.UNRECORDED, "this time was due, but its record is gone: it was purged or pruned"
 
 
-def _recorded(executions: Sequence[Execution], at: Instant) -> Explanation:
-    first = executions[0]
-    when, covers = format_instant(first.scheduled_at), first.covers
-    if first.status is Status.SKIPPED:
-        verdict, detail = Verdict.SKIPPED, first.reason or "skipped"
-    elif first.status is Status.CANCELLED:
-        verdict, detail = Verdict.CANCELLED, first.reason or "cancelled"
-    elif first.scheduled_at != at:
-        verdict, detail = Verdict.MERGED, f"merged into the run of {when}, which stands for {covers} due times"
-    elif first.status in (Status.QUEUED, Status.RUNNING):
-        verdict, detail = Verdict.PENDING, f"attempt {first.attempt} is {first.status.value}"
-    else:
-        verdict, detail = Verdict.RAN, f"it ran and ended as {first.status.value} with attempt {first.attempt}"
-    return Explanation(at=at, verdict=verdict, detail=detail, executions=executions)
+def _not_due(version: JobVersion, at: Instant) -> str:
+    if version.starts_at is not None and at < version.starts_at:
+        return f"the job starts only at {format_instant(version.starts_at)} (starts_at)"
+    if version.ends_at is not None and at >= version.ends_at:
+        return f"the job ended at {format_instant(version.ends_at)} (ends_at)"
+    return f"the schedule that held then, {version.schedule!r} in {version.timezone}, has no run at this time"
+
+
+def _disabled(job: Job, held: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:
+    """Through, or paused: since when, by whom and why. ``held`` ends with the version that held then."""
+    since = len(held) - 1
+    while since and not held[since - 1].enabled:
+        since -= 1
+    when, who = format_instant(held[since].changed_at), held[since].changed_by
+    note = (job.disabled_reason or job.note) if is_current else held[-1].note
+    if held[-1].note == THROUGH:
+        return Verdict.NOT_DUE, f"the job was through after {when}: no time was left within ends_at and max_runs"
+    return Verdict.PAUSED, f"the job was paused by {who} at {when}" + (f": {note}" if note else "")
+
+
+def _nearest_before(versions: Sequence[JobVersion], at: Instant) -> Instant | None:
+    held = bisect_left(versions, at, key=lambda version: version.changed_at)
+    until_at = at - 1
+    for version in reversed(versions[max(0, held - _NEAREST_VERSIONS) : held]):
+        found = version.latest_between(version.changed_at + 1, until_at)
+        if found is not None:
+            return found
+        until_at = min(until_at, version.changed_at)
+    return None
+
+
+def _nearest_after(job: Job, versions: Sequence[JobVersion], at: Instant) -> Instant | None:
+    held = max(0, bisect_left(versions, at, key=lambda version: version.changed_at) - 1)
+    for number in range(held, min(held + _NEAREST_VERSIONS, len(versions))):
+        is_last = number + 1 == len(versions)
+        found = versions[number].next_after(max(at, versions[number].changed_at))
+        if found is not None and (is_last or found <= versions[number + 1].changed_at):
+            return None if is_last and _is_through_by(job, found) else found
+    return None
+
+
+def _is_through_by(job: Job, at: Instant) -> bool:
+    """Will ``max_runs`` have been reached before ``at``?"""
+    if job.max_runs is None or job.next_run_at is None or at < job.next_run_at:
+        return False
+    return job.run_count + job.parsed().count_between(job.next_run_at, at) > job.max_runs

@@ -5,9 +5,10 @@ Pure: the present, the random draws and the ids are arguments, so a test can rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from scheduler.domain.catchup import Portion, account_for
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.job import Job
@@ -16,9 +17,8 @@ NO_WEBHOOK = "no_webhook the job has no enabled webhook: add one with POST /webh
 THROUGH = "through: the schedule has no further time within ends_at and max_runs"
 _OVERLAPPED = "overlap: the previous run was still active"
 _REPLACED = "overlap: a newer run took its place"
-_TOO_OLD = "missed: older than catchup_window_s"
-_NOT_CAUGHT_UP = "missed: the service was not running, and catchup is none"
-_BEYOND_LIMIT = "missed: beyond catchup_limit or older than catchup_window_s"
+_MOST_ROWS = 1000
+"""Rows that one job may turn into at once, unless it has more webhooks than that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,17 +50,8 @@ class Firing:
     """Whatever is queued or running for the job is to be cancelled first."""
     end_reason: str | None = None
     """Why the job ends with this and is disabled; ``None`` when it goes on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Portion:
-    """One row per webhook to be: a run of ``at`` that stands for ``covers`` due times, or their record."""
-
-    at: Instant
-    covers: int = 1
-    covers_from: Instant | None = None
-    trigger: Trigger
-    skipped: str | None = None
+    ends_behind: Instant | None = None
+    """The last time that was due, when the job ends."""
 
 
 def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int, waiting: int = 0) -> Firing:
@@ -69,11 +60,16 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
     ``active`` counts the job's queued and running executions, ``waiting`` those of them that wait behind another;
     both matter only when ``overlap`` is not ``allow``.
     """
-    portions, newest = _due(job, present)
+    portions, reached_at = account_for(
+        job,
+        present.now,
+        attentive_since=present.attentive_since,
+        most=max(1, _MOST_ROWS // max(1, len(webhook_ids))),
+    )
     ready, buffered, cancels = _overlap(job, portions, active=active, waiting=waiting)
     fired = sum(portion.skipped is None for portion in ready) + len(buffered)
     run_count = job.run_count + fired
-    next_run_at = job.next_after(newest, run_count=run_count)
+    next_run_at = job.next_after(reached_at, run_count=run_count)
     return Firing(
         job=job,
         next_run_at=next_run_at,
@@ -83,11 +79,12 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
         end_reason=THROUGH if next_run_at is None else None,
+        ends_behind=reached_at,
     )
 
 
 def give_up(job: Job, *, reason: str) -> Firing:
-    """End a job that cannot be fired."""
+    """End a job that cannot be fired. What was due already gets no rows: nobody can tell when that was."""
     return Firing(
         job=job,
         next_run_at=None,
@@ -96,6 +93,7 @@ def give_up(job: Job, *, reason: str) -> Firing:
         executions=[],
         buffered=[],
         end_reason=reason,
+        ends_behind=None if job.next_run_at is None else job.next_run_at - 1,
     )
 
 
@@ -109,12 +107,13 @@ def start(
     waiting: int = 0,
 ) -> Firing:
     """A run that a person starts now: an identity of its own, the schedule untouched, the overlap theirs to choose."""
-    run = _Portion(at=present.now, trigger=Trigger.MANUAL)
+    run = Portion(at=present.now, trigger=Trigger.MANUAL)
     ready, buffered, cancels = _overlap(replace(job, overlap=overlap), [run], active=active, waiting=waiting)
+    starts = bool(buffered) or any(portion.skipped is None for portion in ready)
     return Firing(
         job=job,
         next_run_at=job.next_run_at,
-        last_run_at=present.now,
+        last_run_at=present.now if starts else job.last_run_at,
         run_count=job.run_count,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
@@ -122,89 +121,46 @@ def start(
     )
 
 
-def backfill(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant], present: Present) -> Firing:
-    """Runs for due times that had none, as a person asks for; a time that has its run keeps that one alone."""
-    runs = [_Portion(at=at, trigger=Trigger.MANUAL) for at in times]
-    rows = [row for portion in runs for row in _rows(job, webhook_ids, portion, present, is_due=True)]
+def backfill(
+    job: Job,
+    webhook_ids: Sequence[str],
+    times: Sequence[Instant],
+    present: Present,
+    *,
+    known: Mapping[str, tuple[int, Status]],
+) -> Firing:
+    """Runs for due times that had none, as a person asks for. A run that exists keeps what it has.
+
+    ``known`` has the last attempt, and what became of it, of each run that exists. A record that a time was skipped is
+    no run: its next attempt is one.
+    """
+    rows = []
+    for row in (
+        row
+        for at in times
+        for row in _rows(job, webhook_ids, Portion(at=at, trigger=Trigger.MANUAL), present, is_due=True)
+    ):
+        attempt, status = known.get(row.run_id, (0, Status.SKIPPED))
+        if status is Status.SKIPPED:
+            rows.append(replace(row, attempt=attempt + 1, budget_from=attempt + 1))
     return Firing(
         job=job,
         next_run_at=job.next_run_at,
-        last_run_at=present.now,
+        last_run_at=present.now if rows else job.last_run_at,
         run_count=job.run_count,
         executions=rows,
         buffered=[],
     )
 
 
-def _due(job: Job, present: Present) -> tuple[list[_Portion], Instant]:
-    """How the due times up to now are accounted for, oldest first, and the newest of them."""
-    first, now = job.next_run_at, present.now
-    assert first is not None  # noqa: S101 - only due jobs are fired
-    end = now if job.ends_at is None else min(now, job.ends_at - 1)
-    following = job.next_after(first)
-    if following is None or following > end:
-        return _caught_up(job, first, first, 1, present), first
-    schedule = job.parsed()
-    newest = schedule.latest_between(first, end) or first
-    if job.catchup == "all":
-        return _all(job, first, newest, present), newest
-    if job.catchup == "none" and first < present.attentive_since:
-        return _none(job, first, newest, present), newest
-    return _caught_up(job, first, newest, schedule.count_between(first, newest), present), newest
-
-
-def _caught_up(job: Job, first: Instant, newest: Instant, count: int, present: Present) -> list[_Portion]:
-    """One run at the newest due time, standing for all of them; too late for that, one record that they were missed."""
-    missed = first < present.attentive_since
-    covers_from = first if count > 1 else None
-    trigger = Trigger.CATCHUP if missed or count > 1 else Trigger.SCHEDULE
-    skipped = None
-    if missed and job.catchup == "none" and newest < present.attentive_since:
-        skipped = _NOT_CAUGHT_UP
-    elif newest < present.now - seconds(job.catchup_window_s):
-        skipped = _TOO_OLD
-    return [_Portion(at=newest, covers=count, covers_from=covers_from, trigger=trigger, skipped=skipped)]
-
-
-def _none(job: Job, first: Instant, newest: Instant, present: Present) -> list[_Portion]:
-    """What was missed is skipped; what came due since the loop is attentive runs as usual."""
-    schedule = job.parsed()
-    last_missed = schedule.latest_between(first, min(newest, present.attentive_since - 1)) or first
-    count = schedule.count_between(first, last_missed)
-    missed = _caught_up(job, first, last_missed, count, present)
-    fresh = schedule.next_after(last_missed)
-    if fresh is None or fresh > newest:
-        return missed
-    return missed + _caught_up(job, fresh, newest, schedule.count_between(fresh, newest), present)
-
-
-def _all(job: Job, first: Instant, newest: Instant, present: Present) -> list[_Portion]:
-    """A run for each missed time, the newest ``catchup_limit`` of those in the window; one record for the rest."""
-    schedule = job.parsed()
-    limit = job.catchup_limit if job.max_runs is None else min(job.catchup_limit, job.max_runs - job.run_count)
-    from_at = max(first, present.now - seconds(job.catchup_window_s))
-    kept = schedule.newest_between(from_at, newest, limit) if from_at <= newest else []
-    portions = [
-        _Portion(at=at, trigger=Trigger.CATCHUP if at < present.attentive_since else Trigger.SCHEDULE) for at in kept
-    ]
-    dropped_to = kept[0] - 1 if kept else newest
-    dropped = schedule.latest_between(first, dropped_to) if dropped_to >= first else None
-    if dropped is None:
-        return portions
-    count = schedule.count_between(first, dropped)
-    record = _Portion(
-        at=dropped,
-        covers=count,
-        covers_from=first if count > 1 else None,
-        trigger=Trigger.CATCHUP,
-        skipped=_BEYOND_LIMIT,
-    )
-    return [record, *portions]
+def run_ids_of(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant]) -> list[str]:
+    """The identities of the scheduled runs of a job at these times."""
+    return [run_id_of(webhook_id, at) for at in times for webhook_id in webhook_ids or (job.id,)]
 
 
 def _overlap(
-    job: Job, portions: list[_Portion], *, active: int, waiting: int
-) -> tuple[list[_Portion], list[_Portion], bool]:
+    job: Job, portions: Sequence[Portion], *, active: int, waiting: int
+) -> tuple[Sequence[Portion], Sequence[Portion], bool]:
     """Apply the overlap policy: what may start, what waits behind the active run, and whether that is cancelled."""
     if job.overlap == "allow":
         return portions, [], False
@@ -223,7 +179,7 @@ def _overlap(
 
 
 def _rows(
-    job: Job, webhook_ids: Sequence[str], portion: _Portion, present: Present, *, is_due: bool = False
+    job: Job, webhook_ids: Sequence[str], portion: Portion, present: Present, *, is_due: bool = False
 ) -> list[Execution]:
     """One row for each webhook of the job; one without a webhook when it has none.
 
@@ -232,29 +188,30 @@ def _rows(
     by_hand = portion.trigger is Trigger.MANUAL
     late = by_hand or portion.at < present.attentive_since
     start_at = present.now if late else portion.at
+    status = Status.SKIPPED if portion.skipped else Status.QUEUED if webhook_ids else Status.FAILURE
     rows = []
     for webhook_id in webhook_ids or (None,):
         available_at = start_at if by_hand else start_at + _shift(job, present)
-        row = Execution(
-            id=present.new_id(),
-            run_id=run_id_of(webhook_id or job.id, portion.at) if is_due or not by_hand else present.new_id(),
-            job_id=job.id,
-            account_id=job.account_id,
-            webhook_id=webhook_id,
-            status=Status.QUEUED,
-            trigger=portion.trigger,
-            scheduled_at=portion.at,
-            available_at=available_at,
-            created_at=present.now,
-            budget_at=max(available_at, present.now),
-            covers=portion.covers,
-            covers_from=portion.covers_from,
+        rows.append(
+            Execution(
+                id=present.new_id(),
+                run_id=run_id_of(webhook_id or job.id, portion.at) if is_due or not by_hand else present.new_id(),
+                job_id=job.id,
+                account_id=job.account_id,
+                webhook_id=webhook_id,
+                status=status,
+                trigger=portion.trigger,
+                scheduled_at=portion.at,
+                available_at=available_at,
+                created_at=present.now,
+                covers=portion.covers,
+                covers_from=portion.covers_from,
+                reason=portion.skipped,
+                budget_at=max(available_at, present.now),
+                finished_at=None if status is Status.QUEUED else present.now,
+                error=NO_WEBHOOK if status is Status.FAILURE else None,
+            )
         )
-        if portion.skipped:
-            row = replace(row, status=Status.SKIPPED, reason=portion.skipped, finished_at=present.now)
-        elif webhook_id is None:
-            row = replace(row, status=Status.FAILURE, error=NO_WEBHOOK, finished_at=present.now)
-        rows.append(row)
     return rows
 
 

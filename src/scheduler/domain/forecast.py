@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.job import Job
 from scheduler.domain.lines import Transition
-from scheduler.domain.schedule import Schedule
+from scheduler.domain.schedule import Schedule, parse_schedule
 
 MINUTE = 60 * SECOND
-_SPARSE = 1440
-"""Up to so many times are listed one by one; more are counted minute by minute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +20,23 @@ class PreviewedRun:
     at: Instant
     local: str
     transition: Transition | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What jobs that will fire at the same times have in common, and how many of them there are."""
+
+    schedule: str
+    timezone: str
+    dst_policy: str
+    day_match: str
+    anchor_at: Instant
+    from_at: Instant
+    """The first of the times, or an instant before it from which on all count."""
+    ends_at: Instant | None
+    runs_left: int | None
+    """How often each of them may still fire; ``None`` for no limit."""
+    jobs: int
 
 
 def preview(schedule: Schedule, from_at: Instant, count: int) -> list[PreviewedRun]:
@@ -34,37 +49,40 @@ def preview(schedule: Schedule, from_at: Instant, count: int) -> list[PreviewedR
     return runs
 
 
-def first_times(job: Job, until_at: Instant, limit: int) -> list[Instant]:
-    """When the job will fire before ``until_at``, as things stand: the first ``limit`` times."""
-    last_at = _last(job, until_at)
-    if job.next_run_at is None or last_at < job.next_run_at:
+def first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> list[Instant]:
+    """The first ``limit`` times at which the job will fire from ``from_at`` on and before ``until_at``."""
+    if job.next_run_at is None:
         return []
-    return job.parsed().between(job.next_run_at, last_at, min(limit, _runs_left(job, limit)))
+    last_at = _last(job.ends_at, until_at)
+    runs_left = limit if job.max_runs is None else max(0, job.max_runs - job.run_count)
+    return job.parsed().between(max(job.next_run_at, from_at), last_at, min(limit, runs_left))
 
 
-def load_per_minute(job: Job, until_at: Instant) -> Counter[Instant]:
-    """How often the job will fire in each minute before ``until_at``, by its start; silent minutes are left out."""
+def load_per_minute(plan: Plan, until_at: Instant) -> Counter[Instant]:
+    """How often each job of a plan will fire in each minute before ``until_at``; silent minutes are left out."""
+    schedule = parse_schedule(
+        plan.schedule,
+        timezone=plan.timezone,
+        anchor_at=plan.anchor_at,
+        dst_policy=plan.dst_policy,
+        day_match=plan.day_match,
+    )
     load: Counter[Instant] = Counter()
-    last_at = _last(job, until_at)
-    if job.next_run_at is None or last_at < job.next_run_at:
+    last_at = _last(plan.ends_at, until_at)
+    count = schedule.count_between(plan.from_at, last_at) if plan.from_at <= last_at else 0
+    left = count if plan.runs_left is None else min(count, plan.runs_left)
+    if left <= (last_at - plan.from_at) // MINUTE:
+        load.update(at // MINUTE * MINUTE for at in schedule.between(plan.from_at, last_at, left))
         return load
-    schedule, left = job.parsed(), _runs_left(job, until_at)
-    if min(left, schedule.count_between(job.next_run_at, last_at)) <= _SPARSE:
-        load.update(at // MINUTE * MINUTE for at in schedule.between(job.next_run_at, last_at, min(left, _SPARSE)))
-        return load
-    for minute in range(job.next_run_at // MINUTE * MINUTE, last_at + 1, MINUTE):
-        count = schedule.count_between(max(minute, job.next_run_at), min(minute + MINUTE - 1, last_at))
-        if count:
-            load[minute] = min(count, left)
-            left -= load[minute]
+    for minute in range(plan.from_at // MINUTE * MINUTE, last_at + 1, MINUTE):
         if not left:
             break
+        fired = min(left, schedule.count_between(max(minute, plan.from_at), min(minute + MINUTE - 1, last_at)))
+        left -= fired
+        if fired:
+            load[minute] = fired
     return load
 
 
-def _last(job: Job, until_at: Instant) -> Instant:
-    return (until_at if job.ends_at is None else min(until_at, job.ends_at)) - 1
-
-
-def _runs_left(job: Job, otherwise: int) -> int:
-    return otherwise if job.max_runs is None else max(0, job.max_runs - job.run_count)
+def _last(ends_at: Instant | None, until_at: Instant) -> Instant:
+    return (until_at if ends_at is None else min(until_at, ends_at)) - 1

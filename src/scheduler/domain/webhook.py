@@ -36,10 +36,11 @@ _OURS = frozenset(
         "keep-alive",
         "expect",
         "accept-encoding",
+        "traceparent",
     }
 )
 _METADATA = frozenset({"metadata", "metadata-flavor", "x-metadata-flavor", "x-google-metadata-request"})
-_FAMILIES = ("proxy-", "webhook-", "x-aws-ec2-metadata-")
+_FAMILIES = ("proxy-", "webhook-", "x-scheduler-", "x-aws-ec2-metadata-")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

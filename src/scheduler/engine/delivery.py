@@ -50,6 +50,8 @@ class Deliverer:
         self._recorder.record(settlement)
 
     async def _attempt(self, claim: Claim) -> Outcome:
+        if claim.unreadable is not None:
+            return Outcome(error=f"secret_unreadable {claim.unreadable}")
         if claim.webhook is None:
             return _DELETED
         if not claim.webhook.enabled:

@@ -35,7 +35,8 @@ class Maintenance:
                 [
                     settle(orphan.execution, INTERRUPTED, now, policy=orphan.policy, at_most_once=orphan.at_most_once)
                     for orphan in orphans
-                ]
+                ],
+                now,
             )
             rescued += len(orphans)
         if rescued:

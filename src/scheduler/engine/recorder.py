@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
 from scheduler.store.queue import ExecutionQueue
@@ -23,8 +24,11 @@ class Recorder:
     ``on_settled`` hears of the settlements that took effect, after their commit.
     """
 
-    def __init__(self, *, queue: ExecutionQueue, on_settled: Callable[[Sequence[Settlement]], None]) -> None:
+    def __init__(
+        self, *, queue: ExecutionQueue, clock: Clock, on_settled: Callable[[Sequence[Settlement]], None]
+    ) -> None:
         self._queue = queue
+        self._clock = clock
         self._on_settled = on_settled
         self._gathered: list[Settlement] = []
         self._arrived = asyncio.Event()
@@ -63,7 +67,7 @@ class Recorder:
         pause_s = 0.05
         while True:
             try:
-                return await self._queue.settle(group)
+                return await self._queue.settle(group, self._clock.now())
             except SchedulerError as error:
                 # The requests were sent: giving up would send them again. The rows are still `running` and ours.
                 log.error("settling %d attempts failed, trying again: %s", len(group), error.message)  # noqa: TRY400

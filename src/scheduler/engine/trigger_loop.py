@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -13,9 +14,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 from scheduler.config import EngineConfig
 from scheduler.domain.clock import SECOND, Clock, Instant, SystemClock, seconds, to_datetime
-from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Execution
-from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, start
+from scheduler.domain.errors import SchedulerError, invalid
+from scheduler.domain.execution import Execution, Status
+from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
@@ -25,6 +26,9 @@ from scheduler.telemetry import Telemetry
 
 _INATTENTIVE_S = 5.0
 """After a longer break between two looks, what came due meanwhile counts as missed."""
+_MOST_ROWS = 5000
+"""When the jobs of a batch have made so many rows, the rest of them wait for the next: no transaction takes long."""
+_MOST_BACKFILLED = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +48,14 @@ class TriggerLoop:
         self._pool = pool
         self._telemetry = telemetry
         self._config = config
+        self._tick = seconds(config.tick_s)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._looking = False
         self._look_again = False
         self._next_look_at: Instant = 0
         self._attentive_since: Instant | None = None
         self._looked_at: Instant | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def running(self) -> bool:
@@ -58,14 +64,14 @@ class TriggerLoop:
 
     @property
     def looked_at(self) -> Instant | None:
-        """When it last looked for due jobs."""
+        """When it last finished looking for due jobs."""
         return self._looked_at
 
     def start(self) -> None:
         """Start the heartbeat; needs a running event loop. The first look comes at once."""
         self._scheduler.start()
         self._scheduler.add_job(
-            self._tick,
+            self._beat,
             _Heartbeat(self._config.tick_s),
             id="tick",
             misfire_grace_time=None,
@@ -73,9 +79,12 @@ class TriggerLoop:
             max_instances=1,
             next_run_time=_in(0),
         )
+        self._keep_beating()
 
     def stop(self) -> None:
         """Stop the heartbeat; a look that is under way ends with its transaction."""
+        if self._watch is not None:
+            self._watch.cancel()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
@@ -96,14 +105,21 @@ class TriggerLoop:
         if due_at is not None and due_at <= now:
             await self._fire_batch(now)
             due_at = await self._stores.jobs.next_due_at()
+        self._looked_at = self._clock.now()
         self._telemetry.looked(now, seconds=time.perf_counter() - started)
         return due_at
 
     async def _fire_batch(self, now: Instant) -> None:
 
         async def fire_batch(tx: Transaction) -> list[Firing]:
-            due = await self._stores.jobs.lock_due(tx, now, self._config.batch_size)
-            return [self._fire(at_hand, now) for at_hand in due]
+            firings: list[Firing] = []
+            rows = 0
+            for at_hand in await self._stores.jobs.lock_due(tx, now, self._config.batch_size):
+                firings.append(self._fire(at_hand, now))
+                rows += len(firings[-1].executions) + len(firings[-1].buffered)
+                if rows >= _MOST_ROWS:
+                    break  # the others are still due
+            return firings
 
         self._telemetry.polled(len(await self._write(fire_batch, now)))
 
@@ -139,15 +155,28 @@ class TriggerLoop:
         firings = await self._write(start_it, now)
         return [execution for firing in firings for execution in (*firing.executions, *firing.buffered)]
 
-    async def backfill(self, job_id: str, times: Sequence[Instant], now: Instant) -> list[Execution]:
-        """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job."""
+    async def backfill(
+        self, job_id: str, times: Sequence[Instant], now: Instant, *, dry_run: bool = False
+    ) -> list[Execution]:
+        """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job.
+
+        ``dry_run`` only tells which executions it would be. Raises ``SchedulerError`` when they are too many.
+        """
 
         async def fill(tx: Transaction) -> list[Firing]:
             found = await self._stores.jobs.lock_one(tx, job_id)
-            return [backfill(found.job, found.webhook_ids, times, self._present(now))] if found else []
+            return [await self._backfill(tx, found, times, now)] if found else []
 
-        firings = await self._write(fill, now)
+        firings = await (self._stores.db.transaction(fill) if dry_run else self._write(fill, now))
         return [execution for firing in firings for execution in firing.executions]
+
+    async def _backfill(self, tx: Transaction, found: JobAtHand, times: Sequence[Instant], now: Instant) -> Firing:
+        job, webhook_ids = found.job, found.webhook_ids
+        if len(times) * len(webhook_ids) > _MOST_BACKFILLED:
+            webhooks = f"{len(webhook_ids)} webhooks of the job"
+            raise invalid("to", f"{len(times)} times for {webhooks}: at most {_MOST_BACKFILLED} executions a call")
+        known = await self._stores.queue.last_attempts(tx, run_ids_of(job, webhook_ids, times))
+        return backfill(job, webhook_ids, times, self._present(now), known=known)
 
     async def _write(self, make: Callable[[Transaction], Awaitable[list[Firing]]], now: Instant) -> list[Firing]:
         """One transaction: lock, decide, insert, advance. What made way is aborted once that is on disk."""
@@ -163,6 +192,7 @@ class TriggerLoop:
         firings, cancelled = await self._stores.db.transaction(write)
         for execution_id in cancelled:
             self._pool.cancel(execution_id)
+        self._telemetry.ended(Status.CANCELLED, len(cancelled))
         if firings:
             self._telemetry.fired(firings)
             self._pool.wake()
@@ -178,7 +208,7 @@ class TriggerLoop:
             log.exception("job %s cannot be fired and is disabled", at_hand.job.id)
             return give_up(at_hand.job, reason=f"broken: its schedule cannot be evaluated any more ({error})")
 
-    async def _tick(self) -> None:
+    async def _beat(self) -> None:
         """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""
         self._looking = True
         try:
@@ -188,7 +218,7 @@ class TriggerLoop:
             return
         finally:
             self._looking = False
-        beat_at = self._clock.now() + seconds(self._config.tick_s)
+        beat_at = self._clock.now() + self._tick
         self._next_look_at = beat_at
         if due_at is not None and due_at < beat_at and self._scheduler.running:
             self._plan_look(due_at)
@@ -204,12 +234,23 @@ class TriggerLoop:
             if (due_at is None or due_at > self._clock.now()) and not self._look_again:
                 return due_at
 
+    def _keep_beating(self) -> None:
+        """See to it that the next beat is near. A clock set back leaves it as far ahead as it was set back.
+
+        The timer runs on the monotonic clock, which nobody sets; APScheduler plans on the wall clock.
+        """
+        beat = self._scheduler.get_job("tick")
+        if beat is not None and beat.next_run_time is not None and beat.next_run_time > _in(2 * self._tick):
+            self._scheduler.modify_job("tick", next_run_time=_in(0))
+        self._watch = asyncio.get_running_loop().call_later(self._config.tick_s, self._keep_beating)
+
     def _pay_attention(self, now: Instant) -> None:
         """Keep account of since when we have been looking without a break; a clock that jumps breaks it, too."""
-        last = self._looked_at
-        if last is None or now - last > _INATTENTIVE_S * SECOND:
+        last, since = self._looked_at, self._attentive_since
+        if last is None or since is None or now - last > _INATTENTIVE_S * SECOND:
             self._attentive_since = now
-        self._looked_at = now
+        else:
+            self._attentive_since = min(since, now)  # a clock set back: what comes due from now on is not missed
 
     def _present(self, now: Instant) -> Present:
         return Present(

@@ -57,6 +57,9 @@ class WorkerPool:
             except SchedulerError as error:
                 log.error("claiming failed: %s", error.message)  # noqa: TRY400
                 sleep_s = _LONGEST_SLEEP_S
+            except Exception:
+                log.exception("claiming failed: a defect of the service")
+                sleep_s = _LONGEST_SLEEP_S
             await self._sleep(sleep_s)
 
     async def fill_slots(self) -> float:

@@ -62,6 +62,10 @@ class Database(Protocol):
         """
         ...
 
+    async def ping(self) -> None:
+        """Raise unless the database takes writes right now; ``SERVICE_UNAVAILABLE`` as long as the last one failed."""
+        ...
+
     async def maintain(self) -> None:
         """Housekeeping that is due about once a minute and must not delay writers for long."""
         ...

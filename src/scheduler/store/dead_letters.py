@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.execution import Execution, Status
+from scheduler.domain.execution import Execution, Status, prior_errors_with
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.executions import COLUMNS, MINE, ExecutionFilter, conditions_of, decode_execution, fetch_page
+from scheduler.store.holding import PAUSED
 from scheduler.store.ids import new_id
-from scheduler.store.jobs import PAUSED
 
 # A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
 _STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
@@ -124,7 +124,10 @@ async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
 
 
 async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) -> list[Execution]:
-    """Queue the next attempt of each run with a fresh budget; a run that already has one is left out."""
+    """Queue the next attempt of each run with a fresh budget.
+
+    A run that already has one is left out, and so is one whose webhook is gone: it has nowhere to go.
+    """
     queued = []
     for execution in ended:
         attempt = execution.attempt + 1
@@ -135,11 +138,18 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
               held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
             )
             SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
-              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, e.prior_errors, 0, :now
-            FROM executions e JOIN jobs j ON j.id = e.job_id WHERE e.id = :id
+              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now
+            FROM executions e JOIN jobs j ON j.id = e.job_id
+            WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
             ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {COLUMNS.replace("e.", "")}
             """,
-            {"new_id": new_id(now), "attempt": attempt, "now": now, "id": execution.id},
+            {
+                "new_id": new_id(now),
+                "attempt": attempt,
+                "now": now,
+                "id": execution.id,
+                "prior_errors": prior_errors_with(execution, execution.error),
+            },
         )
         queued += [decode_execution(row)] if row else []
     return queued

@@ -10,6 +10,7 @@ from typing import Any
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, Trigger
 from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.ids import first_id
 
 COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
@@ -57,21 +58,37 @@ class ExecutionStore:
         )
         return decode_execution(row) if row else None
 
+    async def account_of_run(self, run_id: str) -> str | None:
+        """The account that owns a run; ``None`` for an unknown id."""
+        row = await self._db.fetch_one(
+            "SELECT account_id FROM executions WHERE run_id = :run_id LIMIT 1", {"run_id": run_id}
+        )
+        return row["account_id"] if row else None
+
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
         """Executions of the accounts ``user`` belongs to, newest first; times narrow by creation."""
         conditions, params = conditions_of(filter, time_column="e.created_at")
         return await fetch_page(self._db, [MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
 
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
-        """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job."""
+        """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job.
+
+        Nothing is recorded before it is due, so older rows are not looked at; a run that a person started has a random
+        id (UUIDv7, not 5) and stands for no due time.
+        """
         rows = await self._db.fetch_all(
             f"""
             SELECT {COLUMNS} FROM executions e
-            WHERE e.job_id = :job_id AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
-              AND NOT EXISTS (SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1)
+            WHERE e.job_id = :job_id AND e.id >= :first_id
+              AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
+              AND SUBSTR(e.run_id, 15, 1) = '5'
+              AND NOT EXISTS (
+                SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
+                  AND COALESCE(n.covers_from, n.scheduled_at) <= :at
+              )
             ORDER BY e.id
             """,
-            {"job_id": job_id, "at": at},
+            {"job_id": job_id, "at": at, "first_id": first_id(at)},
         )
         return [decode_execution(row) for row in rows]
 

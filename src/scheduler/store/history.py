@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from scheduler.domain.explanation import JobVersion
 from scheduler.domain.job import Job
+from scheduler.domain.job_version import JobVersion
 from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
 

@@ -21,3 +21,9 @@ def new_id(now: Instant) -> str:
     high = f"{(tick >> 12) << 16 | 0x7000 | tick & 0xFFF:016x}"
     low = f"{0b10 << 62 | random.getrandbits(62):016x}"
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-{low[:4]}-{low[4:]}"
+
+
+def first_id(at: Instant) -> str:
+    """The least id that a row made at ``at``, or later, can have."""
+    high = f"{(at // 1000) << 16 | 0x7000:016x}"
+    return f"{high[:8]}-{high[8:12]}-{high[12:]}-8000-000000000000"

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from scheduler.domain.clock import Instant, seconds
-from scheduler.domain.explanation import JobVersion
+from scheduler.domain.execution import Status
 from scheduler.domain.firing import Firing
+from scheduler.domain.forecast import Plan
 from scheduler.domain.job import Job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.job_version import JobVersion
 from scheduler.domain.webhook import Webhook
 from scheduler.store.database import Database, Page, Params, Row, Transaction
 from scheduler.store.history import SERVICE, recall, remember
+from scheduler.store.holding import hold, release
+from scheduler.store.job_rows import COLUMNS, INSERT, UPDATE, decode_job, row_of
 from scheduler.store.webhooks import WebhookStore
 
-_NAMES = (
-    "id", "account_id", "name", "schedule", "type", "timezone", "enabled", "dst_policy", "day_match", "anchor_at",
-    "starts_at", "ends_at", "max_runs", "jitter_s", "spread_s", "catchup", "catchup_window_s", "catchup_limit",
-    "overlap", "retry", "delivery", "auto_disable", "note", "tags", "disabled_reason", "run_count", "last_run_at",
-    "next_run_at", "created_at", "updated_at",
-)  # fmt: skip
-_COLUMNS = ", ".join(f"j.{name}" for name in _NAMES)
-_INSERT = f"""
-INSERT INTO jobs ({", ".join(_NAMES)}) VALUES ({", ".join(f":{name}" for name in _NAMES)})
+_PLANNED = """
+FROM jobs j JOIN members m ON m.account_id = j.account_id
+WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id = :account_id)
+  AND j.next_run_at IS NOT NULL AND j.next_run_at < :until_at
 """
-_UPDATE = f"""
-UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in ("id", "account_id", "created_at"))}
-WHERE id = :id
-"""
-
-PAUSED = "CASE WHEN j.enabled = 0 AND j.disabled_reason IS NULL THEN 1 ELSE 0 END"
-"""``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
-_HOLD = "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0"
-_RELEASE = "UPDATE executions SET held = 0 WHERE job_id = :job_id AND status = 'queued' AND held = 1"
-_EXPIRE = """
-UPDATE executions SET status = 'skipped', reason = 'paused for longer than max_age_seconds', finished_at = :now
-WHERE job_id = :job_id AND status = 'queued' AND held = 1 AND budget_at < :deadline
-"""
+_PLAN_NAMES = tuple(field.name for field in fields(Plan))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,19 +45,21 @@ class JobStore:
     def __init__(self, db: Database, webhooks: WebhookStore) -> None:
         self._db = db
         self._webhooks = webhooks
+        self.on_ended: Callable[[Status, int], None] = lambda _, __: None
+        """Hears how many queued executions a change of a job ended, and as what."""
 
     async def insert(self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: str = SERVICE) -> None:
         """Add jobs with their webhooks, all or none; ``by`` is who is on record for it."""
 
         async def insert(tx: Transaction) -> None:
-            await tx.execute_many(_INSERT, [_row_of(job) for job, _ in entries])
+            await tx.execute_many(INSERT, [row_of(job) for job, _ in entries])
             await remember(tx, [JobVersion.of(job, changed_by=by) for job, _ in entries], [job for job, _ in entries])
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks])
 
         await self._db.transaction(insert)
 
     async def get(self, job_id: str) -> Job | None:
-        row = await self._db.fetch_one(f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})
+        row = await self._db.fetch_one(f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})
         return decode_job(row) if row else None
 
     async def page(
@@ -88,24 +73,35 @@ class JobStore:
         """
         params = {"user": user, "account_id": account_id, "enabled": None if enabled is None else int(enabled)}
         rows = await self._db.fetch_all(
-            f"SELECT {_COLUMNS} {scope} ORDER BY j.id LIMIT :limit OFFSET :skip",
+            f"SELECT {COLUMNS} {scope} ORDER BY j.id LIMIT :limit OFFSET :skip",
             {**params, "limit": limit, "skip": skip},
         )
         counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
         return Page([decode_job(row) for row in rows], counted[0]["n"])
 
-    async def planned(self, user: str, until_at: Instant, *, account_id: str | None = None) -> list[Job]:
-        """The jobs of the accounts ``user`` belongs to that run before ``until_at``, soonest first; 10,000 at most."""
+    async def soonest(self, user: str, until_at: Instant, *, account_id: str | None = None, limit: int) -> list[Job]:
+        """The jobs of the accounts ``user`` belongs to that run before ``until_at``, soonest first."""
         rows = await self._db.fetch_all(
-            f"""
-            SELECT {_COLUMNS} FROM jobs j JOIN members m ON m.account_id = j.account_id
-            WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id = :account_id)
-              AND j.next_run_at IS NOT NULL AND j.next_run_at < :until_at
-            ORDER BY j.next_run_at LIMIT 10000
-            """,
-            {"user": user, "until_at": until_at, "account_id": account_id},
+            f"SELECT {COLUMNS} {_PLANNED} ORDER BY j.next_run_at LIMIT :limit",
+            {"user": user, "until_at": until_at, "account_id": account_id, "limit": limit},
         )
         return [decode_job(row) for row in rows]
+
+    async def plans(
+        self, user: str, now: Instant, until_at: Instant, *, account_id: str | None = None, limit: int
+    ) -> list[Plan]:
+        """What the jobs of the accounts ``user`` belongs to have planned before ``until_at``, alike ones as one."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT j.schedule, j.timezone, j.dst_policy, j.day_match,
+              CASE WHEN LOWER(j.schedule) LIKE '%@every%' THEN j.anchor_at ELSE 0 END AS anchor_at,
+              CASE WHEN j.next_run_at < :now THEN :now ELSE j.next_run_at END AS from_at,
+              j.ends_at, j.max_runs - j.run_count AS runs_left, COUNT(*) AS jobs
+            {_PLANNED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 6 LIMIT :limit
+            """,
+            {"user": user, "now": now, "until_at": until_at, "account_id": account_id, "limit": limit},
+        )
+        return [Plan(**{name: row[name] for name in _PLAN_NAMES}) for row in rows]
 
     async def change(self, job_id: str, change: Callable[[Job], Job], *, by: str = SERVICE) -> Job | None:
         """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
@@ -115,24 +111,29 @@ class JobStore:
         Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``.
         """
 
-        async def update(tx: Transaction) -> Job | None:
+        async def update(tx: Transaction) -> tuple[Job, int] | None:
             before = await self.lock(tx, job_id)
             if before is None:
                 return None
             after = change(before)
-            await tx.execute(_UPDATE, _row_of(after))
+            await tx.execute(UPDATE, row_of(after))
             version = JobVersion.of(after, changed_by=by)
             if not version.plans_like(JobVersion.of(before, changed_by=by)):
                 await remember(tx, [version], [after])
             if before.enabled and not after.enabled and after.disabled_reason is None:
-                await tx.execute(_HOLD, {"job_id": job_id})
-            if after.enabled and not before.enabled:
-                deadline = after.updated_at - seconds(after.retry.max_age_seconds)
-                await tx.execute(_EXPIRE, {"job_id": job_id, "now": after.updated_at, "deadline": deadline})
-                await tx.execute(_RELEASE, {"job_id": job_id})
-            return after
+                await hold(tx, job_id)
+            if not after.enabled or before.enabled:
+                return after, 0
+            deadline = after.updated_at - seconds(after.retry.max_age_seconds)
+            return after, await release(tx, job_id, after.updated_at, deadline=deadline)
 
-        return await self._db.transaction(update)
+        changed = await self._db.transaction(update)
+        if changed is None:
+            return None
+        job, skipped = changed
+        if skipped:
+            self.on_ended(Status.SKIPPED, skipped)
+        return job
 
     async def delete(self, job_id: str) -> bool:
         """Delete the job with its webhooks and executions; False when there is no such job."""
@@ -145,7 +146,7 @@ class JobStore:
     async def lock(self, tx: Transaction, job_id: str) -> Job | None:
         """The job as this transaction sees it, safe from other writers until it ends."""
         row = await tx.fetch_one(
-            f"SELECT {_COLUMNS} FROM jobs j WHERE j.id = :id {self._lock_clause}",
+            f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id {self._lock_clause}",
             {"id": job_id},
         )
         return decode_job(row) if row else None
@@ -178,7 +179,7 @@ class JobStore:
         uncounted = "1 = 0" if count_active else "j.overlap = 'allow'"
         rows = await tx.fetch_all(
             f"""
-            SELECT {_COLUMNS}, w.id AS webhook_id,
+            SELECT {COLUMNS}, w.id AS webhook_id,
               CASE WHEN {uncounted} THEN 0 ELSE (
                 SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status IN ('queued', 'running')
               ) END AS active,
@@ -221,7 +222,16 @@ class JobStore:
                 for firing in firings
             ],
         )
-        ended = [replace(firing.job, enabled=False, updated_at=now) for firing in firings if firing.end_reason]
+        ended = [
+            replace(
+                firing.job,
+                enabled=False,
+                disabled_reason=firing.end_reason,
+                updated_at=now if firing.ends_behind is None else firing.ends_behind,
+            )
+            for firing in firings
+            if firing.end_reason
+        ]
         await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
 
     async def history(self, job_id: str) -> list[JobVersion]:
@@ -231,58 +241,3 @@ class JobStore:
     @property
     def _lock_clause(self) -> str:
         return "FOR UPDATE" if self._db.skip_locked else ""
-
-
-def decode_policy(text: str) -> RetryPolicy:
-    """The retry policy of a job's ``retry`` column."""
-    return _cached_policy(text)
-
-
-def decode_job(row: Row) -> Job:
-    """The job of a row that has all of its columns."""
-    return Job(
-        id=row["id"],
-        account_id=row["account_id"],
-        name=row["name"],
-        schedule=row["schedule"],
-        type=row["type"],
-        timezone=row["timezone"],
-        enabled=bool(row["enabled"]),
-        dst_policy=row["dst_policy"],
-        day_match=row["day_match"],
-        anchor_at=row["anchor_at"],
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
-        max_runs=row["max_runs"],
-        jitter_s=row["jitter_s"],
-        spread_s=row["spread_s"],
-        catchup=row["catchup"],
-        catchup_window_s=row["catchup_window_s"],
-        catchup_limit=row["catchup_limit"],
-        overlap=row["overlap"],
-        retry=_cached_policy(row["retry"]),
-        delivery=row["delivery"],
-        auto_disable=bool(row["auto_disable"]),
-        note=row["note"],
-        tags=tuple(json.loads(row["tags"])) if row["tags"] != "[]" else (),
-        disabled_reason=row["disabled_reason"],
-        run_count=row["run_count"],
-        last_run_at=row["last_run_at"],
-        next_run_at=row["next_run_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
-
-
-@lru_cache(maxsize=1024)
-def _cached_policy(text: str) -> RetryPolicy:
-    return RetryPolicy.from_mapping(json.loads(text))
-
-
-def _row_of(job: Job) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(job, name) for name in _NAMES}
-    values["enabled"] = int(job.enabled)
-    values["auto_disable"] = int(job.auto_disable)
-    values["retry"] = json.dumps(job.retry.to_mapping(), sort_keys=True)
-    values["tags"] = json.dumps(list(job.tags))
-    return values

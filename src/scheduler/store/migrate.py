@@ -56,6 +56,8 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
 
     async def apply(tx: Transaction) -> list[str]:
         await tx.execute(_CREATE_LEDGER)
+        # Proves that we may write, before anything relies on it: a read-only file opens without a word.
+        await tx.execute("UPDATE schema_migrations SET name = name")
         rows = await tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
         applied = {row["version"]: row for row in rows}
         _refuse_strangers(applied, known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scheduler.domain.claim import Claim
@@ -11,8 +11,10 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Settlement, Status, Trigger
 from scheduler.domain.firing import Firing
 from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.holding import PAUSED, RELEASE_BUFFERED
 from scheduler.store.ids import new_id
-from scheduler.store.jobs import PAUSED, decode_policy
+from scheduler.store.job_rows import decode_policy
+from scheduler.store.vault import WrongKeyError
 from scheduler.store.webhooks import WebhookStore
 
 _ENQUEUE = """
@@ -56,19 +58,12 @@ INSERT INTO executions (
   covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
 )
 SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
-  :available_at, {PAUSED}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :finished_at
+  :available_at, {PAUSED}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :now
 FROM executions e JOIN jobs j ON j.id = e.job_id
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
-# A run that waited for its predecessors may go once none of them is left; the partial index makes looking free.
-_RELEASE_BUFFERED = f"""
-UPDATE executions SET held = (SELECT {PAUSED} FROM jobs j WHERE j.id = executions.job_id)
-WHERE held = 2 AND status = 'queued' AND NOT EXISTS (
-  SELECT 1 FROM executions o WHERE o.job_id = executions.job_id
-    AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))
-)
-"""
+_CHUNK = 500
 
 
 class ExecutionQueue:
@@ -78,9 +73,11 @@ class ExecutionQueue:
         self._db = db
         self._webhooks = webhooks
         self.worker_id = worker_id
+        self.on_released: Callable[[], None] = lambda: None
+        """Hears that runs which waited for their predecessors may start."""
 
     async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
-        """Add executions, queued or final from the start (skipped, no webhook). Runs that exist stay as they are.
+        """Add executions, queued or final from the start (skipped, no webhook). Attempts that exist stay as they are.
 
         ``buffered`` ones wait until their job has no other active execution.
         """
@@ -98,6 +95,18 @@ class ExecutionQueue:
         await self.enqueue(tx, [execution for firing in firings for execution in firing.buffered], buffered=True)
         return cancelled
 
+    async def last_attempts(self, tx: Transaction, run_ids: Sequence[str]) -> dict[str, tuple[int, Status]]:
+        """The last attempt of each of these runs that exists, and what became of it."""
+        found: dict[str, tuple[int, Status]] = {}
+        for start in range(0, len(run_ids), _CHUNK):
+            chunk = {f"id{number}": run_id for number, run_id in enumerate(run_ids[start : start + _CHUNK])}
+            places = ", ".join(f":{name}" for name in chunk)
+            rows = await tx.fetch_all(
+                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({places}) ORDER BY attempt", chunk
+            )
+            found.update({row["run_id"]: (row["attempt"], Status(row["status"])) for row in rows})
+        return found
+
     async def next_ready_at(self) -> Instant | None:
         """When the next queued execution may start; ``None`` when nothing is queued."""
         row = await self._db.fetch_one(
@@ -112,14 +121,10 @@ class ExecutionQueue:
         """
 
         async def claim(tx: Transaction) -> list[Claim]:
-            rows = await tx.fetch_all(
-                f"""
-                SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
-                WHERE e.status = 'queued' AND e.held = 0 AND e.available_at <= :now
-                ORDER BY e.available_at LIMIT :limit {self._skip_locked}
-                """,
-                {"now": now, "limit": limit},
-            )
+            rows = await self._ready(tx, now, limit)
+            # Mostly settlements let go who waited for them; of a predecessor that was cancelled there is none.
+            if len(rows) < limit and await tx.execute_many(RELEASE_BUFFERED, [{}]):
+                rows = await self._ready(tx, now, limit)
             await tx.execute_many(
                 """
                 UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :now WHERE id = :id
@@ -130,21 +135,39 @@ class ExecutionQueue:
 
         return await self._db.transaction(claim)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Settlement]:
+    async def _ready(self, tx: Transaction, now: Instant, limit: int) -> Sequence[Row]:
+        return await tx.fetch_all(
+            f"""
+            SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
+            WHERE e.status = 'queued' AND e.held = 0 AND e.available_at <= :now
+            ORDER BY e.available_at LIMIT :limit {self._skip_locked}
+            """,
+            {"now": now, "limit": limit},
+        )
+
+    async def settle(self, settlements: Sequence[Settlement], now: Instant) -> list[Settlement]:
         """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
 
         A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone.
         """
 
-        async def settle(tx: Transaction) -> list[Settlement]:
-            changed = await tx.execute_many(_SETTLE, [_settled_row(settlement) for settlement in settlements])
-            await tx.execute_many(_RETRY, [_retry_row(settlement) for settlement in settlements if settlement.retry])
-            await tx.execute(_RELEASE_BUFFERED)
+        async def settle(tx: Transaction) -> tuple[list[Settlement], bool]:
+            changed, _, released = await tx.execute_batch(
+                [
+                    (_SETTLE, [_settled_row(settlement) for settlement in settlements]),
+                    (_RETRY, [_retry_row(settlement, now) for settlement in settlements if settlement.retry]),
+                    (RELEASE_BUFFERED, [{}]),
+                ]
+            )
             if changed == len(settlements):
-                return list(settlements)
-            return [settlement for settlement in settlements if await tx.fetch_one(_SETTLED, _settled_row(settlement))]
+                return list(settlements), released > 0
+            took = [one for one in settlements if await tx.fetch_one(_SETTLED, _settled_row(one))]
+            return took, released > 0
 
-        return await self._db.transaction(settle)
+        settled, released = await self._db.transaction(settle)
+        if released:
+            self.on_released()
+        return settled
 
     async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
         """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
@@ -162,7 +185,8 @@ class ExecutionQueue:
         rows = await self._db.fetch_all(
             f"""
             SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
-            WHERE e.status = 'running' AND e.worker_id <> :worker_id ORDER BY e.id LIMIT :limit
+            WHERE e.status IN ('queued', 'running') AND e.status = 'running' AND e.worker_id <> :worker_id
+            LIMIT :limit
             """,
             {"worker_id": self.worker_id, "limit": limit},
         )
@@ -193,13 +217,19 @@ class ExecutionQueue:
             worker_id=worker_id,
             started_at=started_at,
         )
+        webhook, unreadable = None, None
+        try:
+            webhook = self._webhooks.decode(_WebhookColumns(row)) if row["w_id"] is not None else None
+        except WrongKeyError as error:
+            unreadable = str(error)  # the end of this attempt, not of the claims around it
         return Claim(
             execution=execution,
             job_name=row["job_name"],
             policy=decode_policy(row["retry"]),
             at_most_once=row["delivery"] == "at_most_once",
             catchup_window_s=row["catchup_window_s"],
-            webhook=self._webhooks.decode(_WebhookColumns(row)) if row["w_id"] is not None else None,
+            webhook=webhook,
+            unreadable=unreadable,
         )
 
 
@@ -257,11 +287,12 @@ def _settled_row(settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def _retry_row(settlement: Settlement) -> dict[str, Any]:
+def _retry_row(settlement: Settlement, now: Instant) -> dict[str, Any]:
     retry = settlement.retry
     assert retry is not None  # noqa: S101 - the caller keeps only these
     return {
-        "new_id": new_id(settlement.finished_at),
+        "new_id": new_id(now),
+        "now": now,
         "id": settlement.execution.id,
         "worker_id": settlement.execution.worker_id,
         "status": settlement.status.value,

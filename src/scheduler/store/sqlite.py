@@ -106,6 +106,7 @@ class SqliteDatabase:
         self._waiting: deque[_Work] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self._failing = False
         self._writing = asyncio.create_task(self._write(), name="sqlite-writer")
 
     @classmethod
@@ -159,6 +160,16 @@ class SqliteDatabase:
             await connection.close()
         self._lock.close()
 
+    async def ping(self) -> None:
+        # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
+        probe = "UPDATE schema_migrations SET name = name" if self._failing else "SELECT 1"
+
+        async def ask(tx: SqliteTransaction) -> None:
+            await tx.execute(probe)
+
+        await self.transaction(ask)
+        self._failing = False
+
     async def maintain(self) -> None:
         """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
         await _read(self._writer, "PRAGMA wal_checkpoint(PASSIVE)", None)
@@ -188,6 +199,8 @@ class SqliteDatabase:
                 await self._writer.commit()
             self._on_commit(time.perf_counter() - started)
         except Exception as error:
+            if isinstance(error, sqlite3.OperationalError):
+                self._failing = True
             if self._writer.in_transaction:
                 await self._writer.rollback()
             if len(group) == 1:

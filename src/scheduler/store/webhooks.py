@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.execution import Status
 from scheduler.domain.webhook import Webhook
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.vault import Vault
@@ -40,6 +41,8 @@ class WebhookStore:
     def __init__(self, db: Database, vault: Vault) -> None:
         self._db = db
         self._vault = vault
+        self.on_ended: Callable[[Status, int], None] = lambda _, __: None
+        """Hears how many queued executions went with a webhook, and how they ended."""
 
     async def insert(self, webhook: Webhook) -> None:
         """Add a webhook to its job, which must exist."""
@@ -102,20 +105,22 @@ class WebhookStore:
     async def delete(self, webhook_id: str, now: Instant) -> bool:
         """Delete the webhook; what was queued for it is cancelled, its history stays. False: no such webhook."""
 
-        async def delete(tx: Transaction) -> bool:
+        async def delete(tx: Transaction) -> int | None:
             gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
             if gone is None:
-                return False
-            await tx.execute(
+                return None
+            cancelled = await tx.fetch_all(
                 """
                 UPDATE executions SET status = 'cancelled', reason = 'the webhook was deleted', finished_at = :now
-                WHERE job_id = :job_id AND webhook_id = :id AND status = 'queued'
+                WHERE job_id = :job_id AND webhook_id = :id AND status = 'queued' RETURNING id
                 """,
                 {"id": webhook_id, "job_id": gone["job_id"], "now": now},
             )
-            return True
+            return len(cancelled)
 
-        return await self._db.transaction(delete)
+        cancelled = await self._db.transaction(delete)
+        self.on_ended(Status.CANCELLED, cancelled or 0)
+        return cancelled is not None
 
     def decode(self, row: Row) -> Webhook:
         """The webhook of a row that has ``COLUMNS``."""

@@ -227,6 +227,7 @@ class Items(fields.List[Any]):
     def __init__(self, item: fields.Field[Any], *, fewest: int = 0, most: int, **options: Any) -> None:
         metadata = {"minItems": fewest, "maxItems": most, **options.pop("metadata", {})}
         super().__init__(item, metadata=metadata, **options)
+        item.error_messages["null"] = "must not be null"
         self._fewest, self._most = fewest, most
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:

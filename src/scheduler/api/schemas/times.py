@@ -65,7 +65,11 @@ class MinuteDocument(Answer):
 class UpcomingDocument(Answer):
     since = fields.String(required=True, data_key="from", metadata=_INSTANT)
     to = fields.String(required=True, metadata=_INSTANT)
-    total = fields.Integer(required=True, metadata={"minimum": 0})
+    total = fields.Integer(required=True, metadata={"minimum": 0, "description": "The sum of `per_minute`."})
+    complete = fields.Boolean(
+        required=True,
+        metadata={"description": "False when there are too many different schedules to count all of them."},
+    )
     items = fields.List(
         fields.Nested(UpcomingRunDocument), required=True, metadata={"description": "The first 1,000, soonest first."}
     )
@@ -84,5 +88,7 @@ class ExplanationDocument(Answer):
 
 
 class Backfilled(Answer):
-    count = fields.Integer(required=True, metadata={"minimum": 0, "description": "Due times in the window."})
+    count = fields.Integer(
+        required=True, metadata={"minimum": 0, "description": "Times in the window that had no run."}
+    )
     items = fields.List(fields.Nested(ExecutionDocument), required=True)

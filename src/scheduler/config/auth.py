@@ -1,0 +1,166 @@
+"""Which tokens are accepted: the settings, and what they must be together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from scheduler.config.keys import Setting
+from scheduler.config.sources import Found, Problem
+from scheduler.config.token_keys import (
+    ALGORITHMS,
+    PUBLIC_KEY_ALGORITHMS,
+    SHORTEST_SECRET,
+    read_public_key,
+    wrong_secret_length,
+)
+
+_MOST_PEM_BYTES = 65_536
+
+
+def wrong_jwks_url(url: str) -> str | None:
+    """What is wrong with this address of a key set, whatever ``dev`` says."""
+    parts = _parts_of(url)
+    if parts is None or parts.username or parts.password or parts.fragment or not url.isascii() or " " in url:
+        return "must be an address such as https://id.example.org/keys, without user and fragment"
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        return None
+    return "must begin with https://: whoever can change the keys on their way here can make tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthConfig:
+    """Which tokens are accepted."""
+
+    jwt_secret: Annotated[
+        str | None,
+        Setting(
+            "The key that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
+            "Default: the file jwt.secret in data_dir, made at first start. Only with HS256, HS384 and HS512.",
+            secret=True,
+            example="at least 32 bytes that nobody can guess",
+        ),
+    ] = field(default=None, repr=False)
+    algorithm: Annotated[
+        str,
+        Setting(
+            "How tokens are signed, and the only way that is accepted. HS: with jwt_secret. The others: by an identity "
+            "provider, whose public key comes from public_key_file or jwks_url.",
+            choices=ALGORITHMS,
+        ),
+    ] = "HS256"
+    public_key_file: Annotated[
+        Path | None,
+        Setting("PEM file with the public key of the identity provider.", example="/etc/scheduler/identity.pem"),
+    ] = None
+    jwks_url: Annotated[
+        str | None,
+        Setting(
+            "Where the identity provider publishes its public keys (RFC 7517); https, or with dev http on loopback. "
+            "Read every 300 s, and at most once a minute for a key that is not in it.",
+            check=wrong_jwks_url,
+            example="https://id.example.org/.well-known/jwks.json",
+        ),
+    ] = None
+    key_id: Annotated[
+        str | None,
+        Setting(
+            "The header kid of tokens, where there is one key. Default: tokens that name a key are refused.",
+            example="2027-01",
+        ),
+    ] = None
+    issuer: Annotated[
+        str | None, Setting("What the claim iss must be. Default: not looked at.", example="https://id.example.org")
+    ] = None
+    audience: Annotated[
+        str | None, Setting("What the claim aud must be. Default: tokens have none.", example="scheduler")
+    ] = None
+    max_token_age_s: Annotated[
+        float, Setting("The longest life of an accepted token, exp - iat, seconds.", low=60, high=315_360_000)
+    ] = 31_622_400
+    leeway_s: Annotated[float, Setting("How far the clock of the issuer may be off, seconds.", low=0, high=60)] = 30
+    hide_foreign: Annotated[bool, Setting("Answer 404 instead of 403 for what belongs to somebody else.")] = False
+
+
+def auth_problems(found: Mapping[str, Found]) -> list[Problem]:
+    """What does not fit together among settings that are right one by one."""
+    algorithm = found.get("auth.algorithm", _DEFAULT_ALGORITHM)
+    if algorithm.value in SHORTEST_SECRET:
+        return [*_wrong_secret(found, algorithm.value), *_superfluous_keys(found, algorithm.value)]
+    return [*_wrong_sources(found, algorithm), *_wrong_key_file(found, algorithm.value), *_open_key_set(found)]
+
+
+_DEFAULT_ALGORITHM = Found(value="HS256", origin="default", name="auth.algorithm")
+
+
+def _wrong_secret(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+    secret = _given(found, "auth.jwt_secret")
+    if secret is not None and (wrong := wrong_secret_length(secret.value, algorithm)):
+        yield _problem(secret, wrong)
+
+
+def _superfluous_keys(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+    for name in ("auth.public_key_file", "auth.jwks_url"):
+        if (given := _given(found, name)) is not None:
+            choices = ", ".join(PUBLIC_KEY_ALGORITHMS)
+            yield _problem(given, f"is not used with {algorithm}: set auth.algorithm to one of {choices}, or remove it")
+
+
+def _wrong_sources(found: Mapping[str, Found], algorithm: Found) -> Iterator[Problem]:
+    """Exactly one place that the key comes from, and nothing that has no part in it."""
+    file, url = _given(found, "auth.public_key_file"), _given(found, "auth.jwks_url")
+    if file is None and url is None:
+        yield _problem(algorithm, f"{algorithm.value} needs auth.public_key_file or auth.jwks_url")
+    if file is not None and url is not None:
+        yield _problem(url, "is set together with auth.public_key_file: keep one of them")
+    if (secret := _given(found, "auth.jwt_secret")) is not None:
+        yield _problem(secret, f"is not used with {algorithm.value}: remove it")
+    if url is not None and (named := _given(found, "auth.key_id")) is not None:
+        yield _problem(named, "is not used with auth.jwks_url, whose keys have their own names: remove it")
+
+
+def _wrong_key_file(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+    file = _given(found, "auth.public_key_file")
+    if file is None:
+        return
+    try:
+        with file.value.open("rb") as opened:
+            read_public_key(opened.read(_MOST_PEM_BYTES), algorithm)
+    except OSError as error:
+        yield _problem(file, f"{file.value} cannot be read: {error.strerror}")
+    except ValueError as error:
+        yield _problem(file, f"{file.value} {error}" if str(error).startswith("holds") else f"{file.value}: {error}")
+
+
+def _open_key_set(found: Mapping[str, Found]) -> Iterator[Problem]:
+    url, dev = _given(found, "auth.jwks_url"), found.get("dev")
+    if url is not None and not url.value.lower().startswith("https:") and not (dev and dev.value):
+        yield _problem(url, "http on loopback is for development: set dev, or use https")
+
+
+def _given(found: Mapping[str, Found], name: str) -> Found | None:
+    one = found.get(name)
+    return None if one is None or one.value is None else one
+
+
+def _problem(found: Found, message: str) -> Problem:
+    return Problem(origin=found.origin, key=found.name, message=message)
+
+
+def _parts_of(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,375 @@
+"""The checker against evidence made by hand: silent about a healthy story, loud about each way to break a promise.
+
+The same bugs in a real service that is really killed: ``python -m tests.crash.long_run --kills 8 --sabotage all``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.crash.checker import check, explain
+from tests.crash.evidence import Evidence, Glimpse, Life, Request, Row, WatchedJob
+from tests.crash.oracle import SECOND, due_times, run_id_of
+
+T0 = 1_800_000_000 * SECOND
+HOOK = "11111111-1111-4111-8111-111111111111"
+JOB = "22222222-2222-4222-8222-222222222222"
+KILLED_AT = T0 + 2 * SECOND + 100_000
+INTERRUPTED = "interrupted the service stopped while the request was in flight"
+
+
+def at(second: float) -> int:
+    return T0 + round(second * SECOND)
+
+
+def row(second: int, attempt: int, status: str, **fields: Any) -> Row:
+    """Attempt ``attempt`` of the run due at ``second``; started 10 ms after it was available."""
+    scheduled_at = at(second)
+    available_at = fields.pop("available_at", scheduled_at)
+    chosen: dict[str, Any] = {
+        "id": f"execution {second}.{attempt}",
+        "run_id": run_id_of(HOOK, scheduled_at),
+        "job_id": JOB,
+        "webhook_id": HOOK,
+        "status": status,
+        "attempt": attempt,
+        "trigger": "schedule" if attempt == 1 else "retry",
+        "scheduled_at": scheduled_at,
+        "available_at": available_at,
+        "covers": 1,
+        "covers_from": None,
+        "worker_id": "w1",
+        "started_at": available_at + 10_000,
+        "finished_at": available_at + 50_000,
+        "response_code": {"success": 200, "failure": 500}.get(status),
+        "error": None if status == "success" else "http_500",
+    }
+    return Row(**chosen | fields)
+
+
+def request(of: Row, *, life: int, status: int | None, **fields: Any) -> Request:
+    """The request of an attempt, 10 ms after its claim, answered after another 10 ms."""
+    assert of.started_at is not None
+    arrived_at = of.started_at + 10_000
+    chosen: dict[str, Any] = {
+        "run_id": of.run_id,
+        "attempt": of.attempt,
+        "execution_id": of.id,
+        "life": life,
+        "arrived_at": arrived_at,
+        "row_status": "running",
+        "ended_at": arrived_at + 10_000,
+        "status": status,
+    }
+    return Request(**chosen | fields)
+
+
+def story() -> Evidence:
+    """Due at seconds 1 to 8: a success, a run that a kill interrupts after its answer, a gap of three that one run
+    stands for, a retry, a skipped time, and a retry whose time lies beyond the second kill."""
+    first = row(1, 1, "success")
+    cut = row(2, 1, "failure", error=INTERRUPTED, response_code=None, finished_at=at(4.5))
+    again = row(2, 2, "success", available_at=at(4.5))
+    caught_up = row(5, 1, "success", trigger="catchup", covers=3, covers_from=at(3), available_at=at(5.1))
+    failed = row(6, 1, "failure", finished_at=at(6.05))
+    retried = row(6, 2, "success", available_at=at(6.55))
+    skipped = row(7, 1, "skipped", started_at=None, finished_at=at(7.2), response_code=None, error=None)
+    broken = row(8, 1, "failure", finished_at=at(8.05))
+    late = row(8, 2, "success", available_at=at(8.56))
+    rows = [first, cut, again, caught_up, failed, retried, skipped, broken, late]
+    lives = [
+        Life(started_at=T0, killed_at=KILLED_AT),
+        Life(started_at=at(4), killed_at=at(8.2)),
+        Life(started_at=at(8.4)),
+    ]
+    return Evidence(
+        jobs=[
+            WatchedJob(
+                id=JOB,
+                webhook_ids=(HOOK,),
+                schedule="* * * * * *",
+                due_after_at=T0,
+                due_until_at=at(8.1),
+                perhaps_until_at=at(8.1),
+                delays=(0.5,),
+                jitter=0.1,
+                max_attempts=3,
+            )
+        ],
+        requests=[
+            request(first, life=0, status=200),
+            request(cut, life=0, status=200, ended_at=KILLED_AT - 50_000),
+            request(again, life=1, status=200),
+            request(caught_up, life=1, status=200),
+            request(failed, life=1, status=500),
+            request(retried, life=1, status=200),
+            request(broken, life=1, status=500),
+            request(late, life=2, status=200),
+        ],
+        rows=rows,
+        lives=lives,
+        snapshots=[
+            first,
+            row(2, 1, "running", finished_at=None, response_code=None, error=None),
+            late._replace(status="queued"),
+        ],
+        glimpses=[Glimpse(at(1.5), JOB, at(2)), Glimpse(at(4.2), JOB, at(3)), Glimpse(at(5.5), JOB, at(6))],
+        acknowledged_jobs={JOB},
+        acknowledged_executions={first.id},
+        job_ids={JOB},
+        counts={"success": 5, "failure": 3, "queued": 0, "running": 0},
+    )
+
+
+def test_a_healthy_story_is_silent() -> None:
+    assert check(story()) == []
+
+
+def test_time_that_may_or_may_not_be_due_is_no_violation() -> None:
+    evidence = story()
+    evidence.jobs[0] = replace(evidence.jobs[0], due_until_at=at(7.5))
+    assert check(evidence) == []
+
+
+def swap(evidence: Evidence, second: int, attempt: int, **fields: Any) -> None:
+    """Change the row of an attempt."""
+    evidence.rows = [
+        one._replace(**fields) if (one.id == f"execution {second}.{attempt}") else one for one in evidence.rows
+    ]
+
+
+def drop(evidence: Evidence, second: int, *attempts: int) -> None:
+    """Forget attempts, with their requests."""
+    gone = {f"execution {second}.{attempt}" for attempt in attempts}
+    evidence.rows = [one for one in evidence.rows if one.id not in gone]
+    evidence.requests = [one for one in evidence.requests if one.execution_id not in gone]
+    evidence.snapshots = [one for one in evidence.snapshots if one.id not in gone]
+    evidence.acknowledged_executions -= gone
+    evidence.counts = None
+
+
+def send_again(evidence: Evidence, second: int, attempt: int, **fields: Any) -> None:
+    """Another request for the same attempt."""
+    of = next(one for one in evidence.rows if one.id == f"execution {second}.{attempt}")
+    evidence.requests.append(request(of, **{"life": 2, "status": 200, "arrived_at": at(9), **fields}))
+
+
+def lost_due_time(evidence: Evidence) -> None:
+    drop(evidence, 1, 1)
+
+
+def run_of_no_due_time(evidence: Evidence) -> None:
+    evidence.jobs[0] = replace(evidence.jobs[0], schedule="1-59 * * * * *", due_after_at=T0 - SECOND)
+    evidence.rows.append(row(0, 1, "success"))
+    evidence.requests.append(request(evidence.rows[-1], life=0, status=200))
+    evidence.counts = None
+
+
+def catchup_covers_too_few(evidence: Evidence) -> None:
+    swap(evidence, 5, 1, covers=2)
+
+
+def catchup_covers_what_had_its_run(evidence: Evidence) -> None:
+    swap(evidence, 5, 1, covers=4, covers_from=at(2))
+
+
+def two_chains_for_one_time(evidence: Evidence) -> None:
+    evidence.rows.append(row(1, 1, "success", id="execution again"))
+    evidence.counts = None
+
+
+def chain_under_another_identity(evidence: Evidence) -> None:
+    swap(evidence, 7, 1, run_id="33333333-3333-4333-8333-333333333333")
+
+
+def run_of_an_unknown_webhook(evidence: Evidence) -> None:
+    evidence.jobs = []
+
+
+def request_without_a_row(evidence: Evidence) -> None:
+    evidence.requests[0].attempt = 7
+
+
+def request_of_another_execution(evidence: Evidence) -> None:
+    evidence.requests[0].execution_id = "execution 2.1"
+
+
+def request_before_its_claim(evidence: Evidence) -> None:
+    swap(evidence, 6, 1, started_at=at(6.5))
+
+
+def request_before_the_commit(evidence: Evidence) -> None:
+    evidence.requests[3].row_status = "queued"
+
+
+def success_that_was_never_sent(evidence: Evidence) -> None:
+    evidence.requests = [one for one in evidence.requests if one.execution_id != "execution 5.1"]
+
+
+def success_that_was_a_failure(evidence: Evidence) -> None:
+    evidence.requests[3].status = 503
+
+
+def attempt_sent_twice(evidence: Evidence) -> None:
+    send_again(evidence, 6, 1, status=500)
+
+
+def accepted_twice_without_a_kill(evidence: Evidence) -> None:
+    evidence.requests[4].status = 200
+    swap(evidence, 6, 1, response_code=200)
+
+
+def accepted_twice_long_before_the_kill(evidence: Evidence) -> None:
+    evidence.requests[1].ended_at = KILLED_AT - 400_000
+
+
+def repeated_although_at_most_once(evidence: Evidence) -> None:
+    evidence.jobs[0] = replace(evidence.jobs[0], at_most_once=True)
+
+
+def more_duplicates_than_in_flight(evidence: Evidence) -> None:
+    evidence.requests[1].ended_at = KILLED_AT - 400_000
+
+
+def gap_in_the_attempts(evidence: Evidence) -> None:
+    drop(evidence, 8, 1)
+
+
+def final_row_that_changed(evidence: Evidence) -> None:
+    evidence.snapshots[0] = row(1, 1, "failure")
+
+
+def row_that_vanished(evidence: Evidence) -> None:
+    evidence.snapshots.append(row(1, 2, "queued"))
+
+
+def retry_that_was_lost(evidence: Evidence) -> None:
+    drop(evidence, 8, 2)
+
+
+def orphan_that_stayed(evidence: Evidence) -> None:
+    drop(evidence, 2, 2)
+    swap(evidence, 2, 1, status="running", finished_at=None, error=None)
+
+
+def attempt_after_a_success(evidence: Evidence) -> None:
+    swap(evidence, 8, 1, status="success")
+
+
+def given_up_too_early(evidence: Evidence) -> None:
+    drop(evidence, 8, 2)
+    swap(evidence, 8, 1, status="dead_letter")
+
+
+def too_many_attempts(evidence: Evidence) -> None:
+    evidence.jobs[0] = replace(evidence.jobs[0], max_attempts=1)
+
+
+def next_run_that_went_back(evidence: Evidence) -> None:
+    evidence.glimpses.append(Glimpse(at(6.5), JOB, at(5)))
+
+
+def retry_that_was_planned_anew(evidence: Evidence) -> None:
+    evidence.snapshots[2] = evidence.snapshots[2]._replace(available_at=at(8.7))
+
+
+def retry_before_its_time(evidence: Evidence) -> None:
+    swap(evidence, 8, 2, available_at=at(8.6))
+
+
+def retry_after_another_delay(evidence: Evidence) -> None:
+    swap(evidence, 6, 1, finished_at=at(6.2))
+
+
+def acknowledged_job_that_is_gone(evidence: Evidence) -> None:
+    evidence.job_ids = set()
+
+
+def acknowledged_run_that_is_gone(evidence: Evidence) -> None:
+    evidence.acknowledged_executions.add("execution 9.1")
+
+
+def damaged_file(evidence: Evidence) -> None:
+    evidence.integrity = "row 7 missing from index executions_by_run"
+
+
+def endless_log(evidence: Evidence) -> None:
+    evidence.wal_bytes = 1 << 30
+
+
+def metrics_that_miscount(evidence: Evidence) -> None:
+    evidence.counts = {"success": 6}
+
+
+@pytest.mark.parametrize(
+    ("invariant", "breach"),
+    [
+        ("I1", lost_due_time),
+        ("I1", run_of_no_due_time),
+        ("I1", catchup_covers_too_few),
+        ("I1", catchup_covers_what_had_its_run),
+        ("I1", two_chains_for_one_time),
+        ("I1", chain_under_another_identity),
+        ("I1", run_of_an_unknown_webhook),
+        ("I2", request_without_a_row),
+        ("I2", request_of_another_execution),
+        ("I2", request_before_its_claim),
+        ("I2", request_before_the_commit),
+        ("I2", success_that_was_never_sent),
+        ("I2", success_that_was_a_failure),
+        ("I3", attempt_sent_twice),
+        ("I4", accepted_twice_without_a_kill),
+        ("I4", accepted_twice_long_before_the_kill),
+        ("I4", repeated_although_at_most_once),
+        ("I5", more_duplicates_than_in_flight),
+        ("I6", gap_in_the_attempts),
+        ("I6", final_row_that_changed),
+        ("I6", row_that_vanished),
+        ("I6", retry_that_was_lost),
+        ("I6", orphan_that_stayed),
+        ("I6", attempt_after_a_success),
+        ("I6", given_up_too_early),
+        ("I6", too_many_attempts),
+        ("I7", next_run_that_went_back),
+        ("I8", retry_that_was_planned_anew),
+        ("I8", retry_before_its_time),
+        ("I8", retry_after_another_delay),
+        ("I9", acknowledged_job_that_is_gone),
+        ("I9", acknowledged_run_that_is_gone),
+        ("I10", damaged_file),
+        ("I10", endless_log),
+        ("I10", metrics_that_miscount),
+    ],
+)
+def test_a_broken_promise_is_named(invariant: str, breach: Callable[[Evidence], None]) -> None:
+    evidence = story()
+    breach(evidence)
+    found = check(evidence)
+    assert invariant in {violation.invariant for violation in found}, found
+
+
+def test_a_violation_is_shown_with_what_happened_to_its_run() -> None:
+    evidence = story()
+    accepted_twice_long_before_the_kill(evidence)
+    violation = next(one for one in check(evidence) if one.invariant == "I4")
+    lines = explain(evidence, violation).splitlines()
+    assert lines[0].startswith("I4: attempts 1 and 2 were both accepted, and no kill explains it (run ")
+    assert [line.split()[1] for line in lines[1:]] == ["row", "request", "kill", "row", "request"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("* * * * * *", [1, 2, 3, 4, 5, 6, 7, 8]),
+        ("*/3 * * * * *", [3, 6]),
+        ("1-59/4 * * * * *", [1, 5]),
+        ("2,7 * * * * *", [2, 7]),
+        ("*/4 * * * * *\n*/6 * * * * *", [4, 6, 8]),
+    ],
+)
+def test_the_oracle_knows_second_schedules(schedule: str, expected: list[int]) -> None:
+    assert due_times(schedule, T0, at(8)) == [at(second) for second in expected]

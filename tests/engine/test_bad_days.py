@@ -1,0 +1,102 @@
+"""Bad days: a secret that cannot be read, a database that cannot be written, a part that dies."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.app import open_service
+from scheduler.config import Config, DatabaseConfig
+from scheduler.data_dir import DataDir, StartError
+from scheduler.domain.execution import Outcome, Status, settle
+from scheduler.domain.retry import RetryPolicy
+from scheduler.store.database import Transaction
+from scheduler.store.dead_letters import Selection
+from tests.conftest import JWT_SECRET, SECRET_KEY, Receiver, SetClock
+from tests.factories import USER, add_job, deliver_ready, rows_of
+
+
+async def test_one_webhook_that_cannot_be_read_fails_alone(service: Any, receiver: Receiver, clock: SetClock) -> None:
+    sealed = await add_job(service.stores, clock.now(), urls=[receiver.url], webhook={"headers": {"X-Key": "secret"}})
+    plain = await add_job(service.stores, clock.now(), urls=[receiver.url])
+
+    async def corrupt(tx: Transaction) -> None:
+        await tx.execute("UPDATE webhooks SET headers = 'deadbeef.QUFBQUFBQUFBQUFBQUFB' WHERE headers IS NOT NULL")
+
+    await service.stores.db.transaction(corrupt)
+    for job in (sealed, plain):
+        await service.trigger_loop.start_run(job.id, clock.now())
+    await deliver_ready(service)
+    assert [row.status for row in await rows_of(service.stores, plain)] == [Status.SUCCESS]
+    first = (await rows_of(service.stores, sealed))[0]
+    assert first.status is Status.FAILURE and first.error.startswith("secret_unreadable")
+
+
+async def test_a_part_that_dies_makes_the_service_unready(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def die() -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(service.recorder, "run", die)
+    await service.start()
+    async with asyncio.timeout(10):
+        await service.broken.wait()
+    assert not (await service.health()).ready
+    await service.stop()
+
+
+async def test_a_database_that_another_holds_makes_the_service_unready(service: Any, tmp_path: Path) -> None:
+    import sqlite3
+
+    await service.start()
+    intruder = sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)
+    intruder.execute("BEGIN IMMEDIATE")
+    assert (await service.health()).database == "disconnected"
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    async with asyncio.timeout(20):
+        while (await service.health()).database != "connected":
+            pass
+    await service.stop()
+
+
+async def test_a_link_to_the_database_is_the_same_database(service: Any, config: Config, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "scheduler.db")
+    other = Config(data_dir=link.parent, database=DatabaseConfig(url=f"sqlite:///{link}"))
+    directory = DataDir(path=other.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
+    with pytest.raises(StartError, match="in use by another scheduler process"):
+        async with open_service(other, directory):
+            raise AssertionError
+
+
+async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClock) -> None:
+    stores = service.stores
+    job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=2, delays=(0,), jitter=0))
+    await service.trigger_loop.start_run(job.id, clock.now())
+    for attempt in range(1, 5):
+        (claim,) = await stores.queue.claim(clock.now(), 1)
+        failed = Outcome(error=f"http_50{attempt} No", response_code=500 + attempt)
+        await stores.queue.settle([settle(claim.execution, failed, clock.now(), policy=job.retry)], clock.now())
+        if attempt == 2:
+            dead = (await rows_of(stores, job))[-1]
+            assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
+    last = (await rows_of(stores, job))[-1]
+    assert last.status is Status.DEAD_LETTER and last.attempt == 4
+    assert last.error == "http_504 No (before: attempt 1: http_501 No; attempt 2: http_502 No; attempt 3: http_503 No)"
+
+
+async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Any, clock: SetClock) -> None:
+    stores = service.stores
+    job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=1))
+    await service.trigger_loop.start_run(job.id, clock.now())
+    (claim,) = await stores.queue.claim(clock.now(), 1)
+    failed = settle(claim.execution, Outcome(error="http_500 No", response_code=500), clock.now(), policy=job.retry)
+    await stores.queue.settle([failed], clock.now())
+    await stores.webhooks.delete(claim.execution.webhook_id, clock.now())
+    chosen = Selection(ids=(claim.execution.id,))
+    assert await stores.dead_letters.redrive(USER, chosen, clock.now(), dry_run=False) == 0
+    assert await stores.dead_letters.purge(USER, chosen, dry_run=True) == 1
