@@ -35,7 +35,7 @@ async def attempt(api: Api, *outcomes: Outcome) -> None:
         settle(claim.execution, outcome, api.clock.now(), policy=claim.policy)
         for claim, outcome in zip(claims, outcomes, strict=True)
     ]
-    await queue.settle(ended)
+    await queue.settle(ended, api.clock.now())
 
 
 async def dead(api: Api, **fields: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scheduler import app, cli
@@ -38,39 +37,38 @@ class Bug(NamedTuple):
 def claim_after_send() -> None:
     """The queue hands out rows that it marks as ``running`` only when their outcome is known."""
     taken: set[str] = set()
-    settle = ExecutionQueue.settle
+    claim, settle = ExecutionQueue.claim, ExecutionQueue.settle
 
-    async def claim(self: Any, now: int, limit: int) -> list[Any]:
-        rows = await self._db.fetch_all(
-            f"SELECT {queue._CLAIM_COLUMNS} FROM {queue._CLAIMED_FROM} WHERE e.status = 'queued' AND e.held = 0 "
-            "AND e.available_at <= :now ORDER BY e.available_at LIMIT :limit",
-            {"now": now, "limit": limit + len(taken)},
-        )
-        fresh = [row for row in rows if row["id"] not in taken][:limit]
-        taken.update(row["id"] for row in fresh)
-        return [self._decode(row, worker_id=self.worker_id, started_at=now) for row in fresh]
+    async def claim_and_unmark(self: Any, now: int, limit: int) -> list[Any]:
+        claims = await claim(self, now, limit + len(taken))
+        unmark = """
+            UPDATE executions SET status = 'queued', worker_id = NULL, started_at = NULL
+            WHERE id = :id AND status = 'running'
+        """
+        await _write_many(self._db, unmark, [{"id": one.execution.id} for one in claims])
+        fresh = [one for one in claims if one.execution.id not in taken][:limit]
+        taken.update(one.execution.id for one in fresh)
+        return fresh
 
-    async def mark_then_settle(self: Any, settlements: Sequence[Any]) -> Any:
-        async def mark(tx: Any) -> None:
-            await tx.execute_many(
-                "UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :now "
-                "WHERE id = :id AND status = 'queued'",
-                [
-                    {"id": one.execution.id, "worker_id": self.worker_id, "now": one.execution.started_at}
-                    for one in settlements
-                ],
-            )
-
-        await self._db.transaction(mark)
-        settled = await settle(self, settlements)
+    async def mark_and_settle(self: Any, settlements: Sequence[Any], *rest: Any) -> Any:
+        mark = """
+            UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :started_at
+            WHERE id = :id AND status = 'queued'
+        """
+        rows = [
+            {"id": one.execution.id, "worker_id": self.worker_id, "started_at": one.execution.started_at}
+            for one in settlements
+        ]
+        await _write_many(self._db, mark, rows)
+        settled = await settle(self, settlements, *rest)
         taken.difference_update(one.execution.id for one in settlements)
         return settled
 
     async def nothing_ready(_self: Any) -> None:
         return None
 
-    _put(ExecutionQueue, "claim", claim)
-    _put(ExecutionQueue, "settle", mark_then_settle)
+    _put(ExecutionQueue, "claim", claim_and_unmark)
+    _put(ExecutionQueue, "settle", mark_and_settle)
     _put(ExecutionQueue, "next_ready_at", nothing_ready)
 
 
@@ -107,15 +105,24 @@ def timer_retry() -> None:
     """A retry is a timer of the process, and a row only once the timer fires."""
     settle = ExecutionQueue.settle
 
-    async def settle_and_arm(self: Any, settlements: Sequence[Any]) -> Any:
-        settled = await settle(self, [replace(one, retry=None) for one in settlements])
+    async def settle_and_arm(self: Any, settlements: Sequence[Any], *rest: Any) -> Any:
+        settled = await settle(self, settlements, *rest)
         for one in settlements:
             if one.retry is not None:
-                _later((one.retry.available_at - SystemClock().now()) / SECOND, insert(self, one))
+                row = await self._db.transaction(lambda tx, one=one: take(tx, one))
+                if row is not None:
+                    _later((row["available_at"] - SystemClock().now()) / SECOND, put_back(self, dict(row)))
         return settled
 
-    async def insert(self: Any, settlement: Any) -> None:
-        await self._db.transaction(lambda tx: tx.execute_many(queue._RETRY, [queue._retry_row(settlement)]))
+    async def take(tx: Any, settlement: Any) -> Any:
+        return await tx.fetch_one(
+            "DELETE FROM executions WHERE run_id = :run_id AND attempt = :attempt AND status = 'queued' RETURNING *",
+            {"run_id": settlement.execution.run_id, "attempt": settlement.execution.attempt + 1},
+        )
+
+    async def put_back(self: Any, row: dict[str, Any]) -> None:
+        places = ", ".join(f":{name}" for name in row)
+        await _write_many(self._db, f"INSERT INTO executions ({', '.join(row)}) VALUES ({places})", [row])
 
     _put(ExecutionQueue, "settle", settle_and_arm)
 
@@ -214,6 +221,10 @@ def _change_sql(name: str, before: str, after: str) -> None:
 def _put(owner: Any, name: str, part: Any) -> None:
     assert hasattr(owner, name), f"{owner} has no {name} any more: adapt this bug"
     setattr(owner, name, part)
+
+
+async def _write_many(db: Any, sql: str, rows: Sequence[Any]) -> None:
+    await db.transaction(lambda tx: tx.execute_many(sql, rows))
 
 
 def _later(delay_s: float, work: Any) -> None:

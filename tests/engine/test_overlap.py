@@ -118,11 +118,12 @@ async def test_a_buffered_run_of_several_webhooks_starts_as_one(
     await fire(service, clock)
     await fire(service, clock)
     assert [fate[1] for fate in await fates(service, job)] == ["queued"] * 4 + ["skipped"] * 2
-    (first, second), later = await service.stores.queue.claim(clock.now(), 2), service.stores.queue
-    await later.settle([settle(first.execution, Outcome(response_code=200), clock.now(), policy=job.retry)])
-    assert await later.claim(clock.now(), 9) == []
-    await later.settle([settle(second.execution, Outcome(response_code=200), clock.now(), policy=job.retry)])
-    assert len(await later.claim(clock.now(), 9)) == 2
+    queue, now = service.stores.queue, clock.now()
+    first, second = await queue.claim(now, 2)
+    await queue.settle([settle(first.execution, Outcome(response_code=200), now, policy=job.retry)], now)
+    assert await queue.claim(now, 9) == []
+    await queue.settle([settle(second.execution, Outcome(response_code=200), now, policy=job.retry)], now)
+    assert len(await queue.claim(now, 9)) == 2
 
 
 async def _cancel_first(service: Any, job: Job, clock: SetClock) -> None:

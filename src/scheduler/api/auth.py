@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from scheduler.api.errors import unauthorized
 from scheduler.api.services import REQUEST_ID, USER
-from scheduler.config import AuthConfig
+from scheduler.config.auth import AuthConfig
 from scheduler.domain.clock import SECOND, Clock, Instant
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,8 @@ class Started:
     created: tuple[str, ...]
     """Files made by this start; none after the first."""
     user: str
-    token: str
+    token: str | None
+    """``None`` where only an identity provider can make tokens."""
     token_life_s: int
     demo_url: str | None = None
     """A page of the demo receiver that accepts everything."""
@@ -57,9 +58,12 @@ def _lines(started: Started) -> Iterator[str]:
         yield f"  created    {started.data_dir}/{', '.join(names)} — keep copies with your backups"
     yield f"  API docs   {started.url}/docs"
     yield f"  Metrics    {started.url}/metrics    Health  {started.url}/health"
-    another = "another: scheduler token create" + _data_dir_flag(started.data_dir)
-    yield f"  Token      {started.token}   user {started.user}, {_life(started.token_life_s)}; {another}"
-    yield f"  Try        {first_job_command(started)}"
+    if started.token is None:
+        yield "  Token      from your identity provider; machines use keys: POST /api/keys"
+    else:
+        another = "another: scheduler token create" + _data_dir_flag(started.data_dir)
+        yield f"  Token      {started.token}   user {started.user}, {_life(started.token_life_s)}; {another}"
+        yield f"  Try        {first_job_command(started)}"
     if started.is_dev:
         yield f"  {DEV_WARNING}"
     yield "  Ctrl-C stops (waits for running webhooks)."

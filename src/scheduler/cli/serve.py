@@ -78,8 +78,9 @@ def _serve(config: Config, *, demo: bool) -> int:
 
 
 def _started(config: Config, opened: DataDir, *, url: str, demo_url: str | None, created: tuple[str, ...]) -> Started:
-    life_s = token_life_s(config.auth)
-    token = issue_token(opened.jwt_secret, config.auth, user=_USER, now=SystemClock().now(), life_s=life_s)
+    life_s, token = token_life_s(config.auth), None
+    if opened.jwt_secret:
+        token = issue_token(opened.jwt_secret, config.auth, user=_USER, now=SystemClock().now(), life_s=life_s)
     return Started(
         url=reachable_url(url, config.server.public_url),
         data_dir=str(opened.path),

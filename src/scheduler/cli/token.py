@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from scheduler.cli import USAGE, Failure
+from scheduler.cli import CONFIGURATION, USAGE, Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
-from scheduler.config import AuthConfig
+from scheduler.config.auth import AuthConfig
+from scheduler.config.token_keys import SHORTEST_SECRET
 from scheduler.data_dir import StartError, read_jwt_secret
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
 
@@ -42,12 +43,18 @@ def create(
     """Print a new token, and nothing else.
 
     It is signed with jwt.secret of the data directory, which is made, as a first start would make it, when there is
-    none yet.
+    none yet. Where auth.algorithm is that of a public key, only the identity provider can make tokens.
     """
     if not user.strip():
         raise click.UsageError("--user must not be empty")
     configuration = read_config(config_file, {"data_dir": data_dir})
     auth = configuration.auth
+    if auth.algorithm not in SHORTEST_SECRET:
+        raise Failure(
+            f"with auth.algorithm {auth.algorithm} only your identity provider makes tokens; "
+            "for a machine make a key: POST /api/keys",
+            exit_code=CONFIGURATION,
+        )
     if days is not None and days * _DAY_S > auth.max_token_age_s:
         raise Failure(
             f"--days {days} is longer than auth.max_token_age_s allows, {auth.max_token_age_s:.0f} s", exit_code=USAGE

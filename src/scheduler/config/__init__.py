@@ -67,7 +67,8 @@ def resolve_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapp
     environment = read_environment(environ, KEYS, skip=given)
     flagged = read_flags(given, KEYS, _FLAGS)
     found = file.found | environment.found | flagged.found
-    problems = [*file.problems, *environment.problems, *flagged.problems, *auth_problems(found)]
+    problems = [*file.problems, *environment.problems, *flagged.problems]
+    problems += auth_problems(found, file.refused | environment.refused)
     if problems:
         raise ConfigError(problems)
     values = {name: one.value for name, one in found.items()}

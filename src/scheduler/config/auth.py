@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -86,8 +87,10 @@ class AuthConfig:
     hide_foreign: Annotated[bool, Setting("Answer 404 instead of 403 for what belongs to somebody else.")] = False
 
 
-def auth_problems(found: Mapping[str, Found]) -> list[Problem]:
-    """What does not fit together among settings that are right one by one."""
+def auth_problems(found: Mapping[str, Found], refused: AbstractSet[str]) -> list[Problem]:
+    """What does not fit together among settings that are right one by one; ``refused`` are those that are not."""
+    if refused & {"auth.algorithm", "auth.public_key_file", "auth.jwks_url"}:
+        return []  # what was meant there decides what the rest must be
     algorithm = found.get("auth.algorithm", _DEFAULT_ALGORITHM)
     if algorithm.value in SHORTEST_SECRET:
         return [*_wrong_secret(found, algorithm.value), *_superfluous_keys(found, algorithm.value)]

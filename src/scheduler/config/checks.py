@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+
 def sqlite_path(url: str) -> Path:
     """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names; ``ValueError`` says what else it is."""
     if re.match(r"postgres(ql)?(\+\w+)?:", url):

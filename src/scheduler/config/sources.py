@@ -47,12 +47,15 @@ class Reading:
 
     found: dict[str, Found] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    """The paths of the keys that were given a value which does not do."""
 
     def take(self, key: Key, raw: object, *, origin: str, name: str = "") -> None:
         """Checks ``raw`` and files it under what was found or under the problems, where ``name`` is the key's."""
         try:
             self.found[key.path] = Found(value=accept(key, raw), origin=origin, name=name)
         except ValueError as error:
+            self.refused.add(key.path)
             self.problems.append(Problem(origin=origin, key=name, message=str(error)))
 
 

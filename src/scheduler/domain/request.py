@@ -76,8 +76,9 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
     headers = envelope.headers.copy()
     _identify(headers, execution, scheduled_at, fired_at // SECOND)
     if webhook.signing_secret is not None:
-        headers["webhook-signature"] = sign(
-            webhook.signing_secret, execution.run_id, fired_at // SECOND, body if body is not None else b""
+        signed = body if body is not None else b""
+        headers["webhook-signature"] = " ".join(
+            sign(secret, execution.run_id, fired_at // SECOND, signed) for secret in webhook.live_secrets(fired_at)
         )
     return Request(method=webhook.method, url=envelope.url, headers=headers, body=body, timeout_s=webhook.timeout_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
@@ -16,6 +16,8 @@ MASK = "***"
 MOST_HEADERS = 50
 HEADERS_LIMIT = 16_384
 """The size of all names and values together, in bytes."""
+MOST_FORMER_SECRETS = 8
+"""Signatures make the header longer, and a receiver that misses so many rotations within a week is not looking."""
 MOST_QUERY_PARAMS = 100
 QUERY_PARAMS_LIMIT = 8192
 """The size of all names and values together, in characters."""
@@ -44,6 +46,15 @@ _FAMILIES = ("proxy-", "webhook-", "x-scheduler-", "x-aws-ec2-metadata-")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FormerSecret:
+    """A signing secret that was rotated away and still signs, together with those after it, until ``until_at``."""
+
+    secret: str = field(repr=False)
+    until_at: Instant
+    """From then on (included) it signs no more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
     """One receiver of a job's runs. ``timeout_s`` is the total time for one attempt, in seconds."""
 
@@ -51,15 +62,41 @@ class Webhook:
     job_id: str
     url: str
     method: str = "POST"
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     query_params: Mapping[str, str] | None = None
     body_template: str | None = None
     content_type: str = "application/json"
     timeout_s: float = 30
-    signing_secret: str | None = None
+    signing_secret: str | None = field(default=None, repr=False)
+    former_secrets: tuple[FormerSecret, ...] = ()
+    """Newest first; none without a ``signing_secret``."""
     enabled: bool = True
     created_at: Instant
     updated_at: Instant
+
+    def live_secrets(self, now: Instant) -> tuple[str, ...]:
+        """The secrets that sign a request at ``now``, newest first."""
+        if self.signing_secret is None:
+            return ()
+        return (self.signing_secret, *(former.secret for former in self.former_secrets if now < former.until_at))
+
+    def with_secret(self, secret: str | None) -> Webhook:
+        """Signed with ``secret``, and at once with nothing else."""
+        return replace(self, signing_secret=secret, former_secrets=())
+
+    def rotated(self, secret: str, now: Instant, *, until_at: Instant) -> Webhook:
+        """Signed with ``secret``, and until ``until_at`` with the secret before it as well.
+
+        Secrets of earlier rotations live no longer than that either. Of many in a short time the newest few stay.
+        """
+        if self.signing_secret is None:
+            return replace(self.with_secret(secret), updated_at=now)
+        formers = [
+            FormerSecret(secret=self.signing_secret, until_at=until_at),
+            *(replace(one, until_at=min(one.until_at, until_at)) for one in self.former_secrets),
+        ]
+        live = tuple(one for one in formers if now < one.until_at)
+        return replace(self, signing_secret=secret, former_secrets=live[:MOST_FORMER_SECRETS], updated_at=now)
 
 
 def check_headers(headers: Mapping[str, str] | None) -> None:

@@ -34,7 +34,8 @@ _CLAIM_COLUMNS = """
   j.name AS job_name, j.retry, j.delivery, j.catchup_window_s,
   w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
   w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
-  w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret, w.enabled AS w_enabled,
+  w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret,
+  w.former_secrets AS w_former_secrets, w.enabled AS w_enabled,
   w.created_at AS w_created_at, w.updated_at AS w_updated_at
 """
 _CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks w ON w.id = e.webhook_id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import os
 from functools import lru_cache
@@ -14,38 +15,54 @@ _NONCE_BYTES = 12
 
 
 class WrongKeyError(Exception):
-    """A stored secret was sealed with another key than the one at hand."""
+    """A stored secret was sealed with another key than those at hand, or was changed since."""
+
+
+def place_of(table: str, row_id: str, column: str) -> str:
+    """The name of a place that a sealed text is bound to."""
+    return f"{table}/{row_id}/{column}"
 
 
 class Vault:
-    """Seals and opens texts with one 32-byte key.
+    """Seals texts with a 32-byte key, and opens those of this key and of ``older`` ones.
 
     A sealed text is ``<key id>.<base64 of nonce and ciphertext>``; the key id is the start of the key's SHA-256.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
-        self.key_id = hashlib.sha256(key).hexdigest()[:8]
+    def __init__(self, key: bytes, *older: bytes) -> None:
+        self.key_id = _id_of(key)
+        self._ciphers = {_id_of(one): AESGCM(one) for one in (key, *older)}
         # The same few webhooks are opened again and again; the bound keeps the plain texts in memory few.
         self._open = lru_cache(maxsize=4096)(self._decrypt)
 
     def seal(self, text: str, *, place: str) -> str:
-        """``text`` encrypted for ``place``, which names table, row and column."""
+        """``text`` encrypted for ``place``, see ``place_of``."""
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, text.encode(), place.encode())
+        sealed = self._ciphers[self.key_id].encrypt(nonce, text.encode(), place.encode())
         return f"{self.key_id}.{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, *, place: str) -> str:
         """The text sealed for ``place``. Raises ``WrongKeyError`` for another key, another place or a changed text."""
         return self._open(sealed, place)
 
+    def is_current(self, sealed: str) -> bool:
+        """Was it sealed with the key that seals now, rather than an older one?"""
+        return sealed.startswith(f"{self.key_id}.")
+
     def _decrypt(self, sealed: str, place: str) -> str:
         key_id, _, payload = sealed.partition(".")
-        raw = base64.b64decode(payload)
-        try:
-            return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
-        except InvalidTag:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
             raise WrongKeyError(
-                f"a secret in {place} was sealed with key {key_id}, the key at hand is {self.key_id}: "
+                f"{place} was sealed with key {key_id}, at hand is {' and '.join(self._ciphers)}: "
                 "give the service the secret.key that belongs to this database"
-            ) from None
+            )
+        try:
+            raw = base64.b64decode(payload)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
+        except (InvalidTag, binascii.Error, ValueError):
+            raise WrongKeyError(f"{place} was changed, or sealed for another place: write the secret anew") from None
+
+
+def _id_of(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:8]

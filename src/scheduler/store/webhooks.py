@@ -8,28 +8,28 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Status
-from scheduler.domain.webhook import Webhook
+from scheduler.domain.webhook import FormerSecret, Webhook
 from scheduler.store.database import Database, Page, Row, Transaction
-from scheduler.store.vault import Vault
+from scheduler.store.vault import Vault, place_of
 
 COLUMNS = (
     "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
-    "w.signing_secret, w.enabled, w.created_at, w.updated_at"
+    "w.signing_secret, w.former_secrets, w.enabled, w.created_at, w.updated_at"
 )
 _INSERT = """
 INSERT INTO webhooks (
-  id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret, enabled,
-  created_at, updated_at
+  id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret,
+  former_secrets, enabled, created_at, updated_at
 ) VALUES (
   :id, :job_id, :url, :method, :headers, :query_params, :body_template, :content_type, :timeout_s, :signing_secret,
-  :enabled, :created_at, :updated_at
+  :former_secrets, :enabled, :created_at, :updated_at
 )
 """
 _UPDATE = """
 UPDATE webhooks SET
   url = :url, method = :method, headers = :headers, query_params = :query_params, body_template = :body_template,
-  content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret, enabled = :enabled,
-  updated_at = :updated_at
+  content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret,
+  former_secrets = :former_secrets, enabled = :enabled, updated_at = :updated_at
 WHERE id = :id
 """
 _GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
@@ -126,43 +126,51 @@ class WebhookStore:
         """The webhook of a row that has ``COLUMNS``."""
         webhook_id = row["id"]
         headers, query, secret = row["headers"], row["query_params"], row["signing_secret"]
+        formers = row["former_secrets"]
         return Webhook(
             id=webhook_id,
             job_id=row["job_id"],
             url=row["url"],
             method=row["method"],
-            headers=json.loads(self._vault.open(headers, place=_place(webhook_id, "headers"))) if headers else None,
+            headers=json.loads(self._open(headers, webhook_id, "headers")) if headers else None,
             query_params=json.loads(query) if query else None,
             body_template=row["body_template"],
             content_type=row["content_type"],
             timeout_s=row["timeout_s"],
-            signing_secret=self._vault.open(secret, place=_place(webhook_id, "signing_secret")) if secret else None,
+            signing_secret=self._open(secret, webhook_id, "signing_secret") if secret else None,
+            former_secrets=_formers(self._open(formers, webhook_id, "former_secrets")) if formers else (),
             enabled=bool(row["enabled"]),
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )
 
+    def _open(self, sealed: str, webhook_id: str, column: str) -> str:
+        return self._vault.open(sealed, place=place_of("webhooks", webhook_id, column))
+
+    def _seal(self, text: str | None, webhook_id: str, column: str) -> str | None:
+        return None if text is None else self._vault.seal(text, place=place_of("webhooks", webhook_id, column))
+
     def _row(self, webhook: Webhook) -> dict[str, Any]:
-        seal = self._vault.seal
         headers = None if webhook.headers is None else json.dumps(dict(webhook.headers))
         query = None if webhook.query_params is None else json.dumps(dict(webhook.query_params))
-        secret = webhook.signing_secret
+        formers = json.dumps([[former.secret, former.until_at] for former in webhook.former_secrets])
         return {
             "id": webhook.id,
             "job_id": webhook.job_id,
             "url": webhook.url,
             "method": webhook.method,
-            "headers": seal(headers, place=_place(webhook.id, "headers")) if headers else None,
+            "headers": self._seal(headers, webhook.id, "headers"),
             "query_params": query,
             "body_template": webhook.body_template,
             "content_type": webhook.content_type,
             "timeout_s": webhook.timeout_s,
-            "signing_secret": seal(secret, place=_place(webhook.id, "signing_secret")) if secret else None,
+            "signing_secret": self._seal(webhook.signing_secret, webhook.id, "signing_secret"),
+            "former_secrets": self._seal(formers if webhook.former_secrets else None, webhook.id, "former_secrets"),
             "enabled": int(webhook.enabled),
             "created_at": webhook.created_at,
             "updated_at": webhook.updated_at,
         }
 
 
-def _place(webhook_id: str, column: str) -> str:
-    return f"webhooks/{webhook_id}/{column}"
+def _formers(text: str) -> tuple[FormerSecret, ...]:
+    return tuple(FormerSecret(secret=secret, until_at=until_at) for secret, until_at in json.loads(text))

@@ -1,0 +1,91 @@
+"""All secrets of a database at once: whether the key at hand is theirs, and how they come to have another."""
+
+from __future__ import annotations
+
+from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.vault import Vault, place_of
+
+SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets")}
+"""Every column whose values a vault seals, by table; the row's ``id`` is part of their place."""
+
+_CANARY = "sealed with the key of this database"
+_CANARY_PLACE = place_of("key_check", "1", "sealed")
+_CANARY_SEALED = "SELECT sealed FROM key_check WHERE id = 1"
+_BATCH = 500
+
+
+async def check_key(db: Database, vault: Vault) -> None:
+    """Open what tells whose key this database has; a database without it gets it.
+
+    Raises ``WrongKeyError`` when the secrets are sealed with a key that ``vault`` does not have.
+    """
+    row = await db.fetch_one(_CANARY_SEALED)
+    if row is not None:
+        vault.open(row["sealed"], place=_CANARY_PLACE)
+        return
+
+    async def adopt(tx: Transaction) -> None:
+        for table in SEALED_COLUMNS:
+            for found in await _sealed_rows(tx, table, after="", limit=1):
+                _anew(vault, table, found)
+        await _write_canary(tx, vault)
+
+    await db.transaction(adopt)
+
+
+async def reseal(db: Database, vault: Vault) -> int:
+    """Seal with the newest key of ``vault`` what is sealed with an older one, all in one transaction.
+
+    Returns how many values that were. Raises ``WrongKeyError``, and changes nothing, when one cannot be opened.
+    """
+
+    async def work(tx: Transaction) -> int:
+        count = sum([await _reseal_table(tx, vault, table) for table in SEALED_COLUMNS])
+        await _write_canary(tx, vault)
+        return count
+
+    return await db.transaction(work)
+
+
+async def _reseal_table(tx: Transaction, vault: Vault, table: str) -> int:
+    assignments = ", ".join(f"{column} = :{column}" for column in SEALED_COLUMNS[table])
+    count, after = 0, ""
+    while rows := await _sealed_rows(tx, table, after=after, limit=_BATCH):
+        changed = [(row["id"], *_anew(vault, table, row)) for row in rows]
+        await tx.execute_many(
+            f"UPDATE {table} SET {assignments} WHERE id = :id",
+            [{"id": row_id, **values} for row_id, values, renewed in changed if renewed],
+        )
+        count += sum(renewed for _, _, renewed in changed)
+        after = rows[-1]["id"]
+    return count
+
+
+async def _sealed_rows(tx: Transaction, table: str, *, after: str, limit: int) -> list[Row]:
+    columns = SEALED_COLUMNS[table]
+    is_sealed = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+    sql = f"SELECT id, {', '.join(columns)} FROM {table} WHERE id > :after AND ({is_sealed}) ORDER BY id LIMIT :limit"
+    return list(await tx.fetch_all(sql, {"after": after, "limit": limit}))
+
+
+def _anew(vault: Vault, table: str, row: Row) -> tuple[dict[str, str | None], int]:
+    """The sealed values of a row, all with the newest key, and how many had another."""
+    values: dict[str, str | None] = {}
+    renewed = 0
+    for column in SEALED_COLUMNS[table]:
+        sealed = row[column]
+        if sealed is not None:
+            place = place_of(table, row["id"], column)
+            text = vault.open(sealed, place=place)
+            if not vault.is_current(sealed):
+                sealed = vault.seal(text, place=place)
+                renewed += 1
+        values[column] = sealed
+    return values, renewed
+
+
+async def _write_canary(tx: Transaction, vault: Vault) -> None:
+    await tx.execute(
+        "INSERT INTO key_check (id, sealed) VALUES (1, :sealed) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+        {"sealed": vault.seal(_CANARY, place=_CANARY_PLACE)},
+    )
