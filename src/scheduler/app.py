@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import contextlib
 import logging
 import os
 import signal
@@ -19,7 +21,7 @@ from scheduler.api.forms import new_job
 from scheduler.api.schemas.bodies import JobCreate
 from scheduler.api.services import Health, Services
 from scheduler.config import Config, database_path
-from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, DataDir, StartError
+from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, DataDir, StartError, secret_key_path
 from scheduler.demo import demo_jobs, demo_receiver
 from scheduler.domain.clock import SECOND, Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
@@ -32,9 +34,10 @@ from scheduler.engine.sender import Sender
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.migrate import MigrationError, migrate
+from scheduler.store.sealing import check_key
 from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
 from scheduler.store.stores import Stores
-from scheduler.store.vault import Vault
+from scheduler.store.vault import Vault, WrongKeyError
 from scheduler.telemetry import Telemetry, attempts_log, configure_logging
 
 DEMO_USER = "admin"
@@ -91,6 +94,8 @@ class Service:
         for task in (*self._tasks, flushing):
             task.cancel()
         await asyncio.gather(*self._tasks, flushing, return_exceptions=True)
+        with contextlib.suppress(SchedulerError):  # when keys were last used is not worth a failing stop
+            await self.stores.keys.write_uses()
         if interrupted:
             log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)
 
@@ -125,6 +130,8 @@ class Service:
                 config=self.config,
                 clock=self.clock,
                 accounts=self.stores.accounts,
+                members=self.stores.members,
+                keys=self.stores.keys,
                 jobs=self.stores.jobs,
                 webhooks=self.stores.webhooks,
                 executions=self.stores.executions,
@@ -148,9 +155,11 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{clock.now() // 1000}"
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(pool_size=config.engine.concurrency)
-        db = await _open_database(config, clock, telemetry)
+        db = await open_database(config, clock, on_commit=telemetry.committed)
         stack.push_async_callback(db.close)
-        stores = Stores.over(db, vault=Vault(data_dir.secret_key), worker_id=worker_id)
+        vault = Vault(data_dir.secret_key, *data_dir.older_keys)
+        await demand_key(db, vault, config)
+        stores = Stores.over(db, vault=vault, worker_id=worker_id)
         egress = Egress(allow=config.egress.allow, dev=config.dev)
         sender = await stack.enter_async_context(
             Sender(
@@ -223,6 +232,7 @@ async def serve(
         service = await stack.enter_async_context(open_service(config, data_dir))
         host, port = await stack.enter_async_context(listening(service))
         await service.start()
+        gc.freeze()  # what is here now stays: no collection needs to look at it again
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
         if demo_port is not None:
             attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
@@ -252,12 +262,18 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _open_database(config: Config, clock: Clock, telemetry: Telemetry) -> SqliteDatabase:
+async def open_database(
+    config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
+) -> SqliteDatabase:
+    """The configured database, its schema up to date; ``on_commit`` hears the seconds of each commit.
+
+    Raises ``StartError``; while another process has it, with a ``DatabaseInUseError`` as its cause.
+    """
     path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
     try:
-        db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=telemetry.committed)
+        db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
     except DatabaseUnusableError as error:
-        raise StartError(str(error), exit_code=NOT_PERMITTED) from None
+        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
     try:
         await migrate(db, clock.now())
     except MigrationError as error:
@@ -267,6 +283,17 @@ async def _open_database(config: Config, clock: Clock, telemetry: Telemetry) -> 
         await db.close()
         raise StartError(f"the database {path} cannot be used: {error.message}", exit_code=NOT_PERMITTED) from None
     return db
+
+
+async def demand_key(db: SqliteDatabase, vault: Vault, config: Config) -> None:
+    """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
+    try:
+        await check_key(db, vault)
+    except WrongKeyError as error:
+        given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
+        raise StartError(
+            f"{given} is not the key of the secrets in {database_path(config)}: {error}", exit_code=CONFIGURATION
+        ) from None
 
 
 def _base_url(host: str, port: int) -> str:

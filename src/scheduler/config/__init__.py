@@ -139,7 +139,9 @@ class EngineConfig:
     drain_s: Annotated[float, Setting("How long a stop waits for webhooks in flight, seconds.", low=0, high=3600)] = 20
     lease_s: Annotated[
         float,
-        Setting("How long a silent node keeps its executions, seconds. One node on SQLite needs none.", low=1, high=3600),
+        Setting(
+            "How long a silent node keeps its executions, seconds. One node on SQLite needs none.", low=1, high=3600
+        ),
     ] = 10
     tick_s: Annotated[
         float,
@@ -153,7 +155,7 @@ class EngineConfig:
     batch_size: Annotated[
         int,
         Setting("Due jobs fired in one transaction at most.", low=1, high=10_000, aliases=("SCHEDULER_BATCH_SIZE",)),
-    ] = 200
+    ] = 500
     response_body_limit: Annotated[
         int, Setting("Bytes of a response body that are stored.", low=0, high=16_777_216)
     ] = 65_536
@@ -230,7 +232,7 @@ class Config:
     server: ServerConfig = ServerConfig()
     database: DatabaseConfig = DatabaseConfig()
     engine: EngineConfig = EngineConfig()
-    auth: AuthConfig = AuthConfig()
+    auth: AuthConfig = AuthConfig()  # noqa: RUF009 - as frozen as the others
     egress: EgressConfig = EgressConfig()
     limits: LimitsConfig = LimitsConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -16,7 +16,6 @@ from scheduler.config.token_keys import (
     ALGORITHMS,
     PUBLIC_KEY_ALGORITHMS,
     SHORTEST_SECRET,
-    read_public_key,
     wrong_secret_length,
 )
 
@@ -130,13 +129,15 @@ def _wrong_key_file(found: Mapping[str, Found], algorithm: str) -> Iterator[Prob
     file = _given(found, "auth.public_key_file")
     if file is None:
         return
+    from scheduler.config.public_key import read_public_key  # noqa: PLC0415 - slow, and most starts need it not
+
     try:
         with file.value.open("rb") as opened:
             read_public_key(opened.read(_MOST_PEM_BYTES), algorithm)
     except OSError as error:
         yield _problem(file, f"{file.value} cannot be read: {error.strerror}")
     except ValueError as error:
-        yield _problem(file, f"{file.value} {error}" if str(error).startswith("holds") else f"{file.value}: {error}")
+        yield _problem(file, f"{file.value} {error}")
 
 
 def _open_key_set(found: Mapping[str, Found]) -> Iterator[Problem]:
@@ -157,9 +158,10 @@ def _problem(found: Found, message: str) -> Problem:
 def _parts_of(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
+        named = parts.hostname and parts.port != 0
     except ValueError:
         return None
+    return parts if named else None
 
 
 def _is_loopback(host: str) -> bool:

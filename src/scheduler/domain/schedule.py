@@ -94,6 +94,8 @@ class Schedule:
 
     def next_after(self, instant: Instant) -> Instant | None:
         """The first fire time strictly after the instant; None when there is none, or none for 41 years."""
+        if len(self.lines) == 1:
+            return _first_after(self.lines[0], instant)
         found = [at for line in self.lines if (at := _first_after(line, instant)) is not None]
         return min(found, default=None)
 
