@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from scheduler.store.database import Transaction
 from tests.api.conftest import Api
 
 NOWHERE = "018f4a3e-0000-7000-8000-000000000000"
@@ -23,6 +22,7 @@ async def belongings(api: Api, user: str) -> dict[str, str]:
         "job_id": job["id"],
         "webhook_id": job["webhook"]["id"],
         "execution_id": execution["id"],
+        "key_id": (await api.post("/api/keys", {"name": "key", "scopes": ["read"]}, user=user)).json["id"],
     }
 
 
@@ -30,6 +30,11 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/api/accounts/{account_id}", None),
     ("PUT", "/api/accounts/{account_id}", {"name": "mine"}),
     ("DELETE", "/api/accounts/{account_id}", None),
+    ("GET", "/api/accounts/{account_id}/members", None),
+    ("POST", "/api/accounts/{account_id}/members", {"user": "eve", "role": "owner"}),
+    ("PUT", "/api/accounts/{account_id}/members/bob", {"role": "viewer"}),
+    ("DELETE", "/api/accounts/{account_id}/members/bob", None),
+    ("DELETE", "/api/keys/{key_id}", None),
     ("GET", "/api/jobs/{job_id}", None),
     ("PUT", "/api/jobs/{job_id}", {"name": "mine"}),
     ("DELETE", "/api/jobs/{job_id}", None),
@@ -51,6 +56,8 @@ BY_NAME: list[tuple[str, str, Any]] = [
     ("POST", "/api/jobs", {"name": "job", "schedule": "0 2 * * *", "account_id": "{account_id}"}),
     ("POST", "/api/jobs/bulk", {"jobs": [{"name": "job", "schedule": "0 2 * * *", "account_id": "{account_id}"}]}),
     ("POST", "/webhooks", {"job_id": "{job_id}", "url": "https://example.com/mine"}),
+    ("POST", "/api/keys", {"name": "key", "scopes": ["admin"], "account_id": "{account_id}"}),
+    ("GET", "/api/keys?account_id={account_id}", None),
     ("GET", "/api/jobs?account_id={account_id}", None),
     ("GET", "/webhooks?job_id={job_id}", None),
     ("GET", "/api/executions?account_id={account_id}", None),
@@ -87,18 +94,18 @@ async def test_what_is_foreign_is_forbidden_and_untouched(api: Api) -> None:
 
 
 async def test_what_is_nowhere_is_not_found(api: Api) -> None:
-    nowhere = dict.fromkeys(("account_id", "job_id", "webhook_id", "execution_id"), NOWHERE)
+    nowhere = dict.fromkeys(("account_id", "job_id", "webhook_id", "execution_id", "key_id"), NOWHERE)
     for method, path, body in [*BY_ID, *BY_NAME]:
         reply = await api.call(method, path.format(**nowhere), filled(body, nowhere))
         assert reply.status == 404, (method, path)
-        assert reply.json["error_code"].endswith("_NOT_FOUND"), (method, path)
+        assert reply.json["error_code"].endswith("NOT_FOUND"), (method, path)
 
 
 @pytest.mark.parametrize(
     "odd", ["x", "0", "-1", "NULL", "'", "%00", "%20", f"{NOWHERE}x", NOWHERE.replace("-", ""), "9" * 40]
 )
 async def test_an_id_that_is_no_uuid_is_not_found_in_a_path(api: Api, odd: str) -> None:
-    ids = dict.fromkeys(("account_id", "job_id", "webhook_id", "execution_id"), odd)
+    ids = dict.fromkeys(("account_id", "job_id", "webhook_id", "execution_id", "key_id"), odd)
     for method, path, body in BY_ID:
         assert (await api.call(method, path.format(**ids), body)).status == 404, (method, path)
 
@@ -174,12 +181,5 @@ async def test_who_owns_nothing_gets_an_account_of_their_own(api: Api) -> None:
 
 
 async def join(api: Api, account_id: str, user: str, role: str) -> None:
-    """Make ``user`` a member; no endpoint does that yet."""
-
-    async def insert(tx: Transaction) -> None:
-        await tx.execute(
-            "INSERT INTO members (account_id, user_id, role, created_at) VALUES (:account, :user, :role, 0)",
-            {"account": account_id, "user": user, "role": role},
-        )
-
-    await api.service.stores.db.transaction(insert)
+    reply = await api.post(f"/api/accounts/{account_id}/members", {"user": user, "role": role})
+    assert reply.status == 201, reply.text

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from scheduler.api.origin import actor_of
 from scheduler.api.schemas.fields import canonical_id
-from scheduler.api.services import SERVICES, USER, Services
+from scheduler.api.services import KEY, SERVICES, USER, Services
 from scheduler.domain.account import Account, Role
+from scheduler.domain.api_key import ApiKey
+from scheduler.domain.audit import Actor
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Execution
@@ -26,17 +29,28 @@ _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user with a valid token. Each method answers with what the user may use, or raises ``SchedulerError``.
+    """A user with a valid token, or a machine with a key.
+
+    Each method answers with what the user may use, or raises ``SchedulerError``.
 
     ``need`` is the least role that the use requires. Ids may be any text: what is no UUID is nowhere.
     """
 
     services: Services
     user: str
+    actor: Actor
+    """The same, as it goes on record."""
+    key: ApiKey | None = None
+    """What a machine came with. It is a member of its account under the name ``user``, and the rest follows."""
 
     @classmethod
     def of(cls, request: web.Request) -> Caller:
-        return cls(request.app[SERVICES], request[USER])
+        return cls(request.app[SERVICES], request[USER], actor_of(request), request.get(KEY))
+
+    def require_person(self) -> None:
+        """Refuse keys, whose account was settled when they were made."""
+        if self.key is not None:
+            raise SchedulerError("FORBIDDEN", "a key acts in its own account only: this needs the token of a user")
 
     async def account(self, account_id: str, need: Role) -> Account:
         known = canonical_id(account_id)
@@ -47,11 +61,16 @@ class Caller:
         is_foreign = known is not None and await self.services.accounts.exists(known)
         raise self._stranger("ACCOUNT", is_foreign=is_foreign)
 
-    async def home(self, account_id: str | None, now: Instant) -> str:
-        """The id of the account a new job goes to: the one that is named, or else the oldest the user owns."""
+    async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
+        """The id of the account a new thing goes to: the one that is named, or else the oldest the user owns.
+
+        A key has one account; a user without any gets one.
+        """
+        if account_id is None and self.key is not None:
+            account_id = self.key.account_id
         if account_id is None:
-            return (await self.services.accounts.personal(user=self.user, now=now)).id
-        return (await self.account(account_id, Role.EDITOR)).id
+            return (await self.services.accounts.personal(user=self.user, now=now, by=self.actor)).id
+        return (await self.account(account_id, need)).id
 
     async def job(self, job_id: str, need: Role) -> Job:
         known = canonical_id(job_id)
@@ -74,6 +93,13 @@ class Caller:
         await self._admit("EXECUTION", execution.account_id if execution else None, need)
         assert execution is not None  # noqa: S101 - admitted
         return execution
+
+    async def api_key(self, key_id: str, need: Role) -> ApiKey:
+        known = canonical_id(key_id)
+        key = await self.services.keys.get(known) if known else None
+        await self._admit("KEY", key.account_id if key else None, need)
+        assert key is not None  # noqa: S101 - admitted
+        return key
 
     async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
         """The filter, if the account, the job and the run that it names may be used."""
@@ -125,6 +151,6 @@ class Caller:
 
 
 def missing(what: str) -> SchedulerError:
-    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT`` or ``RUN``."""
-    code = "NOT_FOUND" if what == "RUN" else f"{what}_NOT_FOUND"
+    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT``, ``RUN``, ``KEY`` or ``MEMBER``."""
+    code = "NOT_FOUND" if what in ("RUN", "KEY", "MEMBER") else f"{what}_NOT_FOUND"
     return SchedulerError(code, f"there is no such {what.lower()}")

@@ -19,13 +19,16 @@ from scheduler.domain.account import Role
 @operation(
     tag="accounts",
     summary="Create an account and become its owner",
+    description="For people: a key acts in its own account and makes no other.",
     body=AccountForm,
     answers={201: AccountDocument},
+    refuses=(403,),
 )
 async def create_account(request: web.Request) -> web.Response:
     caller = Caller.of(request)
+    caller.require_person()
     account = await caller.services.accounts.create(
-        name=request[FORM]["name"], user=caller.user, now=caller.services.clock.now()
+        name=request[FORM]["name"], user=caller.user, now=caller.services.clock.now(), by=caller.actor
     )
     return answer(account_document(account), 201)
 
@@ -53,7 +56,7 @@ async def update_account(request: web.Request) -> web.Response:
     now = caller.services.clock.now()
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
     name = request[FORM]["name"]
-    await caller.services.accounts.rename(account.id, name, now)
+    await caller.services.accounts.rename(account.id, name, now, by=caller.actor)
     return answer(account_document(replace(account, name=name, updated_at=now)))
 
 
@@ -67,4 +70,5 @@ async def delete_account(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
     await caller.services.accounts.delete(account.id)
+    caller.services.telemetry.account_deleted(account.id, caller.actor)
     return web.Response(status=204)

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens (RFC 6750) that are JWTs (RFC 7519) signed with one shared secret."""
+"""Who asks: bearer tokens (RFC 6750) that are JWTs (RFC 7519), or the keys of machines."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import jwt
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from scheduler.api.errors import unauthorized
-from scheduler.api.services import REQUEST_ID, USER
+from scheduler.api.key_ring import KeyRing
+from scheduler.api.key_set import KeySet
+from scheduler.api.services import KEY, REQUEST_ID, USER
+from scheduler.api.token_keys import KeySource, OneKey, TokenRefusedError, UnknownKeyError
 from scheduler.config.auth import AuthConfig
+from scheduler.config.token_keys import ALGORITHMS
+from scheduler.domain.api_key import KEY_MARK, is_principal_of_key
 from scheduler.domain.clock import SECOND, Clock, Instant
 
 log = logging.getLogger(__name__)
-
-KEY_BYTES: Final[Mapping[str, int]] = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""The algorithms that a shared secret may be used with, and the shortest key of each (RFC 7518, section 3.2)."""
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _TYPES = ("jwt", "at+jwt", "application/at+jwt")
 _LONGEST_TOKEN = 8192
 _LONGEST_USER = 255
 _CACHED_TOKENS = 4096
-
-
-class TokenRefusedError(Exception):
-    """Why a token does not count; for the log, never for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +40,37 @@ class _Grant:
 
 
 class Authenticator:
-    """Verifies tokens for one key and one algorithm, both from the configuration and never from the token."""
+    """Verifies JWTs with one algorithm, from the configuration and never from the token, and the keys of one source."""
 
     def __init__(self, config: AuthConfig, clock: Clock) -> None:
         """Raises ``ValueError`` for a configuration that cannot be safe."""
-        shortest = KEY_BYTES.get(config.algorithm)
-        if shortest is None:
-            raise ValueError(f"auth.algorithm: one of {', '.join(KEY_BYTES)}, not {config.algorithm}")
-        # secrets from files may be any bytes; the configuration carries those that are no UTF-8 as surrogates
-        self._key = (config.jwt_secret or "").encode("utf-8", "surrogateescape")
-        if len(self._key) < shortest:
-            raise ValueError(f"auth.jwt_secret: {config.algorithm} needs a key of {shortest} bytes or more")
+        if config.algorithm not in ALGORITHMS:
+            raise ValueError(f"auth.algorithm: one of {', '.join(ALGORITHMS)}, not {config.algorithm}")
+        self.keys: KeySource = (
+            OneKey(config)
+            if config.jwks_url is None
+            else KeySet(config.jwks_url, algorithm=config.algorithm, clock=clock)
+        )
+        self._version = self.keys.version
         self._config = config
         self._clock = clock
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
         self._granted: dict[bytes, _Grant] = {}
 
-    def user_of(self, request: web.Request) -> str:
-        """The user of the request's token; raises ``TokenRefusedError`` when there is no token or it does not count."""
-        given = request.headers.getall(hdrs.AUTHORIZATION, ())
-        if len(given) != 1:
-            raise TokenRefusedError("no Authorization header" if not given else "several Authorization headers")
-        scheme, _, token = given[0].partition(" ")
-        if scheme.lower() != "bearer":
-            raise TokenRefusedError("the scheme is not Bearer")
-        return self.user_of_token(token.strip())
+    async def user_of(self, token: str) -> str:
+        """``user_of_token``, after another look at the keys where the token names one that is not known yet."""
+        try:
+            return self.user_of_token(token)
+        except UnknownKeyError:
+            if not await self.keys.look_again():
+                raise
+            return self.user_of_token(token)
 
     def user_of_token(self, token: str) -> str:
         """The user that ``token`` speaks for at this moment; raises ``TokenRefusedError``."""
+        if self._version != self.keys.version:
+            self._granted.clear()  # what a key vouched for counts no longer than the key
+            self._version = self.keys.version
         if len(token) > _LONGEST_TOKEN or not _SHAPE.fullmatch(token):
             raise TokenRefusedError("not three base64url parts")
         # The signature was checked when the token was first seen; what changes with time is checked each time.
@@ -87,9 +88,11 @@ class Authenticator:
 
     def _verify(self, token: str) -> _Grant:
         try:
+            # kid selects; what else the header brings along (jku, jwk, x5u, x5c) is not looked at
+            key = self.keys.find(jwt.get_unverified_header(token).get("kid"))
             decoded = self._jwt.decode_complete(
                 token,
-                key=self._key,
+                key=key,
                 algorithms=[self._config.algorithm],
                 audience=self._config.audience,
                 issuer=self._config.issuer,
@@ -101,6 +104,8 @@ class Authenticator:
                     "verify_nbf": False,
                 },
             )
+        except TokenRefusedError:
+            raise
         except Exception as error:  # whatever a stranger's text makes the library raise, it is no token
             raise TokenRefusedError(f"{type(error).__name__}: {str(error)[:200]}") from None
         _check_header(decoded["header"])
@@ -110,6 +115,8 @@ class Authenticator:
         user = claims["sub"]
         if not isinstance(user, str) or not user.strip() or len(user) > _LONGEST_USER or not user.isprintable():
             raise TokenRefusedError("sub is not a printable text of 1 to 255 characters")
+        if is_principal_of_key(user):
+            raise TokenRefusedError("sub is what a key of a machine is called")
         now_s = self._clock.now() / SECOND
         leeway_s = self._config.leeway_s
         expires_s, issued_s = _time(claims, "exp"), _time(claims, "iat")
@@ -122,14 +129,24 @@ class Authenticator:
         return _Grant(user, round((expires_s + leeway_s) * SECOND))
 
 
-def authentication(authenticator: Authenticator, needs_token: Callable[[web.Request], bool]) -> Middleware:
+def authentication(
+    authenticator: Authenticator, key_ring: KeyRing, needs_token: Callable[[web.Request], bool]
+) -> Middleware:
     """The middleware that lets requests that need a token through with a valid one only."""
+
+    async def identify(request: web.Request) -> None:
+        token = _bearer_token(request)
+        if token.startswith(KEY_MARK):
+            key = request[KEY] = await key_ring.key_of(token)
+            request[USER] = key.principal
+        else:
+            request[USER] = await authenticator.user_of(token)
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if needs_token(request):
             try:
-                request[USER] = authenticator.user_of(request)
+                await identify(request)
             except TokenRefusedError as refused:
                 log.info("token refused", extra={"reason": str(refused), "request_id": request[REQUEST_ID]})
                 raise unauthorized() from None
@@ -138,12 +155,20 @@ def authentication(authenticator: Authenticator, needs_token: Callable[[web.Requ
     return authenticate
 
 
+def _bearer_token(request: web.Request) -> str:
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if len(given) != 1:
+        raise TokenRefusedError("no Authorization header" if not given else "several Authorization headers")
+    scheme, _, token = given[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefusedError("the scheme is not Bearer")
+    return token.strip()
+
+
 def _check_header(header: Mapping[str, Any]) -> None:
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
         raise TokenRefusedError("typ is neither JWT nor at+jwt: a token of another kind")
-    if "kid" in header:
-        raise TokenRefusedError("kid names a key, and this service has one key without a name")
 
 
 def _time(claims: Mapping[str, Any], claim: str) -> float:

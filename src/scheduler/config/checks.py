@@ -71,6 +71,11 @@ def wrong_public_url(url: str) -> str | None:
     return f'must be an http or https address such as https://scheduler.example.org, not "{url}"'
 
 
+def wrong_networks(entries: tuple[str, ...]) -> str | None:
+    wrong = next((entry for entry in entries if not _is_network(entry)), None)
+    return None if wrong is None else f'"{wrong}" is no network (172.18.0.0/16) and no address'
+
+
 def wrong_egress(entries: tuple[str, ...]) -> str | None:
     return next((wrong for wrong in map(_wrong_egress_entry, entries) if wrong), None)
 

@@ -12,8 +12,20 @@ class Role(StrEnum):
     """What a member may do in an account."""
 
     OWNER = "owner"
+    """Everything, the account, its members and its keys included."""
     EDITOR = "editor"
+    """Changes jobs, webhooks, executions and dead letters."""
     VIEWER = "viewer"
+    """Reads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A user in an account."""
+
+    user: str
+    role: Role
+    created_at: Instant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
