@@ -152,3 +152,10 @@ def test_a_secret_of_somebody_else(foreign_directory: Path) -> None:
     error = refusal(Config(data_dir=foreign_directory))
     assert error.exit_code == 4
     assert "jwt.secret cannot be read" in str(error)
+
+
+def test_no_secret_is_made_for_tokens_that_others_sign(tmp_path: Path) -> None:
+    auth = AuthConfig(algorithm="RS256", jwks_url="https://id.example.org/keys")
+    opened = open_data_dir(Config(data_dir=tmp_path / "data", auth=auth))
+    assert (opened.jwt_secret, opened.created) == (b"", ("secret.key",))
+    assert not (tmp_path / "data" / "jwt.secret").exists()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -20,12 +20,13 @@ from scheduler.api.app import build_api
 from scheduler.api.forms import new_job
 from scheduler.api.schemas.bodies import JobCreate
 from scheduler.api.services import Health, Services
-from scheduler.config import Config, database_path
-from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, DataDir, StartError, secret_key_path
+from scheduler.config import Config
+from scheduler.data_dir import DataDir
 from scheduler.demo import demo_jobs, demo_receiver
 from scheduler.domain.clock import SECOND, Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
+from scheduler.domain.places import PlaceLimits
 from scheduler.engine.delivery import Deliverer
 from scheduler.engine.egress import Egress
 from scheduler.engine.maintenance import Maintenance
@@ -33,11 +34,9 @@ from scheduler.engine.recorder import Recorder
 from scheduler.engine.sender import Sender
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
-from scheduler.store.migrate import MigrationError, migrate
-from scheduler.store.sealing import check_key
-from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
+from scheduler.opening import demand_key, open_database
 from scheduler.store.stores import Stores
-from scheduler.store.vault import Vault, WrongKeyError
+from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry, attempts_log, configure_logging
 
 DEMO_USER = "admin"
@@ -136,6 +135,7 @@ class Service:
                 webhooks=self.stores.webhooks,
                 executions=self.stores.executions,
                 dead_letters=self.stores.dead_letters,
+                audit=self.stores.audit,
                 egress=self.egress,
                 telemetry=self.telemetry,
                 trigger_loop=self.trigger_loop,
@@ -177,10 +177,11 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
 
         recorder = Recorder(queue=stores.queue, clock=clock, on_settled=on_settled)
         deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock)
-        pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, size=config.engine.concurrency)
+        pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, limits=_place_limits(config))
         telemetry.pool_in_use = lambda: pool.in_use
         telemetry.live_counts = stores.executions.counts
         stores.queue.on_released = pool.wake
+        stores.queue.on_disabled = telemetry.disabled
         stores.jobs.on_ended = stores.webhooks.on_ended = telemetry.ended
         yield Service(
             config=config,
@@ -193,6 +194,16 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             trigger_loop=TriggerLoop(stores=stores, clock=clock, pool=pool, telemetry=telemetry, config=config.engine),
             maintenance=Maintenance(stores=stores, clock=clock),
         )
+
+
+def _place_limits(config: Config) -> PlaceLimits:
+    return PlaceLimits(
+        size=config.engine.concurrency,
+        account_concurrency=config.limits.account_concurrency,
+        host_concurrency=config.limits.host_concurrency,
+        account_per_minute=config.limits.account_deliveries_per_minute,
+        host_per_minute=config.limits.host_deliveries_per_minute,
+    )
 
 
 @asynccontextmanager
@@ -260,40 +271,6 @@ def _stop_on_signals() -> asyncio.Event:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
     return stopping
-
-
-async def open_database(
-    config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
-) -> SqliteDatabase:
-    """The configured database, its schema up to date; ``on_commit`` hears the seconds of each commit.
-
-    Raises ``StartError``; while another process has it, with a ``DatabaseInUseError`` as its cause.
-    """
-    path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
-    try:
-        db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
-    except DatabaseUnusableError as error:
-        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
-    try:
-        await migrate(db, clock.now())
-    except MigrationError as error:
-        await db.close()
-        raise StartError(str(error), exit_code=CONFIGURATION) from None
-    except SchedulerError as error:
-        await db.close()
-        raise StartError(f"the database {path} cannot be used: {error.message}", exit_code=NOT_PERMITTED) from None
-    return db
-
-
-async def demand_key(db: SqliteDatabase, vault: Vault, config: Config) -> None:
-    """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
-    try:
-        await check_key(db, vault)
-    except WrongKeyError as error:
-        given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
-        raise StartError(
-            f"{given} is not the key of the secrets in {database_path(config)}: {error}", exit_code=CONFIGURATION
-        ) from None
 
 
 def _base_url(host: str, port: int) -> str:

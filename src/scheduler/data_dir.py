@@ -7,8 +7,9 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class DataDir:
     """The HMAC key of tokens; empty where an identity provider signs them with a key of its own."""
     secret_key: bytes = field(repr=False)
     """32 bytes, the AES-256 key of what is encrypted in the store."""
+    older_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys before it, while ``secret.key`` is being rotated: what they encrypted can be read, and no more."""
     created: tuple[str, ...]
     """Names of the files that this call made."""
 
@@ -53,11 +56,17 @@ def open_data_dir(config: Config) -> DataDir:
     """
     created: list[str] = []
     jwt_secret = read_jwt_secret(config, created)
-    secret_key = _read_secret_key(config, created)
+    secret_key, *older_keys = read_secret_keys(config, created)
     if config.database.url is None:
         _make_directory(config.data_dir)
     _demand_writable(database_path(config).parent)
-    return DataDir(path=config.data_dir, jwt_secret=jwt_secret, secret_key=secret_key, created=tuple(created))
+    return DataDir(
+        path=config.data_dir,
+        jwt_secret=jwt_secret,
+        secret_key=secret_key,
+        older_keys=tuple(older_keys),
+        created=tuple(created),
+    )
 
 
 def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
@@ -76,13 +85,44 @@ def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
     return secret
 
 
-def _read_secret_key(config: Config, created: list[str]) -> bytes:
-    path = config.data_dir / "secret.key"
+def read_secret_keys(config: Config, created: list[str] | None = None) -> list[bytes]:
+    """The key of what is encrypted in the store, from the configuration or from ``secret.key``, and those before it.
+
+    The file is made when there is none; while it is rotated it has a line for each key, newest first. Adds the name of
+    a file that it made to ``created``. Raises ``StartError``.
+    """
+    path = secret_key_path(config)
     text = config.secret_key or _kept(path, _new_secret_key, created).decode("utf-8", "replace")
     try:
-        return decode_secret_key(text)
+        return [decode_secret_key(line) for line in text.split() or [""]]
     except ValueError as error:
         raise StartError(f"{path}: {error}", exit_code=CONFIGURATION) from None
+
+
+def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
+    """Makes these the keys of ``secret.key``, newest first: at every moment the file has all of the old or of the new.
+
+    Owner and mode stay as they are. For one process at a time: the holder of the database. Raises ``StartError``.
+    """
+    path = secret_key_path(config).resolve()
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        before = path.stat()
+        draft.unlink(missing_ok=True)
+        _write_new(draft, "".join(base64.b64encode(key).decode() + "\n" for key in keys))
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(draft, before.st_uid, before.st_gid)
+        draft.chmod(stat.S_IMODE(before.st_mode))
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StartError(
+            f"{path} cannot be replaced by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
+        ) from None
+
+
+def secret_key_path(config: Config) -> Path:
+    return config.data_dir / "secret.key"
 
 
 def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> bytes:

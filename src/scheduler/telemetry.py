@@ -22,15 +22,18 @@ from aioprometheus.renderer import render
 
 from scheduler import __version__
 from scheduler.config import LogConfig
+from scheduler.domain.audit import Actor
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.execution import Execution, Settlement, Status, Trigger
 from scheduler.domain.firing import Firing
+from scheduler.domain.giving_up import Disabled
 
 _SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 _NO_LABELS: dict[str, str] = {}
 _OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 attempts_log = logging.getLogger("scheduler.attempts")
+log = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -59,6 +62,7 @@ class Telemetry:
         self._enqueued = counter("jobs_enqueued_total", "Executions queued by the trigger loop")
         self._poll_seconds = histogram("poll_duration_seconds", "One look for due jobs, its transaction included")
         self._missed = counter("missed_times_total", "Due times that were skipped or merged into another run, by cause")
+        self._disabled = counter("disabled_total", "Jobs and webhooks that the service disabled by itself, by kind")
         self._rescued = counter("rescued_total", "Attempts that an earlier stop had interrupted")
         self._last_tick = gauge("last_tick_timestamp_seconds", "When the trigger loop last looked for due jobs")
         self._http = counter("http_requests_total", "API requests, by method, route and status")
@@ -91,6 +95,8 @@ class Telemetry:
             self._executions.add({"status": status.value}, 0)
         for cause in ("skipped", "merged"):
             self._missed.add({"cause": cause}, 0)
+        for kind in ("job", "webhook"):
+            self._disabled.add({"kind": kind}, 0)
         for plain in (self._polls, self._enqueued, self._rescued):
             plain.add(_NO_LABELS, 0)
 
@@ -146,6 +152,19 @@ class Telemetry:
     def cancelled(self, execution: Execution) -> None:
         """Somebody cancelled this execution."""
         self._ended(Status.CANCELLED, execution, error=execution.reason)
+
+    def disabled(self, given_up: Sequence[Disabled]) -> None:
+        """These jobs and webhooks were given up, and that is on disk."""
+        for one in given_up:
+            kind = "job" if one.webhook_id is None else "webhook"
+            self._disabled.add({"kind": kind}, 1)
+            about = {"account_id": one.account_id, "job_id": one.job_id, "webhook_id": one.webhook_id}
+            log.warning("a %s was disabled", kind, extra={**about, "reason": one.reason})
+
+    def account_deleted(self, account_id: str, actor: Actor) -> None:
+        """An account is gone and its audit with it: this line is what remains."""
+        about = {"account_id": account_id, "actor": actor.name, "from": actor.address, "request_id": actor.request_id}
+        log.warning("an account was deleted with all that it owned", extra=about)
 
     def rescued(self, count: int) -> None:
         """This many attempts of an earlier life were closed and queued again."""

@@ -75,7 +75,7 @@ def test_operations_tell_how_they_may_refuse() -> None:
 
 def test_both_paths_of_webhooks_are_the_same() -> None:
     paths = openapi_document()["paths"]
-    for path in ("/webhooks", "/webhooks/{webhook_id}"):
+    for path in ("/webhooks", "/webhooks/{webhook_id}", "/webhooks/{webhook_id}/rotate-secret"):
         for method, operation in paths[path].items():
             alias = paths[f"/api{path}"][method]
             assert {**alias, "operationId": operation["operationId"]} == operation

@@ -28,6 +28,7 @@ async def test_a_webhook_of_two_fields_has_every_default(api: Api) -> None:
         "content_type": "application/json",
         "timeout_s": 30,
         "signing_secret": None,
+        "former_secrets_until": None,
         "enabled": True,
         "created_at": "2026-06-01T00:00:00Z",
         "updated_at": "2026-06-01T00:00:00Z",
@@ -79,10 +80,10 @@ async def test_secrets_are_not_shown_and_a_mask_keeps_them(api: Api) -> None:
     headers = {"Authorization": "Bearer swordfish", "X-Api-Key": "swordfish", "X-Team": "red"}
     webhook = await api.new_webhook(job["id"], headers=headers, signing_secret=SECRET)
     assert webhook["headers"] == {"Authorization": "***", "X-Api-Key": "***", "X-Team": "red"}
-    assert webhook["signing_secret"] == "***"
     path = f"/webhooks/{webhook['id']}"
+    assert (await api.get(path)).json == {**webhook, "signing_secret": "***"}
     kept = await api.put(path, {"headers": {**webhook["headers"], "X-Team": "blue"}, "signing_secret": "***"})
-    assert kept.status == 200
+    assert (kept.status, kept.json["signing_secret"]) == (200, "***")
     stored = await api.service.stores.webhooks.get(webhook["id"])
     assert stored.headers == {**headers, "X-Team": "blue"}
     assert stored.signing_secret == SECRET

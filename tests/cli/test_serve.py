@@ -228,3 +228,10 @@ async def test_the_demo_receiver_behaves_as_each_job_says() -> None:
     assert len(lines) == 13
     assert lines[6].endswith("demo: fails twice, then works  attempt 3  answered 200")
     assert "attempt 1  answered 503" in lines[7]
+
+
+def test_the_banner_has_no_token_where_an_identity_provider_makes_them() -> None:
+    page = banner(replace(STARTED, token=None))
+    assert "Token      from your identity provider" in page
+    assert "Try" not in page
+    assert "None" not in page

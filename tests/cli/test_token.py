@@ -100,3 +100,11 @@ def test_a_token_counts_from_the_second_it_is_made() -> None:
     text = issue_token(b"k" * 32, auth, user="eve", now=1_000 * SECOND + 999_999, life_s=token_life_s(auth, 1))
     claims = jwt.decode(text, b"k" * 32, algorithms=["HS256"], options={"verify_exp": False})
     assert (claims["iat"], claims["exp"]) == (1_000, 1_000 + DAY_S)
+
+
+def test_tokens_of_an_identity_provider_are_not_ours_to_make(tmp_path: Path) -> None:
+    environ = {"SCHEDULER_AUTH__ALGORITHM": "RS256", "SCHEDULER_AUTH__JWKS_URL": "https://id.example.org/keys"}
+    result = create(data_dir=tmp_path / "new", environ=environ)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "only your identity provider makes tokens" in result.stderr
+    assert not (tmp_path / "new").exists()

@@ -37,17 +37,16 @@ class Bug(NamedTuple):
 def claim_after_send() -> None:
     """The queue hands out rows that it marks as ``running`` only when their outcome is known."""
     taken: set[str] = set()
+    turn = asyncio.Lock()
     claim, settle = ExecutionQueue.claim, ExecutionQueue.settle
 
-    async def claim_and_unmark(self: Any, now: int, limit: int) -> list[Any]:
-        claims = await claim(self, now, limit + len(taken))
-        unmark = """
-            UPDATE executions SET status = 'queued', worker_id = NULL, started_at = NULL
-            WHERE id = :id AND status = 'running'
-        """
-        await _write_many(self._db, unmark, [{"id": one.execution.id} for one in claims])
-        fresh = [one for one in claims if one.execution.id not in taken][:limit]
-        taken.update(one.execution.id for one in fresh)
+    async def claim_and_unmark(self: Any, now: int, limit: int, *_: Any) -> list[Any]:
+        unmark = "UPDATE executions SET status = 'queued', worker_id = NULL, started_at = NULL WHERE id = :id"
+        async with turn:
+            claims = await claim(self, now, limit + len(taken))
+            await _write_many(self._db, unmark, [{"id": one.execution.id} for one in claims])
+            fresh = [one for one in claims if one.execution.id not in taken][:limit]
+            taken.update(one.execution.id for one in fresh)
         return fresh
 
     async def mark_and_settle(self: Any, settlements: Sequence[Any], *rest: Any) -> Any:
@@ -59,9 +58,10 @@ def claim_after_send() -> None:
             {"id": one.execution.id, "worker_id": self.worker_id, "started_at": one.execution.started_at}
             for one in settlements
         ]
-        await _write_many(self._db, mark, rows)
-        settled = await settle(self, settlements, *rest)
-        taken.difference_update(one.execution.id for one in settlements)
+        async with turn:
+            await _write_many(self._db, mark, rows)
+            settled = await settle(self, settlements, *rest)
+            taken.difference_update(row["id"] for row in rows)
         return settled
 
     async def nothing_ready(_self: Any) -> None:

@@ -92,11 +92,12 @@ async def make_token(data_dir: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "scheduler", "token", "create", "--data-dir", str(data_dir),
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
         env=environment(),
     )  # fmt: skip
-    token, _ = await process.communicate()
-    assert process.returncode == 0
+    token, told = await process.communicate()
+    assert process.returncode == 0, told
     return token.decode().strip()
 
 

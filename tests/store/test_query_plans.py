@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from scheduler.domain.execution import Outcome, Status, settle
+from scheduler.domain.places import PlaceLimits, Places
 from scheduler.store.executions import ExecutionFilter
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.stores import Stores
@@ -53,7 +54,23 @@ async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
     await stores.queue.orphans(10)
     failed = settle(claim.execution, Outcome(error="timeout"), clock.now(), policy=claim.policy)
     await stores.queue.settle([failed], clock.now())
-    live = ("jobs_due", "executions_ready", "executions_buffered", "executions_active")
+    live = ("jobs_due", "executions_ready", "executions_buffered", "executions_active", "executions_in_lanes")
+    assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
+
+
+async def test_claiming_beside_executions_that_step_aside_walks_through_nothing(
+    stores: Stores, clock: SetClock, statements: list[str]
+) -> None:
+    noisy, other = [await add_job(stores, clock.now(), user=user) for user in ("noisy", "other")]
+    for _ in range(3):
+        await start_run(stores, noisy, clock.now())
+    await start_run(stores, other, clock.now())
+    places = Places(PlaceLimits(size=8, account_concurrency=1, host_concurrency=8))
+    await stores.queue.claim(clock.now(), 8, places)
+    statements.clear()
+    assert len(await stores.queue.claim(clock.now(), 8, places)) == 1  # these places are as if the first had ended
+    assert any("e.held = 3" in sql for sql in statements)
+    live = ("executions_buffered", "executions_active")
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 
 
@@ -72,6 +89,11 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     await stores.jobs.page(USER, skip=0, limit=10)
     await stores.webhooks.page(USER, skip=0, limit=10)
     await stores.webhooks.page(USER, job_id=job.id, skip=0, limit=10)
+    await stores.keys.page(USER, skip=0, limit=10)
+    await stores.keys.page(USER, account_id=job.account_id, skip=0, limit=10)
+    await stores.keys.find("digest")
+    await stores.keys.revoke("key", clock.now())
+    await stores.members.page(job.account_id, skip=0, limit=10)
     await stores.executions.counts()
     await stores.executions.standing_for(job.id, clock.now())
     await stores.db.transaction(lambda tx: stores.queue.last_attempts(tx, [execution.run_id]))

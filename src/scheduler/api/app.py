@@ -16,13 +16,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
 
-from scheduler.api import accounts, dead_letter, docs, executions, health, jobs, times, webhooks
+from scheduler.api import accounts, audit, dead_letter, docs, executions, health, jobs, keys, members, times, webhooks
 from scheduler.api.auth import Authenticator, authentication
+from scheduler.api.key_ring import KeyRing
+from scheduler.api.key_set import KeySet
 from scheduler.api.middleware import accept_any_expectation, framing
 from scheduler.api.openapi import document
 from scheduler.api.operation import needs_token
+from scheduler.api.pacing import pacing
 from scheduler.api.parser import RequestParser
-from scheduler.api.services import SERVICES, Services
+from scheduler.api.services import KEY_RING, SERVICES, Services
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +52,22 @@ def build_api(services: Services) -> web.Application:
             return False
         return needs_token(request.match_info)
 
+    authenticator = Authenticator(services.config.auth, services.clock)
+    key_ring = KeyRing(services.keys, services.clock)
+    per_minute = services.config.limits.api_requests_per_minute
     app = web.Application(
         handler_args=_PROTOCOL,
         client_max_size=services.config.limits.request_body_bytes,
         middlewares=[
             framing(services.telemetry),
-            authentication(Authenticator(services.config.auth, services.clock), asks_token),
+            authentication(authenticator, key_ring, asks_token),
+            *([pacing(per_minute, services.clock)] if per_minute else ()),
             validation_middleware,
         ],
     )
-    app[SERVICES] = services
+    app[SERVICES], app[KEY_RING] = services, key_ring
+    if isinstance(authenticator.keys, KeySet):
+        app.cleanup_ctx.append(authenticator.keys.open)
     logging.getLogger("aiohttp.server").addFilter(_tell_briefly)
     _use_parser(app)
     _add_routes(app)
@@ -86,7 +95,8 @@ def _tell_briefly(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
         return True
-    log.debug("a malformed request was refused: %.200r", str(error))
+    # its text quotes the request, which may be a token
+    log.debug("a malformed request was refused: %s", type(error).__name__)
     return False
 
 
@@ -115,6 +125,10 @@ _ROUTES: dict[str, dict[str, Handler]] = {
         "PUT": accounts.update_account,
         "DELETE": accounts.delete_account,
     },
+    "/api/accounts/{account_id}/members": {"GET": members.list_members, "POST": members.add_member},
+    "/api/accounts/{account_id}/members/{user}": {"PUT": members.change_member, "DELETE": members.remove_member},
+    "/api/keys": {"GET": keys.list_keys, "POST": keys.create_key},
+    "/api/keys/{key_id}": {"DELETE": keys.revoke_key},
     "/api/jobs": {"GET": jobs.list_jobs, "POST": jobs.create_job},
     "/api/jobs/bulk": {"POST": jobs.create_jobs},
     # "bulk" is no id: other methods than POST are wrong there, rather than meant for a job of that name
@@ -129,8 +143,10 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/upcoming": {"GET": times.list_upcoming},
     "/webhooks": _WEBHOOKS,
     "/webhooks/{webhook_id}": _WEBHOOK,
+    "/webhooks/{webhook_id}/rotate-secret": {"POST": webhooks.rotate_webhook_secret},
     "/api/webhooks": _WEBHOOKS,
     "/api/webhooks/{webhook_id}": _WEBHOOK,
+    "/api/webhooks/{webhook_id}/rotate-secret": {"POST": webhooks.rotate_webhook_secret},
     "/api/executions": {"GET": executions.list_executions},
     "/api/executions/{execution_id}": {"GET": executions.read_execution},
     "/api/executions/{execution_id}/retry": {"POST": executions.retry_execution},
@@ -138,6 +154,7 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/dead-letter": {"GET": dead_letter.list_dead_letter},
     "/api/dead-letter/redrive": {"POST": dead_letter.redrive_dead_letter},
     "/api/dead-letter/purge": {"POST": dead_letter.purge_dead_letter},
+    "/api/audit": {"GET": audit.list_audit},
     "/health": {"GET": health.health},
     "/health/detailed": {"GET": health.health_detailed},
     "/health/live": {"GET": health.live},

@@ -43,7 +43,9 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services = caller.services
     selection = await _selection(caller, request)
-    count = await services.dead_letters.redrive(caller.user, selection, services.clock.now(), dry_run=form["dry_run"])
+    count = await services.dead_letters.redrive(
+        caller.user, selection, services.clock.now(), dry_run=form["dry_run"], by=caller.actor
+    )
     services.worker_pool.wake()
     return answer({"count": count})
 
@@ -59,7 +61,7 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
 async def purge_dead_letter(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     selection = await _selection(caller, request)
-    count = await caller.services.dead_letters.purge(caller.user, selection, dry_run=form["dry_run"])
+    count = await caller.services.dead_letters.purge(caller.user, selection, dry_run=form["dry_run"], by=caller.actor)
     return answer({"count": count})
 
 

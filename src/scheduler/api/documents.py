@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
-from scheduler.domain.account import Account
+from scheduler.domain.account import Account, Member
+from scheduler.domain.api_key import ApiKey
+from scheduler.domain.audit import AuditEntry
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.execution import Execution, Status
 from scheduler.domain.job import Job
@@ -49,6 +51,26 @@ def account_document(account: Account) -> Document:
         "role": account.role.value,
         "created_at": format_instant(account.created_at),
         "updated_at": format_instant(account.updated_at),
+    }
+
+
+def member_document(member: Member) -> Document:
+    return {"user": member.user, "role": member.role.value, "created_at": format_instant(member.created_at)}
+
+
+def key_document(key: ApiKey) -> Document:
+    """A key, as much of it as may be known."""
+    return {
+        "id": key.id,
+        "account_id": key.account_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": [scope.value for scope in key.scopes],
+        "created_by": key.created_by,
+        "created_at": format_instant(key.created_at),
+        "last_used_at": _time(key.last_used_at),
+        "expires_at": _time(key.expires_at),
+        "revoked_at": _time(key.revoked_at),
     }
 
 
@@ -96,15 +118,16 @@ def job_summary(job: Job) -> Document:
 
 
 def created_job_document(job: Job, webhooks: Sequence[Webhook]) -> Document:
-    """A new job, with the webhook that came with it."""
+    """A new job, with the webhook that came with it; its signing secret is shown, this once."""
     document = job_document(job)
     if webhooks:
-        document["webhook"] = webhook_document(webhooks[0])
+        document["webhook"] = webhook_document(webhooks[0], reveal=True)
     return document
 
 
-def webhook_document(webhook: Webhook) -> Document:
-    """A webhook; its secrets stay secret."""
+def webhook_document(webhook: Webhook, *, reveal: bool = False) -> Document:
+    """A webhook; its secrets stay secret, but for the signing secret in the answer that set it (``reveal``)."""
+    secret = webhook.signing_secret
     return {
         "id": webhook.id,
         "job_id": webhook.job_id,
@@ -115,8 +138,10 @@ def webhook_document(webhook: Webhook) -> Document:
         "body_template": webhook.body_template,
         "content_type": webhook.content_type,
         "timeout_s": _number(webhook.timeout_s),
-        "signing_secret": None if webhook.signing_secret is None else MASK,
+        "signing_secret": secret if reveal or secret is None else MASK,
+        "former_secrets_until": _time(max((one.until_at for one in webhook.former_secrets), default=None)),
         "enabled": webhook.enabled,
+        "disabled_reason": webhook.disabled_reason,
         "created_at": format_instant(webhook.created_at),
         "updated_at": format_instant(webhook.updated_at),
     }
@@ -147,6 +172,24 @@ def execution_document(execution: Execution) -> Document:
         "body_truncated": execution.body_truncated,
         "error": execution.error,
         "created_at": format_instant(execution.created_at),
+    }
+
+
+def audit_document(entry: AuditEntry) -> Document:
+    actor, deed = entry.actor, entry.deed
+    return {
+        "id": entry.id,
+        "account_id": entry.account_id,
+        "at": format_instant(actor.at),
+        "actor": actor.name,
+        "action": deed.action.value,
+        "subject_type": deed.action.subject_type,
+        "subject_id": deed.subject_id,
+        "subject_name": deed.subject_name,
+        "from": actor.address,
+        "request_id": actor.request_id,
+        "changes": list(deed.changes),
+        "count": deed.subjects,
     }
 
 

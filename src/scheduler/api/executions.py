@@ -50,7 +50,7 @@ async def read_execution(request: web.Request) -> web.Response:
 async def retry_execution(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     execution = await caller.execution(request.match_info["execution_id"], Role.EDITOR)
-    queued = await caller.services.dead_letters.retry(execution.id, caller.services.clock.now())
+    queued = await caller.services.dead_letters.retry(execution.id, caller.services.clock.now(), by=caller.actor)
     if queued is None:
         raise SchedulerError(
             "CONFLICT",
@@ -74,7 +74,7 @@ async def cancel_execution(request: web.Request) -> web.Response:
     services = caller.services
     execution = await caller.execution(request.match_info["execution_id"], Role.EDITOR)
     cancelled = await services.executions.cancel(
-        execution.id, services.clock.now(), reason=f"cancelled by {caller.user}"
+        execution.id, services.clock.now(), reason=f"cancelled by {caller.user}", by=caller.actor
     )
     if cancelled is None:
         raise SchedulerError("CONFLICT", "only a queued or running execution can be cancelled; this one has ended")

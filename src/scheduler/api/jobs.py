@@ -49,7 +49,7 @@ async def create_job(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     draft, webhooks = draft_job(form, egress=services.egress, now=now)
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
-    await services.jobs.insert([(job, webhooks)], by=caller.user)
+    await services.jobs.insert([(job, webhooks)], by=caller.actor, most=services.config.limits.jobs_per_account)
     services.trigger_loop.wake(job.next_run_at)
     return answer(documents.created_job_document(job, webhooks), 201)
 
@@ -68,7 +68,8 @@ async def create_jobs(request: web.Request) -> web.Response:
     for position, form in enumerate(forms):
         draft, webhooks = entries[position]
         entries[position] = replace(draft, account_id=homes[form.get("account_id")]), webhooks
-    await caller.services.jobs.insert(entries, by=caller.user)
+    limits = caller.services.config.limits
+    await caller.services.jobs.insert(entries, by=caller.actor, most=limits.jobs_per_account)
     caller.services.trigger_loop.wake(min((job.next_run_at for job, _ in entries if job.next_run_at), default=None))
     created = []
     for position, (job, webhooks) in enumerate(entries):
@@ -156,7 +157,7 @@ async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Respo
     before = await caller.job(request.match_info["job_id"], Role.EDITOR)
     if before.next_run_at is not None and before.next_run_at <= now:
         await services.trigger_loop.fire_one(before.id, now)  # what was due before the change still fires
-    job = await services.jobs.change(before.id, lambda job: change_job(job, fields, now), by=caller.user)
+    job = await services.jobs.change(before.id, lambda job: change_job(job, fields, now), by=caller.actor)
     if job is None:
         raise missing("JOB")
     services.trigger_loop.wake(job.next_run_at)
@@ -173,7 +174,7 @@ async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Respo
 async def delete_job(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    if not await caller.services.jobs.delete(job.id):
+    if not await caller.services.jobs.delete(job.id, by=caller.actor):
         raise missing("JOB")
     return web.Response(status=204)
 
@@ -190,7 +191,7 @@ async def trigger_job(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
     executions = await caller.services.trigger_loop.start_run(
-        job.id, caller.services.clock.now(), overlap=request[FORM]["overlap"]
+        job.id, caller.services.clock.now(), overlap=request[FORM]["overlap"], by=caller.actor
     )
     if not executions:
         raise missing("JOB")

@@ -30,7 +30,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_UNREAD_BODY = frozenset({401, 408, 413, 415})
+_UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
 """Refusals that leave a body unread: the connection is closed rather than fed on."""
 
 
@@ -79,7 +79,7 @@ def _refused(error: SchedulerError, request: web.Request) -> web.Response:
     if status == 401:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if status in (429, 503):
-        response.headers[hdrs.RETRY_AFTER] = "1"
+        response.headers[hdrs.RETRY_AFTER] = str(error.retry_after_s or 1)
     if status >= 500:
         log.error("refused: %s", error.message, extra={"request_id": request[REQUEST_ID], "error_code": error.code})
     if status in _UNREAD_BODY and request.body_exists and not request.content.is_eof():

@@ -34,6 +34,8 @@ _TAGS = {
     "schedules": "What will run when, and what became of it.",
     "dead letter": "Runs that were given up.",
     "accounts": "Who owns what.",
+    "members": "Who may do what in an account.",
+    "keys": "For machines.",
     "health": "For operators, load balancers and scrapers.",
     "documentation": "This document.",
 }
@@ -123,7 +125,8 @@ def _bounds_of_objects(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
+    kind: dict[str, Any] = {"maxLength": 255, "minLength": 1} if name == "user" else {"format": "uuid"}
+    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", **kind}}
 
 
-_TOKEN = "A JWT signed with the secret of the service; `scheduler token create` makes one."  # noqa: S105 - words about it
+_TOKEN = "A JWT that `scheduler token create` or your identity provider made, or a key from `POST /api/keys`."  # noqa: S105 - words about it

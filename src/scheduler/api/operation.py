@@ -25,6 +25,7 @@ _REFUSALS = {
     409: "Its present state does not permit that, or what it belongs to has just been deleted.",
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
+    429: "More than `limits` of the operator permits: `detail` names it, `Retry-After` says when to ask again.",
     500: "Something went wrong on our side; the log has the rest under the request id.",
     503: "The service cannot answer right now; try again soon.",
 }
@@ -51,7 +52,7 @@ def operation(
     """
 
     def declare(handler: H) -> H:
-        statuses = {400, 500, 503, *refuses, *(() if public else (401,)), *(_BODY_REFUSALS if body else ())}
+        statuses = {400, 500, 503, *refuses, *(() if public else (401, 429)), *(_BODY_REFUSALS if body else ())}
         refusals = {str(status): {"description": _REFUSALS[status], "schema": ErrorDocument} for status in statuses}
         bodiless = {str(status): {"description": what} for status, what in answers.items() if isinstance(what, str)}
         docs(

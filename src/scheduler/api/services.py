@@ -8,15 +8,20 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from scheduler.api.key_ring import KeyRing
 from scheduler.config import Config
+from scheduler.domain.api_key import ApiKey
 from scheduler.domain.clock import Clock
 from scheduler.engine.egress import Egress
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts import AccountStore
+from scheduler.store.audit import AuditStore
 from scheduler.store.dead_letters import DeadLetterStore
 from scheduler.store.executions import ExecutionStore
 from scheduler.store.jobs import JobStore
+from scheduler.store.keys import KeyStore
+from scheduler.store.members import MemberStore
 from scheduler.store.webhooks import WebhookStore
 from scheduler.telemetry import Telemetry
 
@@ -41,10 +46,13 @@ class Services:
     config: Config
     clock: Clock
     accounts: AccountStore
+    members: MemberStore
+    keys: KeyStore
     jobs: JobStore
     webhooks: WebhookStore
     executions: ExecutionStore
     dead_letters: DeadLetterStore
+    audit: AuditStore
     egress: Egress
     telemetry: Telemetry
     trigger_loop: TriggerLoop
@@ -54,7 +62,10 @@ class Services:
 
 SERVICES = web.AppKey("services", Services)
 USER = web.RequestKey("user", str)
-"""Who asks: the ``sub`` claim of the token."""
+"""Who asks: the ``sub`` claim of the token, or the principal of a key."""
+KEY_RING = web.AppKey("key_ring", KeyRing)
+KEY = web.RequestKey("key", ApiKey)
+"""The key of a machine that the request came with; absent when a person asks."""
 REQUEST_ID = web.RequestKey("request_id", str)
 FORM = web.RequestKey("form", dict[str, Any])
 """The body, checked and turned into domain values; only the fields that the caller gave."""

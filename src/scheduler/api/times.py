@@ -167,7 +167,7 @@ async def backfill_job(request: web.Request) -> web.Response:
     if job.next_run_at is not None and job.next_run_at <= now:
         await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
     dry_run = form.get("dry_run", False)
-    executions = await services.trigger_loop.backfill(job.id, times, now, dry_run=dry_run)
+    executions = await services.trigger_loop.backfill(job.id, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})
     if dry_run:
         return answer({"count": count, "items": []})

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from scheduler.api.access import Caller, missing
 from scheduler.api.documents import answer, page_answer, webhook_document
-from scheduler.api.forms import change_webhook, new_webhook
+from scheduler.api.forms import change_webhook, new_webhook, rotate_secret, sets_secret
 from scheduler.api.operation import operation
 from scheduler.api.schemas.answers import WebhookDocument, WebhookPage
-from scheduler.api.schemas.bodies import WebhookChange, WebhookCreate
+from scheduler.api.schemas.bodies import SecretRotation, WebhookChange, WebhookCreate
 from scheduler.api.schemas.queries import WebhookList
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.account import Role
@@ -27,8 +27,8 @@ async def create_webhook(request: web.Request) -> web.Response:
     services = caller.services
     job = await caller.job(form["job_id"], Role.EDITOR)
     webhook = new_webhook(form, job_id=job.id, egress=services.egress, now=services.clock.now())
-    await services.webhooks.insert(webhook)
-    return answer(webhook_document(webhook), 201)
+    await services.webhooks.insert(webhook, by=caller.actor)
+    return answer(webhook_document(webhook, reveal=True), 201)
 
 
 @operation(
@@ -63,11 +63,38 @@ async def update_webhook(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
     webhook = await services.webhooks.change(
-        webhook_id, lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now)
+        webhook_id,
+        lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now),
+        by=caller.actor,
     )
     if webhook is None:
         raise missing("WEBHOOK")
-    return answer(webhook_document(webhook))
+    return answer(webhook_document(webhook, reveal=sets_secret(form)))
+
+
+@operation(
+    tag="webhooks",
+    summary="Give a webhook a new signing secret",
+    description="The answer shows it, once. Until `overlap_s` has passed, requests carry one signature by the new "
+    "secret and one by each before it, so that receivers change over without losing a request. A webhook that has no "
+    "secret gets its first.",
+    body=SecretRotation,
+    answers={200: WebhookDocument},
+    refuses=(403, 404),
+)
+async def rotate_webhook_secret(request: web.Request) -> web.Response:
+    caller, overlap_s = Caller.of(request), request[FORM]["overlap_s"]
+    services, now = caller.services, caller.services.clock.now()
+    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
+    webhook = await services.webhooks.change(
+        webhook_id,
+        lambda webhook: rotate_secret(webhook, overlap_s=overlap_s, now=now),
+        by=caller.actor,
+        rotates=True,
+    )
+    if webhook is None:
+        raise missing("WEBHOOK")
+    return answer(webhook_document(webhook, reveal=True))
 
 
 @operation(
@@ -80,6 +107,6 @@ async def update_webhook(request: web.Request) -> web.Response:
 async def delete_webhook(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     webhook = await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)
-    if not await caller.services.webhooks.delete(webhook.id, caller.services.clock.now()):
+    if not await caller.services.webhooks.delete(webhook.id, caller.services.clock.now(), by=caller.actor):
         raise missing("WEBHOOK")
     return web.Response(status=204)

@@ -20,6 +20,7 @@ USAGE, CONFIGURATION, NOT_PERMITTED, NOT_FOUND, UNREACHABLE = 2, 3, 4, 5, 7
 _COMMANDS = {
     "serve": "Run the service.",
     "token": "Make tokens, offline.",
+    "secrets": "Look after the secrets at rest, offline.",
     "cron": "Explain schedules, offline.",
     "config": "Check, show or begin a configuration.",
     "healthcheck": "Ask a running service whether it is ready.",

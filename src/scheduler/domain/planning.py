@@ -12,6 +12,7 @@ from typing import Any
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.firing import THROUGH
+from scheduler.domain.giving_up import note_without_ours
 from scheduler.domain.job import Job
 from scheduler.domain.schedule import parse_schedule, require_fires
 
@@ -74,7 +75,8 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
         return job
     next_run_at = job.next_after(now)
     if next_run_at is not None:
-        return replace(job, next_run_at=next_run_at, disabled_reason=None)
+        note = note_without_ours(job.note, before.disabled_reason)
+        return replace(job, next_run_at=next_run_at, disabled_reason=None, note=note)
     if not before.enabled:
         raise _through(job)
     return replace(job, enabled=False, next_run_at=None, disabled_reason=THROUGH)

@@ -71,6 +71,8 @@ class Webhook:
     former_secrets: tuple[FormerSecret, ...] = ()
     """Newest first; none without a ``signing_secret``."""
     enabled: bool = True
+    disabled_reason: str | None = None
+    """Why the service itself disabled it."""
     created_at: Instant
     updated_at: Instant
 
@@ -158,7 +160,12 @@ def mask_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
     """The headers as reading shows them: ``***`` for the values of names that look like credentials."""
     if headers is None:
         return None
-    return {name: MASK if _CREDENTIAL.search(name) else value for name, value in headers.items()}
+    return {name: MASK if is_credential(name) else value for name, value in headers.items()}
+
+
+def is_credential(name: str) -> bool:
+    """Does the name of a header say that its value is one?"""
+    return _CREDENTIAL.search(name) is not None
 
 
 def unmask_headers(new: Mapping[str, str], old: Mapping[str, str] | None) -> dict[str, str]:
@@ -169,7 +176,7 @@ def unmask_headers(new: Mapping[str, str], old: Mapping[str, str] | None) -> dic
     stored = {name.lower(): value for name, value in (old or {}).items()}
     headers = dict(new)
     for name, value in new.items():
-        if value != MASK or not _CREDENTIAL.search(name):
+        if value != MASK or not is_credential(name):
             continue
         if name.lower() not in stored:
             raise invalid(

@@ -8,6 +8,7 @@ import random
 from scheduler import __version__
 from scheduler.domain.claim import Claim
 from scheduler.domain.clock import Clock
+from scheduler.domain.echo import without_echoes
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import INTERRUPTED, Outcome, settle, skip
 from scheduler.domain.request import build_request
@@ -60,4 +61,4 @@ class Deliverer:
             request = build_request(claim, fired_at=self._clock.now(), version=__version__)
         except SchedulerError as error:
             return Outcome(error=f"invalid_request {error.message}")
-        return await self._sender.send(request)
+        return without_echoes(await self._sender.send(request), claim.webhook)

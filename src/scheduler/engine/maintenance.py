@@ -48,6 +48,7 @@ class Maintenance:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             try:
+                await self._stores.keys.write_uses()
                 await self._stores.db.maintain()
             except SchedulerError as error:
                 log.error("housekeeping failed: %s", error.message)  # noqa: TRY400

@@ -13,11 +13,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from scheduler.config import EngineConfig
+from scheduler.domain.audit import Action, Actor, Deed
 from scheduler.domain.clock import SECOND, Clock, Instant, SystemClock, seconds, to_datetime
 from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.execution import Execution, Status
 from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
 from scheduler.engine.worker_pool import WorkerPool
+from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.jobs import JobAtHand
@@ -137,39 +139,57 @@ class TriggerLoop:
 
         await self._write(fire_it, now)
 
-    async def start_run(self, job_id: str, now: Instant, *, overlap: str = "allow") -> list[Execution]:
-        """Run a job now, whatever its schedule says: one execution per enabled webhook; empty for an unknown job."""
+    async def start_run(
+        self, job_id: str, now: Instant, *, overlap: str = "allow", by: Actor | None = None
+    ) -> list[Execution]:
+        """Run a job now, whatever its schedule says: one execution per enabled webhook; empty for an unknown job.
+
+        ``by`` is who is on record for it.
+        """
 
         async def start_it(tx: Transaction) -> list[Firing]:
             found = await self._stores.jobs.lock_one(tx, job_id, count_active=True)
             if found is None:
                 return []
-            present = self._present(now)
-            return [
-                start(
-                    found.job,
-                    found.webhook_ids,
-                    present,
-                    overlap=overlap,
-                    active=found.active,
-                    waiting=found.waiting,
-                )
-            ]
+            firing = start(
+                found.job,
+                found.webhook_ids,
+                self._present(now),
+                overlap=overlap,
+                active=found.active,
+                waiting=found.waiting,
+            )
+            count = len(firing.executions) + len(firing.buffered)
+            await record_on_jobs(tx, by, [(job_id, _deed(Action.JOB_TRIGGERED, job_id, count))])
+            return [firing]
 
         firings = await self._write(start_it, now)
         return [execution for firing in firings for execution in (*firing.executions, *firing.buffered)]
 
     async def backfill(
-        self, job_id: str, times: Sequence[Instant], now: Instant, *, dry_run: bool = False
+        self,
+        job_id: str,
+        times: Sequence[Instant],
+        now: Instant,
+        *,
+        dry_run: bool = False,
+        by: Actor | None = None,
     ) -> list[Execution]:
         """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job.
 
-        ``dry_run`` only tells which executions it would be. Raises ``SchedulerError`` when they are too many.
+        ``dry_run`` only tells which executions it would be; ``by`` is who is on record for it. Raises
+        ``SchedulerError`` when they are too many.
         """
 
         async def fill(tx: Transaction) -> list[Firing]:
             found = await self._stores.jobs.lock_one(tx, job_id)
-            return [await self._backfill(tx, found, times, now)] if found else []
+            if found is None:
+                return []
+            firing = await self._backfill(tx, found, times, now)
+            if not dry_run:
+                count = len(firing.executions)
+                await record_on_jobs(tx, by, [(job_id, _deed(Action.JOB_BACKFILLED, job_id, count))])
+            return [firing]
 
         firings = await (self._stores.db.transaction(fill) if dry_run else self._write(fill, now))
         return [execution for firing in firings for execution in firing.executions]
@@ -277,6 +297,10 @@ class _Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         return now if previous is None else max(previous + self._interval, now + timedelta(microseconds=1))
+
+
+def _deed(action: Action, job_id: str, executions: int) -> Deed:
+    return Deed(action=action, subject_id=job_id, subjects=executions)
 
 
 def _in(wait: int) -> datetime:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from scheduler.domain.claim import Claim
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.places import PlaceLimits, Places
+from scheduler.store.claiming import host_of
 from scheduler.store.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
@@ -19,19 +21,23 @@ log = logging.getLogger(__name__)
 
 
 class WorkerPool:
-    """Claims as many executions as it has free slots and delivers each in a task of its own."""
+    """Claims as many executions as it has free slots and delivers each in a task of its own.
+
+    No account and no host gets more of them than ``limits`` says, so that one whose receivers hang delays nobody else.
+    """
 
     def __init__(
-        self, *, queue: ExecutionQueue, deliver: Callable[[Claim], Awaitable[None]], clock: Clock, size: int
+        self, *, queue: ExecutionQueue, deliver: Callable[[Claim], Awaitable[None]], clock: Clock, limits: PlaceLimits
     ) -> None:
         self._queue = queue
         self._deliver = deliver
         self._clock = clock
+        self._places = Places(limits)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._more_waiting = False
         self._stopping = False
-        self.size = size
+        self.size = limits.size
 
     @property
     def in_use(self) -> int:
@@ -68,17 +74,16 @@ class WorkerPool:
         if free <= 0:
             self._more_waiting = True
             return _LONGEST_SLEEP_S
-        now = self._clock.now()
-        claims = await self._queue.claim(now, free)
+        claims = await self._queue.claim(self._clock.now(), free, self._places)
         for claim in claims:
             self._start(claim)
-        self._more_waiting = len(claims) == free
-        if self._more_waiting:
+        self._more_waiting = len(claims) == free or self._queue.keeps_back
+        if len(claims) == free:
             return _LONGEST_SLEEP_S  # a slot that becomes free wakes us
-        ready_at = await self._queue.next_ready_at()
-        if ready_at is None:
+        start_at = await self._queue.next_start_at(self._places, self._clock.now())
+        if start_at is None:
             return _LONGEST_SLEEP_S
-        return min(max(0.0, (ready_at - self._clock.now()) / SECOND), _LONGEST_SLEEP_S)
+        return min(max(0.0, (start_at - self._clock.now()) / SECOND), _LONGEST_SLEEP_S)
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what is in flight now has ended, or the time is up."""
@@ -98,11 +103,13 @@ class WorkerPool:
         return len(rest)
 
     def _start(self, claim: Claim) -> None:
-        execution_id = claim.execution.id
+        execution_id, account_id = claim.execution.id, claim.execution.account_id
+        host = host_of(claim.webhook.url) if claim.webhook is not None and self._places.counts_hosts else None
+        self._places.take(account_id, host, self._clock.now())
         task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution_id}")
         self._tasks[execution_id] = task
         # A task cancelled before its first step never runs: only a callback is sure to free the slot.
-        task.add_done_callback(lambda _: self._free(execution_id))
+        task.add_done_callback(lambda _: self._free(execution_id, account_id, host))
 
     async def _deliver_one(self, claim: Claim) -> None:
         try:
@@ -110,8 +117,9 @@ class WorkerPool:
         except Exception:
             log.exception("delivering %s failed: a defect of the service", claim.execution.id)
 
-    def _free(self, execution_id: str) -> None:
+    def _free(self, execution_id: str, account_id: str, host: str | None) -> None:
         del self._tasks[execution_id]
+        self._places.give_back(account_id, host)
         if self._more_waiting:
             self._woken.set()
 
@@ -122,5 +130,5 @@ class WorkerPool:
             await self._woken.wait()
         finally:
             handle.cancel()
-        if self._more_waiting and len(self._tasks) > self.size * 3 // 4:
+        if self._more_waiting and len(self._tasks) >= self.size // 2:
             await asyncio.sleep(_GATHER_S)

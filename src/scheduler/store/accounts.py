@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from scheduler.domain.account import Account, Role
+from scheduler.domain.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
+from scheduler.store.audit import record
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
 
@@ -20,15 +22,15 @@ class AccountStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def create(self, *, name: str, user: str, now: Instant) -> Account:
-        """A new account with ``user`` as its owner."""
+    async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
+        """A new account with ``user`` as its owner; ``by`` is who is on record for it."""
 
         async def insert(tx: Transaction) -> Account:
-            return await _insert(tx, name=name, user=user, now=now)
+            return await _insert(tx, name=name, user=user, now=now, by=by)
 
         return await self._db.transaction(insert)
 
-    async def personal(self, *, user: str, now: Instant) -> Account:
+    async def personal(self, *, user: str, now: Instant, by: Actor | None = None) -> Account:
         """The oldest account that ``user`` owns; one is made when there is none."""
         row = await self._db.fetch_one(_OLDEST_OWNED, {"user": user})
         if row is not None:
@@ -37,7 +39,7 @@ class AccountStore:
         async def find_or_insert(tx: Transaction) -> Account:
             # Looked at again inside the transaction: two first requests of a user must not make two accounts.
             found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
-            return _account(found) if found else await _insert(tx, name="Personal", user=user, now=now)
+            return _account(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
 
         return await self._db.transaction(find_or_insert)
 
@@ -75,19 +77,21 @@ class AccountStore:
         total = await self._db.fetch_one("SELECT COUNT(*) AS n FROM members WHERE user_id = :user", {"user": user})
         return Page([_account(row) for row in rows], total["n"] if total else 0)
 
-    async def rename(self, account_id: str, name: str, now: Instant) -> None:
-        """Give the account another name."""
+    async def rename(self, account_id: str, name: str, now: Instant, *, by: Actor | None = None) -> None:
+        """Give the account another name. It must exist."""
 
         async def update(tx: Transaction) -> None:
             await tx.execute(
                 "UPDATE accounts SET name = :name, updated_at = :now WHERE id = :id",
                 {"name": name, "now": now, "id": account_id},
             )
+            deed = Deed(action=Action.ACCOUNT_UPDATED, subject_id=account_id, subject_name=name, changes=("name",))
+            await record(tx, by, account_id, [deed])
 
         await self._db.transaction(update)
 
     async def delete(self, account_id: str) -> None:
-        """Delete the account with its jobs, their webhooks and their executions."""
+        """Delete the account with its jobs, their webhooks, their executions and its audit."""
 
         async def delete(tx: Transaction) -> None:
             await tx.execute("DELETE FROM accounts WHERE id = :id", {"id": account_id})
@@ -95,7 +99,7 @@ class AccountStore:
         await self._db.transaction(delete)
 
 
-async def _insert(tx: Transaction, *, name: str, user: str, now: Instant) -> Account:
+async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:
     account = Account(id=new_id(now), name=name, role=Role.OWNER, created_at=now, updated_at=now)
     await tx.execute(
         "INSERT INTO accounts (id, name, created_at, updated_at) VALUES (:id, :name, :now, :now)",
@@ -105,6 +109,8 @@ async def _insert(tx: Transaction, *, name: str, user: str, now: Instant) -> Acc
         "INSERT INTO members (account_id, user_id, role, created_at) VALUES (:id, :user, 'owner', :now)",
         {"id": account.id, "user": user, "now": now},
     )
+    deed = Deed(action=Action.ACCOUNT_CREATED, subject_id=account.id, subject_name=name)
+    await record(tx, by, account.id, [deed])
     return account
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scheduler.domain.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, prior_errors_with
+from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.executions import COLUMNS, MINE, ExecutionFilter, conditions_of, decode_execution, fetch_page
 from scheduler.store.holding import PAUSED
@@ -40,7 +43,9 @@ class DeadLetterStore:
             self._db, [_STILL_DEAD, MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit
         )
 
-    async def redrive(self, user: str, selection: Selection, now: Instant, *, dry_run: bool) -> int:
+    async def redrive(
+        self, user: str, selection: Selection, now: Instant, *, dry_run: bool, by: Actor | None = None
+    ) -> int:
         """Queue the selected dead letters again, counting attempts on; returns how many (or how many it would be)."""
         chosen = await self._chosen(user, selection)
         if dry_run:
@@ -50,12 +55,14 @@ class DeadLetterStore:
             chunk = chosen[start : start + _CHUNK]
 
             async def redrive(tx: Transaction, ids: Sequence[str] = chunk) -> int:
-                return len(await _redrive(tx, await _dead(tx, ids), now))
+                queued = await _redrive(tx, await _dead(tx, ids), now)
+                await _record(tx, by, Action.DEAD_LETTER_REDRIVEN, queued)
+                return len(queued)
 
             count += await self._db.transaction(redrive)
         return count
 
-    async def purge(self, user: str, selection: Selection, *, dry_run: bool) -> int:
+    async def purge(self, user: str, selection: Selection, *, dry_run: bool, by: Actor | None = None) -> int:
         """Delete the selected dead letters, with the earlier attempts of their runs; returns how many runs."""
         chosen = await self._chosen(user, selection)
         if dry_run:
@@ -70,12 +77,13 @@ class DeadLetterStore:
                     "DELETE FROM executions WHERE run_id = :run_id",
                     [{"run_id": execution.run_id} for execution in dead],
                 )
+                await _record(tx, by, Action.DEAD_LETTER_PURGED, dead)
                 return len(dead)
 
             count += await self._db.transaction(purge)
         return count
 
-    async def retry(self, execution_id: str, now: Instant) -> Execution | None:
+    async def retry(self, execution_id: str, now: Instant, *, by: Actor | None = None) -> Execution | None:
         """Queue the next attempt of a run that ended; ``None`` when its state does not permit that."""
 
         async def retry(tx: Transaction) -> Execution | None:
@@ -87,7 +95,11 @@ class DeadLetterStore:
             if row is None or row["status"] not in permitted:
                 return None
             queued = await _redrive(tx, [decode_execution(row)], now)
-            return queued[0] if queued else None
+            if not queued:
+                return None
+            deed = Deed(action=Action.EXECUTION_RETRIED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(queued[0].job_id, deed)])
+            return queued[0]
 
         return await self._db.transaction(retry)
 
@@ -109,6 +121,13 @@ class DeadLetterStore:
             {"user": user, **params},
         )
         return [row["id"] for row in rows]
+
+
+async def _record(tx: Transaction, by: Actor | None, action: Action, executions: Iterable[Execution]) -> None:
+    """One record for each job that had dead letters among them."""
+    jobs = Counter(execution.job_id for execution in executions)
+    deeds = [(job_id, Deed(action=action, subject_id=job_id, subjects=count)) for job_id, count in jobs.items()]
+    await record_on_jobs(tx, by, deeds)
 
 
 async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:

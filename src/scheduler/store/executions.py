@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler.domain.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Execution, Status, Trigger
+from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import first_id
 
@@ -92,7 +94,9 @@ class ExecutionStore:
         )
         return [decode_execution(row) for row in rows]
 
-    async def cancel(self, execution_id: str, now: Instant, *, reason: str) -> Execution | None:
+    async def cancel(
+        self, execution_id: str, now: Instant, *, reason: str, by: Actor | None = None
+    ) -> Execution | None:
         """End an execution that is queued or running as ``cancelled``; ``None`` when it already ended."""
 
         async def cancel(tx: Transaction) -> Execution | None:
@@ -103,7 +107,11 @@ class ExecutionStore:
                 """,
                 {"id": execution_id, "reason": reason, "now": now},
             )
-            return decode_execution(row) if row else None
+            if row is None:
+                return None
+            deed = Deed(action=Action.EXECUTION_CANCELLED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(row["job_id"], deed)])
+            return decode_execution(row)
 
         return await self._db.transaction(cancel)
 

@@ -10,9 +10,6 @@ from scheduler.domain.job_version import JobVersion
 from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
 
-SERVICE = "scheduler"
-"""Who is on record for what the service does by itself."""
-
 _NAMES = tuple(field.name for field in fields(JobVersion))
 _INSERT = f"""
 INSERT INTO job_history (id, job_id, {", ".join(_NAMES)})

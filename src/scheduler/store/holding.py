@@ -1,11 +1,17 @@
-"""What keeps a queued execution from starting: its job is paused (``held`` 1), or a previous run is active (2)."""
+"""What keeps a queued execution from starting: its job is paused (``held`` 1), a previous run is active (2).
+
+Or it waits in a lane, because its account or its receiver's host has its share of the pool (3).
+"""
 
 from __future__ import annotations
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.giving_up import FAILING
 from scheduler.store.database import Transaction
 
-PAUSED = "CASE WHEN j.enabled = 0 AND j.disabled_reason IS NULL THEN 1 ELSE 0 END"
+PAUSED = f"""
+CASE WHEN j.enabled = 0 AND (j.disabled_reason IS NULL OR j.disabled_reason LIKE '{FAILING}:%') THEN 1 ELSE 0 END
+"""
 """``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
 
 RELEASE_BUFFERED = f"""
@@ -21,7 +27,8 @@ WHERE held = 2 AND status = 'queued' AND NOT EXISTS (
 async def hold(tx: Transaction, job_id: str) -> None:
     """Hold what is queued for a job that is paused now."""
     await tx.execute(
-        "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held = 0", {"job_id": job_id}
+        "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held IN (0, 3)",
+        {"job_id": job_id},
     )
 
 

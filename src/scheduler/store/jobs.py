@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
+from scheduler.domain.audit import SERVICE, Action, Actor, Deed, deed_on_job
 from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Status
-from scheduler.domain.firing import Firing
+from scheduler.domain.firing import THROUGH, Firing
 from scheduler.domain.forecast import Plan
 from scheduler.domain.job import Job
 from scheduler.domain.job_version import JobVersion
 from scheduler.domain.webhook import Webhook
+from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Params, Row, Transaction
-from scheduler.store.history import SERVICE, recall, remember
+from scheduler.store.giving_up import FORGIVE
+from scheduler.store.history import recall, remember
 from scheduler.store.holding import hold, release
 from scheduler.store.job_rows import COLUMNS, INSERT, UPDATE, decode_job, row_of
+from scheduler.store.quotas import over_quota
 from scheduler.store.webhooks import WebhookStore
 
 _PLANNED = """
@@ -48,15 +54,28 @@ class JobStore:
         self.on_ended: Callable[[Status, int], None] = lambda _, __: None
         """Hears how many queued executions a change of a job ended, and as what."""
 
-    async def insert(self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: str = SERVICE) -> None:
-        """Add jobs with their webhooks, all or none; ``by`` is who is on record for it."""
+    async def insert(
+        self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: Actor | None = None, most: int = 0
+    ) -> None:
+        """Add jobs with their webhooks, all or none; ``by`` is who is on record for it, if not the service.
 
-        async def insert(tx: Transaction) -> None:
+        Raises ``RATE_LIMITED`` when an account would have more than ``most`` of them; 0 is no limit.
+        """
+        wanted = Counter(job.account_id for job, _ in entries)
+
+        async def insert(tx: Transaction) -> SchedulerError | None:
+            if refusal := await over_quota(tx, "jobs", wanted, most=most):
+                return refusal
             await tx.execute_many(INSERT, [row_of(job) for job, _ in entries])
-            await remember(tx, [JobVersion.of(job, changed_by=by) for job, _ in entries], [job for job, _ in entries])
-            await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks])
+            versions = [JobVersion.of(job, changed_by=_name(by)) for job, _ in entries]
+            await remember(tx, versions, [job for job, _ in entries])
+            deeds = [Deed(action=Action.JOB_CREATED, subject_id=job.id) for job, _ in entries]
+            await record_on_jobs(tx, by, [(deed.subject_id, deed) for deed in deeds])
+            await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks], by=by)
+            return None
 
-        await self._db.transaction(insert)
+        if refusal := await self._db.transaction(insert):
+            raise refusal
 
     async def get(self, job_id: str) -> Job | None:
         row = await self._db.fetch_one(f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})
@@ -103,12 +122,13 @@ class JobStore:
         )
         return [Plan(**{name: row[name] for name in _PLAN_NAMES}) for row in rows]
 
-    async def change(self, job_id: str, change: Callable[[Job], Job], *, by: str = SERVICE) -> Job | None:
+    async def change(self, job_id: str, change: Callable[[Job], Job], *, by: Actor | None = None) -> Job | None:
         """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
 
-        ``by`` is who is on record for it.
+        ``by`` is who is on record for it, if not the service.
 
-        Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``.
+        Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``, and
+        forgives the runs that failed before.
         """
 
         async def update(tx: Transaction) -> tuple[Job, int] | None:
@@ -117,13 +137,16 @@ class JobStore:
                 return None
             after = change(before)
             await tx.execute(UPDATE, row_of(after))
-            version = JobVersion.of(after, changed_by=by)
-            if not version.plans_like(JobVersion.of(before, changed_by=by)):
+            deed = deed_on_job(before, after)
+            await record_on_jobs(tx, by, [(job_id, deed)] if deed else [])
+            version = JobVersion.of(after, changed_by=_name(by))
+            if not version.plans_like(JobVersion.of(before, changed_by=_name(by))):
                 await remember(tx, [version], [after])
             if before.enabled and not after.enabled and after.disabled_reason is None:
                 await hold(tx, job_id)
             if not after.enabled or before.enabled:
                 return after, 0
+            await tx.execute(FORGIVE, {"job_id": job_id})
             deadline = after.updated_at - seconds(after.retry.max_age_seconds)
             return after, await release(tx, job_id, after.updated_at, deadline=deadline)
 
@@ -135,10 +158,11 @@ class JobStore:
             self.on_ended(Status.SKIPPED, skipped)
         return job
 
-    async def delete(self, job_id: str) -> bool:
+    async def delete(self, job_id: str, *, by: Actor | None = None) -> bool:
         """Delete the job with its webhooks and executions; False when there is no such job."""
 
         async def delete(tx: Transaction) -> bool:
+            await record_on_jobs(tx, by, [(job_id, Deed(action=Action.JOB_DELETED, subject_id=job_id))])
             return await tx.fetch_one("DELETE FROM jobs WHERE id = :id RETURNING id", {"id": job_id}) is not None
 
         return await self._db.transaction(delete)
@@ -233,6 +257,9 @@ class JobStore:
             if firing.end_reason
         ]
         await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
+        broken = [job.id for job in ended if job.disabled_reason != THROUGH]
+        deeds = [Deed(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
+        await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(deed.subject_id, deed) for deed in deeds])
 
     async def history(self, job_id: str) -> list[JobVersion]:
         """What the job was, from its creation on, oldest first."""
@@ -241,3 +268,7 @@ class JobStore:
     @property
     def _lock_clause(self) -> str:
         return "FOR UPDATE" if self._db.skip_locked else ""
+
+
+def _name(by: Actor | None) -> str:
+    return SERVICE if by is None else by.name

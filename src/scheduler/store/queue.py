@@ -8,13 +8,16 @@ from typing import Any
 
 from scheduler.domain.claim import Claim
 from scheduler.domain.clock import Instant
-from scheduler.domain.execution import Execution, Settlement, Status, Trigger
+from scheduler.domain.execution import Execution, Settlement, Status
 from scheduler.domain.firing import Firing
+from scheduler.domain.giving_up import Disabled
+from scheduler.domain.places import PlaceLimits, Places
+from scheduler.store.claim_rows import CLAIM_COLUMNS, CLAIMED_FROM, decode_claim
+from scheduler.store.claiming import Claimer
 from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.giving_up import draw_consequences
 from scheduler.store.holding import PAUSED, RELEASE_BUFFERED
 from scheduler.store.ids import new_id
-from scheduler.store.job_rows import decode_policy
-from scheduler.store.vault import WrongKeyError
 from scheduler.store.webhooks import WebhookStore
 
 _ENQUEUE = """
@@ -26,19 +29,6 @@ INSERT INTO executions (
   :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
 ) ON CONFLICT (run_id, attempt) DO NOTHING
 """
-
-# The rows that an attempt needs, in one read; webhook columns are null once the webhook is deleted.
-_CLAIM_COLUMNS = """
-  e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.attempt, e.trigger_kind, e.scheduled_at, e.available_at,
-  e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at,
-  j.name AS job_name, j.retry, j.delivery, j.catchup_window_s,
-  w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
-  w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
-  w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret,
-  w.former_secrets AS w_former_secrets, w.enabled AS w_enabled,
-  w.created_at AS w_created_at, w.updated_at AS w_updated_at
-"""
-_CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks w ON w.id = e.webhook_id"
 
 # The guard: only the worker that holds the attempt may end it, and only once.
 _SETTLE = """
@@ -74,8 +64,13 @@ class ExecutionQueue:
         self._db = db
         self._webhooks = webhooks
         self.worker_id = worker_id
+        self._claimer = Claimer(db, worker_id=worker_id)
         self.on_released: Callable[[], None] = lambda: None
         """Hears that runs which waited for their predecessors may start."""
+        self.on_disabled: Callable[[Sequence[Disabled]], None] = lambda _: None
+        """Hears what the service gave up on, once that is on disk."""
+        self._forgiving: set[str] = set()
+        """The attempts under way whose job had failed runs on its account: a success of any other forgives nothing."""
 
     async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
         """Add executions, queued or final from the start (skipped, no webhook). Attempts that exist stay as they are.
@@ -115,44 +110,37 @@ class ExecutionQueue:
         )
         return row["ready_at"] if row else None
 
-    async def claim(self, now: Instant, limit: int) -> list[Claim]:
+    async def claim(self, now: Instant, limit: int, places: Places | None = None) -> list[Claim]:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
-        The oldest go first. Committed before it returns, so no byte leaves for an attempt that is not on disk.
+        The oldest go first, as far as ``places`` lets them. Committed before it returns, so no byte leaves for an
+        attempt that is not on disk.
         """
+        places = places or Places(PlaceLimits(size=limit, account_concurrency=limit))
+        rows = await self._claimer.claim(now, limit, places)
+        self._forgiving.update(row["id"] for row in rows if row["dead_count"])
+        return [self._decode(row, worker_id=self.worker_id, started_at=now) for row in rows]
 
-        async def claim(tx: Transaction) -> list[Claim]:
-            rows = await self._ready(tx, now, limit)
-            # Mostly settlements let go who waited for them; of a predecessor that was cancelled there is none.
-            if len(rows) < limit and await tx.execute_many(RELEASE_BUFFERED, [{}]):
-                rows = await self._ready(tx, now, limit)
-            await tx.execute_many(
-                """
-                UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :now WHERE id = :id
-                """,
-                [{"id": row["id"], "worker_id": self.worker_id, "now": now} for row in rows],
-            )
-            return [self._decode(row, worker_id=self.worker_id, started_at=now) for row in rows]
+    @property
+    def keeps_back(self) -> bool:
+        """Did something stay behind that may start once a place is given back?"""
+        return self._claimer.keeps_back
 
-        return await self._db.transaction(claim)
-
-    async def _ready(self, tx: Transaction, now: Instant, limit: int) -> Sequence[Row]:
-        return await tx.fetch_all(
-            f"""
-            SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
-            WHERE e.status = 'queued' AND e.held = 0 AND e.available_at <= :now
-            ORDER BY e.available_at LIMIT :limit {self._skip_locked}
-            """,
-            {"now": now, "limit": limit},
-        )
+    async def next_start_at(self, places: Places, now: Instant) -> Instant | None:
+        """When to claim again at the latest, without a place being given back; ``None`` when nothing is planned."""
+        times = [self._claimer.opens_at(places, now)]
+        if not self._claimer.is_kept_waiting:
+            times.append(await self.next_ready_at())
+        return min((at for at in times if at is not None), default=None)
 
     async def settle(self, settlements: Sequence[Settlement], now: Instant) -> list[Settlement]:
         """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
 
-        A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone.
+        A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone. What fails for good
+        may disable its webhook or its job with it.
         """
 
-        async def settle(tx: Transaction) -> tuple[list[Settlement], bool]:
+        async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[Disabled]]:
             changed, _, released = await tx.execute_batch(
                 [
                     (_SETTLE, [_settled_row(settlement) for settlement in settlements]),
@@ -160,14 +148,17 @@ class ExecutionQueue:
                     (RELEASE_BUFFERED, [{}]),
                 ]
             )
-            if changed == len(settlements):
-                return list(settlements), released > 0
-            took = [one for one in settlements if await tx.fetch_one(_SETTLED, _settled_row(one))]
-            return took, released > 0
+            took = list(settlements)
+            if changed != len(settlements):
+                took = [one for one in settlements if await tx.fetch_one(_SETTLED, _settled_row(one))]
+            return took, released > 0, await draw_consequences(tx, took, now, forgiving=self._forgiving)
 
-        settled, released = await self._db.transaction(settle)
+        settled, released, disabled = await self._db.transaction(settle)
+        self._forgiving.difference_update(one.execution.id for one in settlements)
         if released:
             self.on_released()
+        if disabled:
+            self.on_disabled(disabled)
         return settled
 
     async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
@@ -185,7 +176,7 @@ class ExecutionQueue:
         """Attempts that another life of this service left ``running``."""
         rows = await self._db.fetch_all(
             f"""
-            SELECT {_CLAIM_COLUMNS} FROM {_CLAIMED_FROM}
+            SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}
             WHERE e.status IN ('queued', 'running') AND e.status = 'running' AND e.worker_id <> :worker_id
             LIMIT :limit
             """,
@@ -193,57 +184,8 @@ class ExecutionQueue:
         )
         return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
 
-    @property
-    def _skip_locked(self) -> str:
-        return f"FOR UPDATE OF e {self._db.skip_locked}" if self._db.skip_locked else ""
-
     def _decode(self, row: Row, *, worker_id: str, started_at: Instant) -> Claim:
-        execution = Execution(
-            id=row["id"],
-            run_id=row["run_id"],
-            job_id=row["job_id"],
-            account_id=row["account_id"],
-            webhook_id=row["webhook_id"],
-            status=Status.RUNNING,
-            attempt=row["attempt"],
-            trigger=Trigger(row["trigger_kind"]),
-            scheduled_at=row["scheduled_at"],
-            available_at=row["available_at"],
-            created_at=row["created_at"],
-            covers=row["covers"],
-            covers_from=row["covers_from"],
-            budget_from=row["budget_from"],
-            budget_at=row["budget_at"],
-            prior_errors=row["prior_errors"],
-            worker_id=worker_id,
-            started_at=started_at,
-        )
-        webhook, unreadable = None, None
-        try:
-            webhook = self._webhooks.decode(_WebhookColumns(row)) if row["w_id"] is not None else None
-        except WrongKeyError as error:
-            unreadable = str(error)  # the end of this attempt, not of the claims around it
-        return Claim(
-            execution=execution,
-            job_name=row["job_name"],
-            policy=decode_policy(row["retry"]),
-            at_most_once=row["delivery"] == "at_most_once",
-            catchup_window_s=row["catchup_window_s"],
-            webhook=webhook,
-            unreadable=unreadable,
-        )
-
-
-class _WebhookColumns:
-    """The ``w_`` columns of a claimed row under the names that a webhook row has."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-
-    def __getitem__(self, column: str) -> Any:
-        return self._row[f"w_{column}"]
+        return decode_claim(row, self._webhooks, worker_id=worker_id, started_at=started_at)
 
 
 def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:

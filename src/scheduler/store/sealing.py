@@ -86,6 +86,8 @@ def _anew(vault: Vault, table: str, row: Row) -> tuple[dict[str, str | None], in
 
 async def _write_canary(tx: Transaction, vault: Vault) -> None:
     await tx.execute(
-        "INSERT INTO key_check (id, sealed) VALUES (1, :sealed) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+        """
+        INSERT INTO key_check (id, sealed) VALUES (1, :sealed) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed
+        """,
         {"sealed": vault.seal(_CANARY, place=_CANARY_PLACE)},
     )

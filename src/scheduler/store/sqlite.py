@@ -34,6 +34,10 @@ class DatabaseUnusableError(Exception):
     """The file cannot be used; the sentence says why and what to do."""
 
 
+class DatabaseInUseError(DatabaseUnusableError):
+    """Another process of ours has the file."""
+
+
 @dataclass(slots=True)
 class _Work:
     run: Callable[[SqliteTransaction], Awaitable[Any]]
@@ -170,6 +174,14 @@ class SqliteDatabase:
         await self.transaction(ask)
         self._failing = False
 
+    async def compact(self) -> None:
+        """Write the file anew without what was deleted or replaced, and empty the write-ahead log.
+
+        For a database that nobody else uses meanwhile; needs as much free space as the file is large.
+        """
+        for statement in ("PRAGMA temp_store = FILE", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            await _read(self._writer, statement, None)
+
     async def maintain(self) -> None:
         """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
         await _read(self._writer, "PRAGMA wal_checkpoint(PASSIVE)", None)
@@ -241,7 +253,7 @@ def _lock_file(path: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise DatabaseUnusableError(
+        raise DatabaseInUseError(
             f"{path} is in use by another scheduler process: stop that one, or give this one its own data directory"
         ) from None
     return lock

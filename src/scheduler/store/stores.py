@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.store.accounts import AccountStore
+from scheduler.store.audit import AuditStore
 from scheduler.store.database import Database
 from scheduler.store.dead_letters import DeadLetterStore
 from scheduler.store.executions import ExecutionStore
 from scheduler.store.jobs import JobStore
+from scheduler.store.keys import KeyStore
+from scheduler.store.members import MemberStore
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.vault import Vault
 from scheduler.store.webhooks import WebhookStore
@@ -20,10 +23,13 @@ class Stores:
 
     db: Database
     accounts: AccountStore
+    members: MemberStore
+    keys: KeyStore
     jobs: JobStore
     webhooks: WebhookStore
     executions: ExecutionStore
     dead_letters: DeadLetterStore
+    audit: AuditStore
     queue: ExecutionQueue
 
     @classmethod
@@ -35,9 +41,12 @@ class Stores:
         return cls(
             db=db,
             accounts=AccountStore(db),
+            members=MemberStore(db),
+            keys=KeyStore(db),
             jobs=jobs,
             webhooks=webhooks,
             executions=ExecutionStore(db),
             dead_letters=DeadLetterStore(db),
+            audit=AuditStore(db),
             queue=queue,
         )

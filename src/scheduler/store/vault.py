@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 from functools import lru_cache
@@ -60,8 +59,8 @@ class Vault:
         try:
             raw = base64.b64decode(payload)
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
-        except (InvalidTag, binascii.Error, ValueError):
-            raise WrongKeyError(f"{place} was changed, or sealed for another place: write the secret anew") from None
+        except (InvalidTag, ValueError):
+            raise WrongKeyError(f"{place} was changed, or sealed for another place: restore it from a backup") from None
 
 
 def _id_of(key: bytes) -> str:

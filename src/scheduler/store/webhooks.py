@@ -6,30 +6,32 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from scheduler.domain.audit import Action, Actor, Deed, deed_on_webhook
 from scheduler.domain.clock import Instant
 from scheduler.domain.execution import Status
 from scheduler.domain.webhook import FormerSecret, Webhook
+from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.vault import Vault, place_of
 
 COLUMNS = (
     "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
-    "w.signing_secret, w.former_secrets, w.enabled, w.created_at, w.updated_at"
+    "w.signing_secret, w.former_secrets, w.enabled, w.disabled_reason, w.created_at, w.updated_at"
 )
 _INSERT = """
 INSERT INTO webhooks (
   id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret,
-  former_secrets, enabled, created_at, updated_at
+  former_secrets, enabled, disabled_reason, created_at, updated_at
 ) VALUES (
   :id, :job_id, :url, :method, :headers, :query_params, :body_template, :content_type, :timeout_s, :signing_secret,
-  :former_secrets, :enabled, :created_at, :updated_at
+  :former_secrets, :enabled, :disabled_reason, :created_at, :updated_at
 )
 """
 _UPDATE = """
 UPDATE webhooks SET
   url = :url, method = :method, headers = :headers, query_params = :query_params, body_template = :body_template,
   content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret,
-  former_secrets = :former_secrets, enabled = :enabled, updated_at = :updated_at
+  former_secrets = :former_secrets, enabled = :enabled, disabled_reason = :disabled_reason, updated_at = :updated_at
 WHERE id = :id
 """
 _GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
@@ -44,17 +46,19 @@ class WebhookStore:
         self.on_ended: Callable[[Status, int], None] = lambda _, __: None
         """Hears how many queued executions went with a webhook, and how they ended."""
 
-    async def insert(self, webhook: Webhook) -> None:
+    async def insert(self, webhook: Webhook, *, by: Actor | None = None) -> None:
         """Add a webhook to its job, which must exist."""
 
         async def insert(tx: Transaction) -> None:
-            await self.insert_many(tx, [webhook])
+            await self.insert_many(tx, [webhook], by=by)
 
         await self._db.transaction(insert)
 
-    async def insert_many(self, tx: Transaction, webhooks: list[Webhook]) -> None:
+    async def insert_many(self, tx: Transaction, webhooks: list[Webhook], *, by: Actor | None = None) -> None:
         """Add webhooks inside a transaction that somebody else began."""
         await tx.execute_many(_INSERT, [self._row(webhook) for webhook in webhooks])
+        deeds = [(one.job_id, Deed(action=Action.WEBHOOK_CREATED, subject_id=one.id)) for one in webhooks]
+        await record_on_jobs(tx, by, deeds)
 
     async def get(self, webhook_id: str) -> Webhook | None:
         row = await self._db.fetch_one(_GET, {"id": webhook_id})
@@ -89,26 +93,41 @@ class WebhookStore:
         counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
         return Page([self.decode(row) for row in rows], counted[0]["n"])
 
-    async def change(self, webhook_id: str, change: Callable[[Webhook], Webhook]) -> Webhook | None:
-        """Read, apply ``change``, write, in one transaction; ``None`` when there is no such webhook."""
+    async def change(
+        self,
+        webhook_id: str,
+        change: Callable[[Webhook], Webhook],
+        *,
+        by: Actor | None = None,
+        rotates: bool = False,
+    ) -> Webhook | None:
+        """Read, apply ``change``, write, in one transaction; ``None`` when there is no such webhook.
+
+        ``by`` is who is on record for it; with ``rotates``, for a new signing secret.
+        """
 
         async def update(tx: Transaction) -> Webhook | None:
             row = await tx.fetch_one(_GET, {"id": webhook_id})
             if row is None:
                 return None
-            webhook = change(self.decode(row))
+            before = self.decode(row)
+            webhook = change(before)
             await tx.execute(_UPDATE, self._row(webhook))
+            deed = deed_on_webhook(before, webhook, rotates=rotates)
+            await record_on_jobs(tx, by, [(webhook.job_id, deed)] if deed else [])
             return webhook
 
         return await self._db.transaction(update)
 
-    async def delete(self, webhook_id: str, now: Instant) -> bool:
+    async def delete(self, webhook_id: str, now: Instant, *, by: Actor | None = None) -> bool:
         """Delete the webhook; what was queued for it is cancelled, its history stays. False: no such webhook."""
 
         async def delete(tx: Transaction) -> int | None:
             gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
             if gone is None:
                 return None
+            deed = Deed(action=Action.WEBHOOK_DELETED, subject_id=webhook_id)
+            await record_on_jobs(tx, by, [(gone["job_id"], deed)])
             cancelled = await tx.fetch_all(
                 """
                 UPDATE executions SET status = 'cancelled', reason = 'the webhook was deleted', finished_at = :now
@@ -140,6 +159,7 @@ class WebhookStore:
             signing_secret=self._open(secret, webhook_id, "signing_secret") if secret else None,
             former_secrets=_formers(self._open(formers, webhook_id, "former_secrets")) if formers else (),
             enabled=bool(row["enabled"]),
+            disabled_reason=row["disabled_reason"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )
@@ -167,6 +187,7 @@ class WebhookStore:
             "signing_secret": self._seal(webhook.signing_secret, webhook.id, "signing_secret"),
             "former_secrets": self._seal(formers if webhook.former_secrets else None, webhook.id, "former_secrets"),
             "enabled": int(webhook.enabled),
+            "disabled_reason": webhook.disabled_reason,
             "created_at": webhook.created_at,
             "updated_at": webhook.updated_at,
         }

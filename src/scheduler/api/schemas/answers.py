@@ -142,8 +142,12 @@ class WebhookDocument(Answer):
     body_template = _text(null=True)
     content_type = _text()
     timeout_s = _number()
-    signing_secret = _text(null=True, what="`***` when there is one.")
+    signing_secret = _text(null=True, what="`***` when there is one; itself only in the answer that set it.")
+    former_secrets_until = _time(
+        null=True, what="When the secrets before the last rotation sign no more; null when there are none."
+    )
     enabled = _flag()
+    disabled_reason = _text(null=True, what="Why the service itself disabled it.")
     created_at = _time()
     updated_at = _time()
 

@@ -107,7 +107,11 @@ class WebhookFields(Body):
         },
     )
     query_params = TextMap(
-        most=MOST_QUERY_PARAMS, allow_none=True, metadata={"description": "Merged into the query of `url`."}
+        most=MOST_QUERY_PARAMS,
+        names=r"^[^\x00]*$",
+        texts=r"^[^\x00]*$",
+        allow_none=True,
+        metadata={"description": "Merged into the query of `url`."},
     )
     body_template = JudgedText(
         allow_none=True,
@@ -129,7 +133,9 @@ class WebhookFields(Body):
         allow_none=True,
         metadata={
             "format": "signing-secret",
-            "description": "`whsec_` and 24 to 64 bytes in base64. Shown as `***`; writing that keeps it.",
+            "description": "`whsec_` and 24 to 64 bytes in base64, or `generate` to have one made. The answer shows "
+            "it once, later ones `***`; writing that keeps it. What is written replaces the old secret at once; "
+            "`rotate-secret` lets both be valid for a while.",
         },
     )
     enabled = Flag(metadata={"description": "true when it is not given."})
@@ -147,6 +153,18 @@ class WebhookCreate(NestedWebhook):
 
 class WebhookChange(WebhookFields):
     job_id = Id(metadata={"description": "May be given, but not changed."})
+
+
+class SecretRotation(Body):
+    """How long the signing secret stays valid that is rotated away."""
+
+    body_optional = True
+    overlap_s = Number(
+        0,
+        7 * 86_400,
+        load_default=86_400,
+        metadata={"description": "Seconds during which requests carry a signature by the old secret, too."},
+    )
 
 
 class JobChange(Body):

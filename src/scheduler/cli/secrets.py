@@ -1,0 +1,88 @@
+"""``scheduler secrets``: the key of the secrets at rest, without a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scheduler.cli import CONFIGURATION, Failure
+from scheduler.cli.config import config_option, data_dir_option, read_config
+from scheduler.config import Config
+from scheduler.config.checks import decode_secret_key
+from scheduler.data_dir import StartError
+
+if TYPE_CHECKING:
+    from scheduler.rotation import Rotation
+
+
+@click.group()
+def secrets() -> None:
+    """Look after the secrets at rest, offline."""
+
+
+@secrets.command("rotate-key")
+@click.option(
+    "--new-key",
+    "new_key_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The key to change to, where the configuration gives the key: base64 of 32 bytes.",
+)
+@data_dir_option
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print an object with key_id, resealed, resumed and traces.")
+def rotate_key(*, new_key_file: Path | None, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Encrypt header values and signing secrets with a new key.
+
+    The service must be stopped. The new key takes the place of the old one in secret.key. It is safe to kill: the
+    service starts at any point of it, and the same command finishes what was begun.
+    """
+    config = read_config(config_file, {"data_dir": data_dir})
+    new_key = _new_key(config, new_key_file)
+
+    from scheduler import rotation
+
+    work = rotation.rotate_key_file(config) if new_key is None else rotation.rotate_configured_key(config, new_key)
+    try:
+        _report(asyncio.run(work), config, as_json=as_json)
+    except StartError as error:
+        raise Failure(str(error), exit_code=error.exit_code) from None
+
+
+def _new_key(config: Config, file: Path | None) -> bytes | None:
+    """The key that FILE brings; ``None`` where the key stands in ``secret.key``, which gets one of its own."""
+    if config.secret_key is None:
+        if file is not None:
+            raise click.UsageError("--new-key is for a key that the configuration gives; secret.key gets a random one")
+        return None
+    if file is None:
+        raise Failure(
+            "the key is given by the configuration (SCHEDULER_SECRET_KEY or SCHEDULER_SECRET_KEY_FILE), where this "
+            "command cannot change it: write a new one to a file (openssl rand -base64 32 > FILE), run this again with "
+            "--new-key FILE, and configure that key before the next start",
+            exit_code=CONFIGURATION,
+        )
+    try:
+        return decode_secret_key(file.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "must be base64 of exactly 32 bytes"
+        raise Failure(f"{file}: {reason}", exit_code=CONFIGURATION) from None
+
+
+def _report(rotation: Rotation, config: Config, *, as_json: bool) -> None:
+    if as_json:
+        fields = ("key_id", "resealed", "resumed", "traces")
+        click.echo(json.dumps({name: getattr(rotation, name) for name in fields}))
+    else:
+        done = "finished the rotation that was begun before" if rotation.resumed else "rotated"
+        click.echo(f"{done}: {rotation.resealed} values sealed anew, the key is {rotation.key_id}")
+    if rotation.traces:
+        click.echo(f"values sealed with the old key may be left in unused pages: {rotation.traces}", err=True)
+    if config.secret_key is not None:
+        click.echo("configure the new key before the next start: the old one is refused from now on", err=True)
+    else:
+        click.echo("copy secret.key to your backups; keep the old one with the backups made before", err=True)

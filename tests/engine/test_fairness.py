@@ -1,0 +1,265 @@
+"""Accounts beside each other: whose receivers hang waits for itself, and nothing that waits is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from scheduler.config import Config, LimitsConfig
+from scheduler.domain.clock import SECOND
+from scheduler.domain.execution import Status
+from scheduler.domain.job import Job
+from scheduler.domain.planning import change_job
+from scheduler.domain.retry import RetryPolicy
+from tests.conftest import OpenService, Receiver, SetClock
+from tests.engine.receivers import RawReceiver, keeping, receiving, silence
+from tests.factories import add_job, deliver_ready, rows_of
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+def sized(config: Config, concurrency: int, **limits: int) -> Config:
+    return replace(
+        config, engine=replace(config.engine, concurrency=concurrency), limits=replace(LimitsConfig(), **limits)
+    )
+
+
+def url(receiver: RawReceiver, host: str = "127.0.0.1") -> str:
+    return f"http://{host}:{receiver.port}/hook"
+
+
+async def add(service: Any, user: str, receiver: str, *, runs: int, timeout_s: float = 30) -> Job:
+    """A job of this user with so many runs that may start now."""
+    now = service.clock.now()
+    job = await add_job(
+        service.stores,
+        now,
+        user=user,
+        urls=[receiver],
+        retry=ONCE,
+        webhook={"timeout_s": timeout_s},
+        schedule="0 0 1 1 *",
+    )
+    for _ in range(runs):
+        await service.trigger_loop.start_run(job.id, now)
+    return job
+
+
+async def statuses(service: Any, job: Job, user: str) -> Counter[Status]:
+    return Counter(row.status for row in await rows_of(service.stores, job, user=user))
+
+
+@asynccontextmanager
+async def delivering(service: Any) -> AsyncIterator[None]:
+    """The pool and the recorder run; what is in flight at the end is let go."""
+    tasks = [asyncio.create_task(service.recorder.run()), asyncio.create_task(service.pool.run())]
+    try:
+        yield
+    finally:
+        await service.pool.drain(0)
+        await service.recorder.flushed()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_account_with_hanging_receivers_leaves_places_to_others(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
+        other = await add(service, "other", receiver.url, runs=0)
+        noisy = await add(service, "noisy", url(hanging), runs=500)
+        for _ in range(20):
+            await service.trigger_loop.start_run(other.id, service.clock.now())
+        async with delivering(service):
+            await receiver.wait_for(20)
+            assert await statuses(service, noisy, "noisy") == {Status.RUNNING: 6, Status.QUEUED: 494}
+        assert await statuses(service, other, "other") == {Status.SUCCESS: 20}
+        assert (await statuses(service, noisy, "noisy")).total() == 500
+        assert hanging.connections == 6
+
+
+async def test_what_stepped_aside_is_not_looked_at_again_until_there_is_room(
+    open_test_service: OpenService, config: Config, db: Any
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
+        await add(service, "other", "http://127.0.0.1:9/", runs=0)
+        await add(service, "noisy", url(hanging), runs=600)
+        while await service.pool.fill_slots() == 0:
+            pass
+        assert await service.stores.queue.next_ready_at() is None
+        assert service.pool.in_use == 6
+        await service.pool.drain(0)
+        await service.recorder.flush()
+
+
+async def test_whoever_steps_aside_goes_on_as_places_come_back_and_in_order(
+    open_test_service: OpenService, config: Config
+) -> None:
+    async with receiving(keeping()) as quick, open_test_service(config=sized(config, 4)) as service:
+        await add(service, "other", "http://127.0.0.1:9/", runs=0)
+        job = await add(service, "busy", url(quick), runs=0)
+        started = []
+        for _ in range(40):
+            started += await service.trigger_loop.start_run(job.id, service.clock.now())
+            service.clock.advance(0.001)
+        async with delivering(service), asyncio.timeout(20):
+            while (await statuses(service, job, "busy"))[Status.SUCCESS] < 40:
+                await asyncio.sleep(0.01)
+        order = [
+            request.lower().partition(b"x-scheduler-execution-id: ")[2][:36].decode() for request in quick.requests
+        ]
+        places = {execution.id: number for number, execution in enumerate(started)}
+        assert all(abs(places[execution_id] - number) < 4 for number, execution_id in enumerate(order))
+
+
+async def test_several_noisy_accounts_leave_something_too(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 16)) as service:
+        other = await add(service, "other", receiver.url, runs=0)
+        noisy = [(user, await add(service, user, url(hanging), runs=40)) for user in ("n1", "n2", "n3")]
+        for _ in range(10):
+            await service.trigger_loop.start_run(other.id, service.clock.now())
+        async with delivering(service):
+            await receiver.wait_for(10)
+            running = [(await statuses(service, job, user))[Status.RUNNING] for user, job in noisy]
+        assert min(running) >= 1 and sum(running) < 16
+
+
+async def test_the_only_account_has_nearly_all_places_until_another_comes(
+    open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 32)) as service:
+        noisy = await add(service, "noisy", url(hanging), runs=100)
+        async with delivering(service):
+            async with asyncio.timeout(20):
+                while (await statuses(service, noisy, "noisy"))[Status.RUNNING] < 30:
+                    await asyncio.sleep(0.01)
+            assert service.pool.in_use == 30
+            clock.advance(1)
+            await add(service, "other", receiver.url, runs=10)
+            await receiver.wait_for(10)
+            assert (await statuses(service, noisy, "noisy")) == {Status.RUNNING: 30, Status.QUEUED: 70}
+
+
+async def test_an_account_may_have_a_limit_of_its_own(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    limited = sized(config, 8, account_concurrency=2)
+    async with receiving(silence) as hanging, open_test_service(config=limited) as service:
+        noisy = await add(service, "noisy", url(hanging), runs=20)
+        await add(service, "other", receiver.url, runs=10)
+        async with delivering(service):
+            await receiver.wait_for(10)
+            assert (await statuses(service, noisy, "noisy")) == {Status.RUNNING: 2, Status.QUEUED: 18}
+
+
+async def test_a_slow_host_does_not_hold_up_the_account_elsewhere(
+    open_test_service: OpenService, config: Config
+) -> None:
+    limited = sized(config, 8, host_concurrency=1)
+    async with (
+        receiving(silence) as hanging,
+        receiving(keeping(), host="127.0.0.2") as quick,
+        open_test_service(config=limited) as service,
+    ):
+        stuck = [await add(service, user, url(hanging), runs=10) for user in ("ann", "bob")]
+        free = await add(service, "ann", url(quick, "127.0.0.2"), runs=10)
+        async with delivering(service), asyncio.timeout(20):
+            while (await statuses(service, free, "ann"))[Status.SUCCESS] < 10:
+                await asyncio.sleep(0.01)
+            left = await statuses(service, stuck[0], "ann") + await statuses(service, stuck[1], "bob")
+            assert left == {Status.RUNNING: 1, Status.QUEUED: 19}
+        assert hanging.connections == 1
+
+
+async def test_beyond_its_rate_an_account_waits_and_loses_nothing(
+    open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
+) -> None:
+    async with open_test_service(config=sized(config, 8, account_deliveries_per_minute=6)) as service:
+        job = await add(service, "ann", receiver.url, runs=3)
+        await add(service, "bob", f"{receiver.url}/bob", runs=1)
+        await deliver_ready(service)
+        assert sorted(request.path for request in receiver.requests) == ["/", "/bob"]
+        clock.advance(9.9)
+        await deliver_ready(service)
+        assert len(receiver.requests) == 2
+        for delivered in (3, 4):
+            clock.advance(10)
+            await deliver_ready(service)
+            assert len(receiver.requests) == delivered
+        assert await statuses(service, job, "ann") == {Status.SUCCESS: 3}
+
+
+async def test_the_pool_wakes_when_the_rate_permits(
+    open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
+) -> None:
+    async with open_test_service(config=sized(config, 8, host_deliveries_per_minute=240)) as service:
+        await add(service, "ann", receiver.url, runs=41)
+        assert await service.pool.fill_slots() > 0
+        for _ in range(10):
+            await service.pool.idle()
+            await service.pool.fill_slots()
+        assert len(receiver.requests) == 40
+        assert 0 < await service.pool.fill_slots() <= 0.25
+        clock.advance(0.25)
+        await deliver_ready(service)
+        assert len(receiver.requests) == 41
+
+
+async def test_pausing_holds_what_stepped_aside_and_resuming_lets_it_go(
+    open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
+) -> None:
+    async with open_test_service(config=sized(config, 8, account_concurrency=1)) as service:
+        job = await add(service, "ann", receiver.url, runs=3)
+        await deliver_ready(service)
+        for enabled in (False, True):
+            await service.stores.jobs.change(
+                job.id, lambda job, on=enabled: change_job(job, {"enabled": on}, clock.now())
+            )
+            await deliver_ready(service)
+            assert len(receiver.requests) == (2 if enabled else 1)
+        await deliver_ready(service)
+        assert await statuses(service, job, "ann") == {Status.SUCCESS: 3}
+
+
+async def test_what_stepped_aside_is_found_after_a_restart(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    limited = sized(config, 8, account_concurrency=1)
+    async with open_test_service(config=limited) as service:
+        job = await add(service, "ann", receiver.url, runs=3)
+        await deliver_ready(service)
+    async with open_test_service(config=sized(config, 8)) as service:
+        await deliver_ready(service)
+        assert await statuses(service, job, "ann") == {Status.SUCCESS: 3}
+
+
+async def test_a_failing_claim_forgets_nothing(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    async with open_test_service(config=sized(config, 8, account_concurrency=1)) as service:
+        job = await add(service, "ann", receiver.url, runs=2)
+        await deliver_ready(service)
+
+        async def break_it(tx: Any) -> None:
+            await tx.execute("ALTER TABLE webhooks RENAME TO webhooks_away")
+
+        async def mend_it(tx: Any) -> None:
+            await tx.execute("ALTER TABLE webhooks_away RENAME TO webhooks")
+
+        await service.stores.db.transaction(break_it)
+        try:
+            await service.pool.fill_slots()
+            raise AssertionError("claiming without a table")
+        except Exception as error:
+            assert "webhooks" in str(error)
+        await service.stores.db.transaction(mend_it)
+        service.clock.advance(1 / SECOND)
+        await deliver_ready(service)
+        assert await statuses(service, job, "ann") == {Status.SUCCESS: 2}
