@@ -373,3 +373,14 @@ def test_addresses_of_key_sets_that_are_refused(url: str) -> None:
     environ = {"SCHEDULER_AUTH__ALGORITHM": "RS256", "SCHEDULER_AUTH__JWKS_URL": url}
     (told,) = problems(environ=environ, flags={"dev": True})
     assert told.startswith("SCHEDULER_AUTH__JWKS_URL: must be")
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.1", "172.18.0.0/16", "::1", "2001:db8::/32"])
+def test_networks_and_addresses_of_proxies_can_be_trusted(entry: str) -> None:
+    assert load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry}).server.trusted_proxies == (entry,)
+
+
+@pytest.mark.parametrize("entry", ["proxy", "10.0.0.1/8", "10.0.0.1:80", "*"])
+def test_what_is_no_network_cannot_be_trusted(entry: str) -> None:
+    with pytest.raises(ConfigError, match="is no network"):
+        load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry})

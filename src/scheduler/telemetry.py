@@ -112,7 +112,7 @@ class Telemetry:
 
     def fired(self, firings: Sequence[Firing]) -> None:
         """Jobs were turned into these executions, and they are on disk."""
-        rows = [row for firing in firings for row in (*firing.executions, *firing.buffered)]
+        rows = [row for firing in firings for row in firing.rows]
         ended = Counts(row.status for row in rows)
         self._enqueued.add(_NO_LABELS, ended.pop(Status.QUEUED, 0))
         for status, count in ended.items():

@@ -301,3 +301,10 @@ async def test_the_audit_goes_with_its_account_and_the_log_remains(api: Api, cap
     assert await audit(api) == []
     (line,) = [record for record in caplog.records if record.message.startswith("an account was deleted")]
     assert (line.account_id, line.actor) == (job["account_id"], "ann")
+
+
+async def test_a_backfill_that_adds_nothing_is_not_on_record(api: Api) -> None:
+    ids = await world(api)
+    for _ in range(2):
+        assert (await api.post(f"/api/jobs/{ids['job_id']}/backfill", BACKFILL)).status == 202
+    assert [entry["count"] for entry in await audit(api, "action=job.backfilled")] == [2]

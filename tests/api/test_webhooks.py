@@ -30,6 +30,7 @@ async def test_a_webhook_of_two_fields_has_every_default(api: Api) -> None:
         "signing_secret": None,
         "former_secrets_until": None,
         "enabled": True,
+        "disabled_reason": None,
         "created_at": "2026-06-01T00:00:00Z",
         "updated_at": "2026-06-01T00:00:00Z",
     }

@@ -69,7 +69,8 @@ def test_room_is_as_many_as_may_be_taken_one_after_another() -> None:
                 places.take(account, host, NOW)
         for account, host in (("a", None), ("d", "x")):
             tried, taken = places.copy(), 0
-            room = min(tried.room(account_lane(account), NOW), *([tried.room("host:x", NOW)] if host else []))
+            lanes = [account_lane(account)] if host is None else [account_lane(account), f"host:{host}"]
+            room = min(tried.room(lane, NOW) for lane in lanes)
             while tried.lane_of(account, host, NOW) is None:
                 tried.take(account, host, NOW)
                 taken += 1

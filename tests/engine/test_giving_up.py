@@ -291,3 +291,17 @@ async def test_a_success_of_a_job_without_failures_costs_no_statement(
     await service.stores.db._writer.set_trace_callback(None)
     assert len(receiver.requests) == 2
     assert not [sql for sql in seen if "dead_count =" in sql or "dead_count >" in sql]
+
+
+async def test_what_is_redriven_meanwhile_waits_until_it_is_enabled(
+    service: Any, receiver: Receiver, clock: SetClock
+) -> None:
+    job = await given_up(service, receiver)
+    receiver.requests.clear()
+    chosen = Selection(ids=tuple(row.id for row in await rows_of(service.stores, job)))
+    assert await service.stores.dead_letters.redrive(USER, chosen, clock.now(), dry_run=False) == 21
+    await deliver_ready(service)
+    assert receiver.requests == []
+    await service.stores.jobs.change(job.id, lambda job: change_job(job, {"enabled": True}, clock.now()))
+    await deliver_ready(service)
+    assert len(receiver.requests) == 21

@@ -8,6 +8,7 @@ import pytest
 
 from scheduler.domain.execution import Outcome, Status, settle
 from scheduler.domain.places import PlaceLimits, Places
+from scheduler.store.audit import AuditFilter
 from scheduler.store.executions import ExecutionFilter
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.stores import Stores
@@ -74,6 +75,23 @@ async def test_claiming_beside_executions_that_step_aside_walks_through_nothing(
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 
 
+async def test_giving_up_looks_at_nothing_but_what_failed(
+    stores: Stores, clock: SetClock, statements: list[str]
+) -> None:
+    job = await add_job(stores, clock.now())
+    await start_run(stores, job, clock.now())
+    await stores.db.transaction(
+        lambda tx: tx.execute("UPDATE jobs SET dead_count = 19, dead_since_at = 0 WHERE id = :id", {"id": job.id})
+    )
+    (claim,) = await stores.queue.claim(clock.now(), 10)
+    gone = settle(claim.execution, Outcome(error="http_410", response_code=410), clock.now(), policy=claim.policy)
+    disabled = []
+    stores.queue.on_disabled = disabled.extend
+    await stores.queue.settle([gone], clock.now())
+    assert len(disabled) == 2
+    assert [scan for scan in await _scans(stores, statements) if "executions_" not in scan] == []
+
+
 async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:
     job = await add_job(stores, clock.now())
     (execution,) = await start_run(stores, job, clock.now())
@@ -94,6 +112,8 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     await stores.keys.find("digest")
     await stores.keys.revoke("key", clock.now())
     await stores.members.page(job.account_id, skip=0, limit=10)
+    await stores.audit.page(USER, AuditFilter(), skip=0, limit=10)
+    await stores.audit.page(USER, AuditFilter(account_id=job.account_id, actor=USER), skip=0, limit=10)
     await stores.executions.counts()
     await stores.executions.standing_for(job.id, clock.now())
     await stores.db.transaction(lambda tx: stores.queue.last_attempts(tx, [execution.run_id]))

@@ -53,6 +53,11 @@ class Firing:
     ends_behind: Instant | None = None
     """The last time that was due, when the job ends."""
 
+    @property
+    def rows(self) -> list[Execution]:
+        """All that it inserts."""
+        return [*self.executions, *self.buffered]
+
 
 def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int, waiting: int = 0) -> Firing:
     """Turn a due job (``next_run_at`` ≤ now) into executions and its next time.

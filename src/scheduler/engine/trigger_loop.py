@@ -80,7 +80,8 @@ class TriggerLoop:
             id="tick",
             misfire_grace_time=None,
             coalesce=True,
-            max_instances=1,
+            # a look that is planned for right now begins while the one that planned it still counts as running
+            max_instances=2,
             next_run_time=_in(0),
         )
         self._keep_beating()
@@ -151,29 +152,14 @@ class TriggerLoop:
             found = await self._stores.jobs.lock_one(tx, job_id, count_active=True)
             if found is None:
                 return []
-            firing = start(
-                found.job,
-                found.webhook_ids,
-                self._present(now),
-                overlap=overlap,
-                active=found.active,
-                waiting=found.waiting,
-            )
-            count = len(firing.executions) + len(firing.buffered)
-            await record_on_jobs(tx, by, [(job_id, _deed(Action.JOB_TRIGGERED, job_id, count))])
-            return [firing]
+            active, waiting, present = found.active, found.waiting, self._present(now)
+            return [start(found.job, found.webhook_ids, present, overlap=overlap, active=active, waiting=waiting)]
 
-        firings = await self._write(start_it, now)
-        return [execution for firing in firings for execution in (*firing.executions, *firing.buffered)]
+        firings = await self._write(start_it, now, on_record=(Action.JOB_TRIGGERED, by))
+        return [execution for firing in firings for execution in firing.rows]
 
     async def backfill(
-        self,
-        job_id: str,
-        times: Sequence[Instant],
-        now: Instant,
-        *,
-        dry_run: bool = False,
-        by: Actor | None = None,
+        self, job_id: str, times: Sequence[Instant], now: Instant, *, dry_run: bool = False, by: Actor | None = None
     ) -> list[Execution]:
         """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job.
 
@@ -183,15 +169,10 @@ class TriggerLoop:
 
         async def fill(tx: Transaction) -> list[Firing]:
             found = await self._stores.jobs.lock_one(tx, job_id)
-            if found is None:
-                return []
-            firing = await self._backfill(tx, found, times, now)
-            if not dry_run:
-                count = len(firing.executions)
-                await record_on_jobs(tx, by, [(job_id, _deed(Action.JOB_BACKFILLED, job_id, count))])
-            return [firing]
+            return [await self._backfill(tx, found, times, now)] if found else []
 
-        firings = await (self._stores.db.transaction(fill) if dry_run else self._write(fill, now))
+        on_record = Action.JOB_BACKFILLED, by
+        firings = await (self._stores.db.transaction(fill) if dry_run else self._write(fill, now, on_record=on_record))
         return [execution for firing in firings for execution in firing.executions]
 
     async def _backfill(self, tx: Transaction, found: JobAtHand, times: Sequence[Instant], now: Instant) -> Firing:
@@ -202,8 +183,17 @@ class TriggerLoop:
         known = await self._stores.queue.last_attempts(tx, run_ids_of(job, webhook_ids, times))
         return backfill(job, webhook_ids, times, self._present(now), known=known)
 
-    async def _write(self, make: Callable[[Transaction], Awaitable[list[Firing]]], now: Instant) -> list[Firing]:
-        """One transaction: lock, decide, insert, advance. What made way is aborted once that is on disk."""
+    async def _write(
+        self,
+        make: Callable[[Transaction], Awaitable[list[Firing]]],
+        now: Instant,
+        *,
+        on_record: tuple[Action, Actor | None] | None = None,
+    ) -> list[Firing]:
+        """One transaction: lock, decide, insert, advance, and put on record who asked for it.
+
+        What made way is aborted once that is on disk.
+        """
 
         async def write(tx: Transaction) -> tuple[list[Firing], list[str]]:
             firings = await make(tx)
@@ -211,6 +201,9 @@ class TriggerLoop:
                 return [], []
             cancelled = await self._stores.queue.apply(tx, firings, now)
             await self._stores.jobs.advance(tx, firings, now)
+            if on_record is not None:
+                action, by = on_record
+                await record_on_jobs(tx, by, [(one.job.id, _deed(action, one)) for one in firings if one.rows])
             return firings, cancelled
 
         firings, cancelled = await self._stores.db.transaction(write)
@@ -234,6 +227,9 @@ class TriggerLoop:
 
     async def _beat(self) -> None:
         """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""
+        if self._looking:
+            self._look_again = True
+            return
         self._looking = True
         try:
             due_at = await self._fire_until_quiet()
@@ -299,8 +295,8 @@ class _Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         return now if previous is None else max(previous + self._interval, now + timedelta(microseconds=1))
 
 
-def _deed(action: Action, job_id: str, executions: int) -> Deed:
-    return Deed(action=action, subject_id=job_id, subjects=executions)
+def _deed(action: Action, firing: Firing) -> Deed:
+    return Deed(action=action, subject_id=firing.job.id, subjects=len(firing.rows))
 
 
 def _in(wait: int) -> datetime:

@@ -29,6 +29,7 @@ FROM jobs j JOIN members m ON m.account_id = j.account_id
 WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id = :account_id)
   AND j.next_run_at IS NOT NULL AND j.next_run_at < :until_at
 """
+_LATEST = 5
 _PLAN_NAMES = tuple(field.name for field in fields(Plan))
 
 
@@ -181,15 +182,24 @@ class JobStore:
         return row["due_at"] if row else None
 
     async def lock_due(self, tx: Transaction, now: Instant, limit: int) -> list[JobAtHand]:
-        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, most overdue first, locked until the end of ``tx``."""
-        return await self._lock_at_hand(
-            tx,
-            f"""
+        """Up to ``limit`` jobs with ``next_run_at`` ≤ ``now``, locked until the end of ``tx``.
+
+        The most overdue first. When there are too many of them, a fifth are those that have just come due, so that
+        thousands due at once do not delay all who come after them.
+        """
+        latest = limit // _LATEST
+        found = await self._lock_at_hand(tx, self._due("ORDER BY next_run_at"), {"now": now, "limit": limit - latest})
+        if len(found) < limit - latest or not latest:
+            return found
+        known = {one.job.id for one in found}
+        late = await self._lock_at_hand(tx, self._due("ORDER BY next_run_at DESC"), {"now": now, "limit": latest})
+        return [*(one for one in late if one.job.id not in known), *found]
+
+    def _due(self, order: str) -> str:
+        return f"""
             SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now
-            ORDER BY next_run_at LIMIT :limit {self._db.skip_locked}
-            """,
-            {"now": now, "limit": limit},
-        )
+            {order} LIMIT :limit {self._db.skip_locked}
+        """
 
     async def lock_one(self, tx: Transaction, job_id: str, *, count_active: bool = False) -> JobAtHand | None:
         """One job, due or not, locked until the transaction ends; ``count_active`` counts whatever its policy."""
