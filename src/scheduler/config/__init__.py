@@ -22,6 +22,7 @@ from scheduler.config.checks import (
     wrong_secret_key,
 )
 from scheduler.config.keys import Key, Setting
+from scheduler.config.limits import LimitsConfig
 from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
 
 _FLAGS = {
@@ -183,59 +184,6 @@ class EgressConfig:
             example=("172.18.0.0/16", "app", "127.0.0.1:9000"),
         ),
     ] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitsConfig:
-    """What one caller, account or host may take; 0 is no limit."""
-
-    request_body_bytes: Annotated[int, Setting("The largest body of a request, bytes.", low=1024, high=67_108_864)] = (
-        1_048_576
-    )
-    account_concurrency: Annotated[
-        int,
-        Setting(
-            "Webhooks of one account in flight at most; what is beyond waits. 0: three times as many as there are free "
-            "slots, so three quarters of engine.concurrency while it is alone, and less beside others.",
-            low=0,
-            high=10_000,
-        ),
-    ] = 0
-    host_concurrency: Annotated[
-        int,
-        Setting("Webhooks in flight to one host at most; what is beyond waits. 0: any number.", low=0, high=10_000),
-    ] = 0
-    account_deliveries_per_minute: Annotated[
-        int,
-        Setting(
-            "Attempts of one account a minute, ten seconds' worth at once; what is beyond waits. 0: any number.",
-            low=0,
-            high=10_000_000,
-        ),
-    ] = 0
-    host_deliveries_per_minute: Annotated[
-        int,
-        Setting(
-            "Attempts to one host a minute, ten seconds' worth at once; what is beyond waits. 0: any number.",
-            low=0,
-            high=10_000_000,
-        ),
-    ] = 0
-    jobs_per_account: Annotated[
-        int, Setting("Jobs that one account may have; another is refused. 0: any number.", low=0, high=10_000_000)
-    ] = 0
-    keys_per_account: Annotated[
-        int, Setting("API keys in force that one account may have. 0: any number.", low=0, high=1_000_000)
-    ] = 0
-    api_requests_per_minute: Annotated[
-        int,
-        Setting(
-            "Requests to the API a minute by one user, or by all keys of one account, a minute's worth of them at "
-            "once; what is beyond is refused. 0: any number.",
-            low=0,
-            high=10_000_000,
-        ),
-    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,17 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.base import BaseTrigger
 
 from scheduler.config import EngineConfig
 from scheduler.domain.audit import Action, Actor, Deed
-from scheduler.domain.clock import SECOND, Clock, Instant, SystemClock, seconds, to_datetime
+from scheduler.domain.clock import SECOND, Clock, Instant, seconds
 from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.execution import Execution, Status
 from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
+from scheduler.engine.heartbeat import Heartbeat, in_microseconds
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Transaction
@@ -76,13 +76,13 @@ class TriggerLoop:
         self._scheduler.start()
         self._scheduler.add_job(
             self._beat,
-            _Heartbeat(self._config.tick_s),
+            Heartbeat(self._config.tick_s),
             id="tick",
             misfire_grace_time=None,
             coalesce=True,
             # a look that is planned for right now begins while the one that planned it still counts as running
             max_instances=2,
-            next_run_time=_in(0),
+            next_run_time=in_microseconds(0),
         )
         self._keep_beating()
 
@@ -245,7 +245,7 @@ class TriggerLoop:
 
     def _plan_look(self, due_at: Instant) -> None:
         self._next_look_at = due_at
-        self._scheduler.modify_job("tick", next_run_time=_in(max(0, due_at - self._clock.now())))
+        self._scheduler.modify_job("tick", next_run_time=in_microseconds(max(0, due_at - self._clock.now())))
 
     async def _fire_until_quiet(self) -> Instant | None:
         while True:
@@ -260,8 +260,8 @@ class TriggerLoop:
         The timer runs on the monotonic clock, which nobody sets; APScheduler plans on the wall clock.
         """
         beat = self._scheduler.get_job("tick")
-        if beat is not None and beat.next_run_time is not None and beat.next_run_time > _in(2 * self._tick):
-            self._scheduler.modify_job("tick", next_run_time=_in(0))
+        if beat is not None and beat.next_run_time is not None and beat.next_run_time > in_microseconds(2 * self._tick):
+            self._scheduler.modify_job("tick", next_run_time=in_microseconds(0))
         self._watch = asyncio.get_running_loop().call_later(self._config.tick_s, self._keep_beating)
 
     def _pay_attention(self, now: Instant) -> None:
@@ -281,24 +281,5 @@ class TriggerLoop:
         )
 
 
-class _Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Beats every ``interval_s`` seconds and owes nothing for beats it missed.
-
-    APScheduler's own interval walks through every beat between the last one and now, one by one, before the next: after
-    a suspended weekend, or a clock set forward, that is a frozen loop.
-    """
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval = timedelta(seconds=interval_s)
-
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        return now if previous is None else max(previous + self._interval, now + timedelta(microseconds=1))
-
-
 def _deed(action: Action, firing: Firing) -> Deed:
     return Deed(action=action, subject_id=firing.job.id, subjects=len(firing.rows))
-
-
-def _in(wait: int) -> datetime:
-    """``wait`` microseconds from now on the clock of APScheduler, which is the machine's whatever ours says."""
-    return to_datetime(SystemClock().now() + wait)

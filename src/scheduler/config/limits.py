@@ -1,0 +1,61 @@
+"""How much one caller, one account or one host may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from scheduler.config.keys import Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """What one caller, account or host may take; 0 is no limit."""
+
+    request_body_bytes: Annotated[int, Setting("The largest body of a request, bytes.", low=1024, high=67_108_864)] = (
+        1_048_576
+    )
+    account_concurrency: Annotated[
+        int,
+        Setting(
+            "Webhooks of one account in flight at most; what is beyond waits. 0: three times as many as there are free "
+            "slots, so three quarters of engine.concurrency while it is alone, and less beside others.",
+            low=0,
+            high=10_000,
+        ),
+    ] = 0
+    host_concurrency: Annotated[
+        int,
+        Setting("Webhooks in flight to one host at most; what is beyond waits. 0: any number.", low=0, high=10_000),
+    ] = 0
+    account_deliveries_per_minute: Annotated[
+        int,
+        Setting(
+            "Attempts of one account a minute, ten seconds' worth at once; what is beyond waits. 0: any number.",
+            low=0,
+            high=10_000_000,
+        ),
+    ] = 0
+    host_deliveries_per_minute: Annotated[
+        int,
+        Setting(
+            "Attempts to one host a minute, ten seconds' worth at once; what is beyond waits. 0: any number.",
+            low=0,
+            high=10_000_000,
+        ),
+    ] = 0
+    jobs_per_account: Annotated[
+        int, Setting("Jobs that one account may have; another is refused. 0: any number.", low=0, high=10_000_000)
+    ] = 0
+    keys_per_account: Annotated[
+        int, Setting("API keys in force that one account may have. 0: any number.", low=0, high=1_000_000)
+    ] = 0
+    api_requests_per_minute: Annotated[
+        int,
+        Setting(
+            "Requests to the API a minute by one user, or by all keys of one account, a minute's worth of them at "
+            "once; what is beyond is refused. 0: any number.",
+            low=0,
+            high=10_000_000,
+        ),
+    ] = 0
