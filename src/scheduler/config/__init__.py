@@ -235,7 +235,7 @@ class Config:
     engine: EngineConfig = EngineConfig()
     auth: AuthConfig = AuthConfig()  # noqa: RUF009 - as frozen as the others
     egress: EgressConfig = EgressConfig()
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsConfig = LimitsConfig()  # noqa: RUF009 - as frozen as the others
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 
