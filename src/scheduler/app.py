@@ -243,7 +243,7 @@ async def serve(
         service = await stack.enter_async_context(open_service(config, data_dir))
         host, port = await stack.enter_async_context(listening(service))
         await service.start()
-        gc.freeze()  # what is here now stays: no collection needs to look at it again
+        collect_rarely()
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
         if demo_port is not None:
             attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
@@ -257,6 +257,12 @@ async def serve(
         if demo_port is not None:
             await _remove_demo_jobs(service, demo_port)
         return 1 if service.broken.is_set() else 0
+
+
+def collect_rarely() -> None:
+    """Tell the garbage collector that what is here now stays, and that short-lived records are no reason to hurry."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _stop_on_signals() -> asyncio.Event:

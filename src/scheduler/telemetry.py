@@ -6,6 +6,7 @@ Metrics follow the Prometheus text format 0.0.4 with base units; every label val
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import resource
@@ -28,7 +29,7 @@ from scheduler.domain.execution import Execution, Settlement, Status, Trigger
 from scheduler.domain.firing import Firing
 from scheduler.domain.giving_up import Disabled
 
-_SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+_SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, math.inf]
 _NO_LABELS: dict[str, str] = {}
 _OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -130,17 +131,21 @@ class Telemetry:
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """These attempts ended and are on disk."""
+        counts: Counts[Status] = Counts()
         for settlement in settlements:
             execution = settlement.execution
+            counts[settlement.status] += 1
             if settlement.status is Status.SKIPPED:
                 self._missed.add({"cause": "skipped"}, 1)  # what else it stood for was counted when it was merged
-                self._ended(settlement.status, execution, error=settlement.reason)
+                self._log(settlement.status, execution, error=settlement.reason)
                 continue
             self._attempt_seconds.observe(_NO_LABELS, settlement.duration_ms / 1000)
             if execution.attempt == 1 and execution.started_at is not None:
                 lag_s = (execution.started_at - execution.scheduled_at) / SECOND
                 self._fire_lag.observe(_NO_LABELS, max(0.0, lag_s))
-            self._ended(settlement.status, execution, error=settlement.error, settlement=settlement)
+            self._log(settlement.status, execution, error=settlement.error, settlement=settlement)
+        for status, count in counts.items():
+            self._executions.add({"status": status.value}, count)
 
     def ended(self, status: Status, count: int) -> None:
         """So many queued or running executions were ended together, by a change of their job or a newer run."""

@@ -24,7 +24,7 @@ import aiohttp
 import uvloop
 from yarl import URL
 
-from scheduler.app import open_service
+from scheduler.app import collect_rarely, open_service
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig
 from scheduler.data_dir import DataDir
 from scheduler.domain.clock import SECOND, SystemClock
@@ -75,6 +75,7 @@ async def _product(url: str, count: int, concurrency: int, durability: str) -> N
                 job = make_job(account.id, now, schedule="@every 1d", next_run_at=now - SECOND)
                 entries.append((job, [make_webhook(job.id, now, url=url, body_template=BODY)]))
             await service.stores.jobs.insert(entries)
+            collect_rarely()  # as `serve` does
             await _measured(_until_settled(service, count), count)
             await service.stop()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from itertools import cycle, islice
 from typing import Any
 
 from scheduler.config import Config, LimitsConfig
@@ -16,7 +17,8 @@ from scheduler.domain.job import Job
 from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
 from tests.conftest import OpenService, Receiver, SetClock
-from tests.engine.receivers import RawReceiver, keeping, receiving, silence
+from tests.engine.receivers import SHORT_S, RawReceiver, keeping, open_descriptors, receiving, silence, until
+from tests.engine.test_hostile_receivers import CASES
 from tests.factories import add_job, deliver_ready, rows_of
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -81,6 +83,28 @@ async def test_an_account_with_hanging_receivers_leaves_places_to_others(
         assert await statuses(service, other, "other") == {Status.SUCCESS: 20}
         assert len({row.run_id for row in await rows_of(service.stores, noisy, user="noisy")}) == 500
         assert hanging.connections == 6
+
+
+async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    before = open_descriptors()
+    async with AsyncExitStack() as stack:
+        hostile = [await stack.enter_async_context(receiving(case.script)) for case in islice(cycle(CASES), 50)]
+        service = await stack.enter_async_context(open_test_service(config=sized(config, 64)))
+        other = await add(service, "other", receiver.url, runs=0)
+        jobs = [await add(service, "noisy", url(one), runs=1, timeout_s=SHORT_S) for one in hostile]
+        for _ in range(30):
+            await service.trigger_loop.start_run(other.id, service.clock.now())
+        async with delivering(service), asyncio.timeout(20):
+            await receiver.wait_for(30)
+            while (await service.stores.executions.counts()).keys() - {Status.DEAD_LETTER}:
+                await asyncio.sleep(0.05)
+        assert await statuses(service, other, "other") == {Status.SUCCESS: 30}
+        ended = [await statuses(service, job, "noisy") for job in jobs]
+        assert all(one.keys() <= {Status.SUCCESS, Status.DEAD_LETTER} for one in ended)
+        assert service.pool.in_use == 0
+    await until(lambda: open_descriptors() <= before + 2)  # but for the healthy receiver's own
 
 
 async def test_what_stepped_aside_is_not_looked_at_again_until_there_is_room(
@@ -267,6 +291,20 @@ async def test_a_failing_claim_forgets_nothing(
         service.clock.advance(1 / SECOND)
         await deliver_ready(service)
         assert await statuses(service, job, "ann") == {Status.SUCCESS: 2}
+
+
+async def test_who_waits_behind_a_crowd_is_found_by_the_claim_that_moves_it_aside(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
+        await add(service, "noisy", url(hanging), runs=100)
+        service.clock.advance(1)
+        other = await add(service, "other", receiver.url, runs=1)
+        await service.pool.fill_slots()
+        await service.pool.fill_slots()
+        assert (await statuses(service, other, "other")).keys() & {Status.RUNNING, Status.SUCCESS}
+        await service.pool.drain(0)
+        await service.recorder.flush()
 
 
 async def test_thousands_due_at_once_do_not_hold_up_who_comes_after_them(

@@ -108,9 +108,14 @@ class Claimer:
             selection.let_alone(sole, limit)
             return
         selection.places.sole = None
-        if len(selection.chosen) < limit:
+        is_full = len(selection.chosen) == limit
+        if not is_full:
             selection.look_past(await self._window(tx, selection.now, with_urls=selection.places.counts_hosts))
-        await tx.execute_many(_MOVE, [{"id": row_id, "lane": lane} for row_id, lane in selection.moves.items()])
+        await tx.execute_many(_MOVE, selection.moved())
+        if not is_full:
+            # now and not at the next claim: by then as many may have come again that go before the others
+            selection.choose(await self._ready(tx, selection.now, limit), limit)
+            await tx.execute_many(_MOVE, selection.moved())
 
     async def _ready(self, tx: Transaction, now: Instant, limit: int) -> Sequence[Row]:
         return await tx.fetch_all(
@@ -193,9 +198,12 @@ class _Selection:
 
     def choose(self, rows: Sequence[Row], limit: int) -> None:
         """Let ``limit`` of these start, in their order; who is passed by steps aside."""
+        known = {row["id"] for row in self.chosen}
         for row in rows:
             if len(self.chosen) == limit:
                 return
+            if row["id"] in known:
+                continue
             host = self._host(row)
             if self._steps_aside(row, host):
                 self.passed_by.append(row)
@@ -210,6 +218,11 @@ class _Selection:
         self.places.sole = account_id
         self.choose(again, limit)
         self.moves, self.lanes = {}, {}
+
+    def moved(self) -> list[dict[str, str]]:
+        """The moves that are still to be written down, once."""
+        moves, self.moves = self.moves, {}
+        return [{"id": row_id, "lane": lane} for row_id, lane in moves.items()]
 
     def look_past(self, rows: Sequence[Row]) -> None:
         """Who of these could not start either steps aside as well, so that the next look is at others."""
