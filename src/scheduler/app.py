@@ -17,12 +17,10 @@ from aiohttp import web
 
 from scheduler import __version__
 from scheduler.api.app import build_api
-from scheduler.api.forms import new_job
-from scheduler.api.schemas.bodies import JobCreate
 from scheduler.api.services import Health, Services
 from scheduler.config import Config
 from scheduler.data_dir import DataDir
-from scheduler.demo import demo_jobs, demo_receiver
+from scheduler.demo import add_demo_jobs, demo_receiver, remove_demo_jobs
 from scheduler.domain.clock import SECOND, Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
@@ -39,7 +37,6 @@ from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry, attempts_log, configure_logging
 
-DEMO_USER = "admin"
 _KEEP_ALIVE_S = 15
 _STALLED_S = 10
 _PATIENCE_S = 2
@@ -175,7 +172,10 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             if any(settlement.retry for settlement in settlements):
                 pool.wake()
 
-        recorder = Recorder(queue=stores.queue, clock=clock, on_settled=on_settled)
+        def on_write() -> None:
+            pool.refill()
+
+        recorder = Recorder(queue=stores.queue, clock=clock, on_write=on_write, on_settled=on_settled)
         deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock)
         pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, limits=_place_limits(config))
         telemetry.pool_in_use = lambda: pool.in_use
@@ -247,7 +247,9 @@ async def serve(
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
         if demo_port is not None:
             attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
-            await _add_demo_jobs(service, demo_port)
+            await add_demo_jobs(
+                service.stores, service.trigger_loop, service.egress, service.clock.now(), port=demo_port
+            )
         ended = [asyncio.ensure_future(event.wait()) for event in (stopping, service.broken)]
         await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         for waiting in ended:
@@ -255,7 +257,7 @@ async def serve(
         log.info("stopping: %d webhooks in flight", service.pool.in_use)
         await service.stop()
         if demo_port is not None:
-            await _remove_demo_jobs(service, demo_port)
+            await remove_demo_jobs(service.stores)
         return 1 if service.broken.is_set() else 0
 
 
@@ -281,24 +283,3 @@ def _stop_on_signals() -> asyncio.Event:
 
 def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _add_demo_jobs(service: Service, port: int) -> None:
-    """Give the first user the demo's jobs, in place of those that an earlier one left behind, and run each at once."""
-    await _remove_demo_jobs(service, port)
-    now = service.clock.now()
-    account = await service.stores.accounts.personal(user=DEMO_USER, now=now)
-    forms = [JobCreate().load(body) for body in demo_jobs(port)]
-    entries = [new_job(form, account_id=account.id, egress=service.egress, now=now) for form in forms]
-    await service.stores.jobs.insert(entries)
-    for job, _ in entries:
-        await service.trigger_loop.start_run(job.id, now)
-    service.trigger_loop.wake(now)
-
-
-async def _remove_demo_jobs(service: Service, port: int) -> None:
-    """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
-    names = {body["name"] for body in demo_jobs(port)}
-    for job in (await service.stores.jobs.page(DEMO_USER, skip=0, limit=1000)).items:
-        if job.name in names:
-            await service.stores.jobs.delete(job.id)

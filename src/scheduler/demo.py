@@ -10,8 +10,14 @@ from typing import Any
 
 from aiohttp import web
 
-from scheduler.domain.clock import SECOND, SystemClock, format_instant
+from scheduler.api.forms import new_job
+from scheduler.api.schemas.bodies import JobCreate
+from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
+from scheduler.engine.egress import Egress
+from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.store.stores import Stores
 
+_USER = "admin"
 _REMEMBERED_RUNS = 1000
 
 
@@ -88,6 +94,26 @@ def demo_jobs(port: int) -> list[dict[str, Any]]:
         }
         for behaviour in _BEHAVIOURS
     ]
+
+
+async def add_demo_jobs(stores: Stores, loop: TriggerLoop, egress: Egress, now: Instant, *, port: int) -> None:
+    """Give the first user the demo's jobs, in place of those that an earlier one left behind, and run each at once."""
+    await remove_demo_jobs(stores)
+    account = await stores.accounts.personal(user=_USER, now=now)
+    forms = [JobCreate().load(body) for body in demo_jobs(port)]
+    entries = [new_job(form, account_id=account.id, egress=egress, now=now) for form in forms]
+    await stores.jobs.insert(entries)
+    for job, _ in entries:
+        await loop.start_run(job.id, now)
+    loop.wake(now)
+
+
+async def remove_demo_jobs(stores: Stores) -> None:
+    """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
+    names = {behaviour.job_name for behaviour in _BEHAVIOURS}
+    for job in (await stores.jobs.page(_USER, skip=0, limit=1000)).items:
+        if job.name in names:
+            await stores.jobs.delete(job.id)
 
 
 class _Receiver:

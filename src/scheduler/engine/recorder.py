@@ -11,7 +11,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
 from scheduler.store.queue import ExecutionQueue
 
-_GATHER_S = 0.002
+_GATHER_S = 0.0005
 _GROUP_LIMIT = 500
 _LONGEST_PAUSE_S = 1.0
 
@@ -21,14 +21,21 @@ log = logging.getLogger(__name__)
 class Recorder:
     """Groups settlements. What was handed in is written, however long the database takes to come back.
 
-    ``on_settled`` hears of the settlements that took effect, after their commit.
+    ``on_write`` is called right before a group is handed to the database, ``on_settled`` with the settlements that took
+    effect, after their commit.
     """
 
     def __init__(
-        self, *, queue: ExecutionQueue, clock: Clock, on_settled: Callable[[Sequence[Settlement]], None]
+        self,
+        *,
+        queue: ExecutionQueue,
+        clock: Clock,
+        on_write: Callable[[], None],
+        on_settled: Callable[[Sequence[Settlement]], None],
     ) -> None:
         self._queue = queue
         self._clock = clock
+        self._on_write = on_write
         self._on_settled = on_settled
         self._gathered: list[Settlement] = []
         self._arrived = asyncio.Event()
@@ -66,6 +73,7 @@ class Recorder:
     async def _write(self, group: list[Settlement]) -> list[Settlement]:
         pause_s = 0.05
         while True:
+            self._on_write()
             try:
                 return await self._queue.settle(group, self._clock.now())
             except SchedulerError as error:

@@ -15,7 +15,6 @@ from scheduler.store.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
 """Never longer: monotonic timers stand still while a machine sleeps, the wall clock does not."""
-_GATHER_S = 0.002
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +47,11 @@ class WorkerPool:
         """Something may start now: look without waiting for the next look."""
         self._woken.set()
 
+    def refill(self) -> None:
+        """Ends of attempts are about to be written: claim for their slots now, and both share a commit."""
+        if self._more_waiting:
+            self._woken.set()
+
     def cancel(self, execution_id: str) -> None:
         """Abort the delivery of an execution if it is in flight here."""
         task = self._tasks.get(execution_id)
@@ -79,7 +83,7 @@ class WorkerPool:
             self._start(claim)
         self._more_waiting = len(claims) == free or self._queue.keeps_back
         if len(claims) == free:
-            return _LONGEST_SLEEP_S  # a slot that becomes free wakes us
+            return _LONGEST_SLEEP_S  # the recorder wakes us when slots become free
         start_at = await self._queue.next_start_at(self._places, self._clock.now())
         if start_at is None:
             return _LONGEST_SLEEP_S
@@ -120,15 +124,11 @@ class WorkerPool:
     def _free(self, execution_id: str, account_id: str, host: str | None) -> None:
         del self._tasks[execution_id]
         self._places.give_back(account_id, host)
-        if self._more_waiting:
-            self._woken.set()
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, or until woken; many slots that become free together are filled together."""
+        """Sleep, or until woken."""
         handle = asyncio.get_running_loop().call_later(seconds, self._woken.set)
         try:
             await self._woken.wait()
         finally:
             handle.cancel()
-        if self._more_waiting and len(self._tasks) >= self.size // 2:
-            await asyncio.sleep(_GATHER_S)
