@@ -619,3 +619,27 @@ async def test_a_paused_job_can_be_run_by_hand(api: Api) -> None:
     job = await api.new_job(webhook=HOOK, enabled=False)
     await api.post(f"/api/jobs/{job['id']}/trigger")
     assert len(await api.service.stores.queue.claim(api.clock.now() + SECOND, 10)) == 1
+
+
+async def test_a_pause_without_a_note_does_not_speak_with_that_of_an_older_one(api: Api) -> None:
+    job = await api.new_job(schedule="0 * * * *", webhook=HOOK)
+    await api.patch(f"/api/jobs/{job['id']}/disable", {"note": "lunch"})
+    await api.patch(f"/api/jobs/{job['id']}/enable")
+    api.clock.advance(60)
+    assert (await api.patch(f"/api/jobs/{job['id']}/disable")).json["note"] is None
+    api.clock.advance(7200)
+    assert "lunch" not in (await explain(api, job, "2026-06-01T01:00:00Z"))["detail"]
+
+
+async def test_nobody_can_have_the_far_future_computed(api: Api) -> None:
+    job = await api.new_job(schedule="0 9 * * *", timezone="Europe/Berlin", max_runs=5, webhook=HOOK)
+    refused = await api.get(f"/api/jobs/{job['id']}/explain?at=9998-01-01T08:00:00Z")
+    assert refused.status == 400 and "366 days" in refused.errors["at"][0]
+    assert await verdict(api, job, "2027-05-31T07:00:00Z") == "not_due"
+
+
+async def test_nobody_speaks_in_the_name_of_the_service(api: Api) -> None:
+    assert (await api.get("/api/jobs", user="scheduler")).status == 401
+    account = (await api.post("/api/accounts", {"name": "a"})).json
+    reply = await api.post(f"/api/accounts/{account['id']}/members", {"user": "scheduler", "role": "editor"})
+    assert reply.status == 400 and "user" in reply.errors

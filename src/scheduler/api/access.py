@@ -146,7 +146,7 @@ class Caller:
     def _require(role: Role, need: Role) -> None:
         if _RANK[role] < _RANK[need]:
             raise SchedulerError(
-                "FORBIDDEN", f"a {role.value} of the account may not do this: it needs the {need.value} role"
+                "FORBIDDEN", f"your role in the account, {role.value}, may not do this: it needs {need.value}"
             )
 
 

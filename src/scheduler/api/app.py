@@ -6,6 +6,7 @@ validation of aiohttp-apispec (what the body and the query say), then to one han
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import warnings
 from functools import cache
@@ -17,6 +18,7 @@ from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
 
 from scheduler.api import accounts, audit, dead_letter, docs, executions, health, jobs, keys, members, times, webhooks
+from scheduler.api.aside import TURN
 from scheduler.api.auth import Authenticator, authentication
 from scheduler.api.key_ring import KeyRing
 from scheduler.api.key_set import KeySet
@@ -65,7 +67,7 @@ def build_api(services: Services) -> web.Application:
             validation_middleware,
         ],
     )
-    app[SERVICES], app[KEY_RING] = services, key_ring
+    app[SERVICES], app[KEY_RING], app[TURN] = services, key_ring, asyncio.Lock()
     if isinstance(authenticator.keys, KeySet):
         app.cleanup_ctx.append(authenticator.keys.open)
     logging.getLogger("aiohttp.server").addFilter(_tell_briefly)

@@ -22,6 +22,7 @@ from scheduler.api.token_keys import KeySource, OneKey, TokenRefusedError, Unkno
 from scheduler.config.auth import AuthConfig
 from scheduler.config.token_keys import ALGORITHMS
 from scheduler.domain.api_key import KEY_MARK, is_principal_of_key
+from scheduler.domain.audit import SERVICE
 from scheduler.domain.clock import SECOND, Clock, Instant
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,8 @@ class Authenticator:
             raise TokenRefusedError("sub is not a printable text of 1 to 255 characters")
         if is_principal_of_key(user):
             raise TokenRefusedError("sub is what a key of a machine is called")
+        if user == SERVICE:
+            raise TokenRefusedError("sub is what the service itself is called on record")
         now_s = self._clock.now() / SECOND
         leeway_s = self._config.leeway_s
         expires_s, issued_s = _time(claims, "exp"), _time(claims, "iat")

@@ -32,7 +32,7 @@ from scheduler.domain.planning import change_job
 from scheduler.domain.webhook import Webhook
 from scheduler.store.executions import ExecutionFilter
 
-_BREATH = 20
+_BREATH = 4
 """Jobs of a bulk request that are worked on before other requests get a turn."""
 
 

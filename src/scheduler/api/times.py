@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from heapq import nsmallest
+from typing import Any
 
 from aiohttp import web
 
 from scheduler.api.access import Caller
+from scheduler.api.aside import aside
 from scheduler.api.documents import Document, answer, execution_document
 from scheduler.api.operation import operation
 from scheduler.api.schemas.bodies import MOST_AT_ONCE
@@ -27,7 +29,7 @@ from scheduler.domain.account import Role
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.errors import invalid
 from scheduler.domain.explanation import Explanation, explain
-from scheduler.domain.forecast import first_times, load_per_minute, preview
+from scheduler.domain.forecast import Plan, first_times, load_per_minute, preview
 from scheduler.domain.job import Job
 from scheduler.domain.schedule import parse_schedule, require_fires
 
@@ -36,8 +38,8 @@ _MOST_UPCOMING = 1000
 _MOST_PLANS = 10_000
 _MOST_MINUTES = 500_000
 """What one request may ask of the processor, in minutes of different schedules that something fires in."""
-_BREATH = 20
-"""Jobs, or previewed times, that are worked on before other requests get a turn."""
+_FORESIGHT_S = 366 * 86_400
+"""How far ahead a time can be explained: with many lines to count, a longer look takes seconds."""
 
 
 @operation(
@@ -49,7 +51,10 @@ _BREATH = 20
 )
 async def preview_schedule(request: web.Request) -> web.Response:
     query, now = request[QUERY], Caller.of(request).services.clock.now()
-    from_at = query.get("from_at", now)
+    return answer(await aside(request, _previewed, query, query.get("from_at", now)))
+
+
+def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
     schedule = parse_schedule(
         query["schedule"],
         timezone=query.get("timezone"),
@@ -58,15 +63,9 @@ async def preview_schedule(request: web.Request) -> web.Response:
         day_match=query["day_match"],
     )
     require_fires(schedule, from_at - 1)
-    items: list[Document] = []
-    while len(items) < query["count"]:
-        runs = preview(schedule, from_at, min(_BREATH, query["count"] - len(items)))
-        items += [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
-        if len(runs) < _BREATH:
-            break
-        from_at = runs[-1].at + 1
-        await asyncio.sleep(0)
-    return answer({"description": schedule.describe(), "items": items})
+    runs = preview(schedule, from_at, query["count"])
+    items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
+    return {"description": schedule.describe(), "items": items}
 
 
 @operation(
@@ -84,8 +83,11 @@ async def list_upcoming(request: web.Request) -> web.Response:
         await caller.account(query["account_id"], Role.VIEWER)
     now = caller.services.clock.now()
     until_at = now + seconds(query["hours"] * _HOUR_S)
-    items = await _first_runs(caller, now, until_at, query.get("account_id"))
-    load, complete = await _load(caller, now, until_at, query.get("account_id"))
+    account_id = query.get("account_id")
+    jobs = await caller.services.jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
+    plans = await caller.services.jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
+    items = await aside(request, _first_runs, jobs, now, until_at)
+    load, complete = await aside(request, _load, plans, until_at)
     return answer(
         {
             "from": format_instant(now),
@@ -100,23 +102,18 @@ async def list_upcoming(request: web.Request) -> web.Response:
     )
 
 
-async def _first_runs(caller: Caller, now: Instant, until_at: Instant, account_id: str | None) -> list[Document]:
+def _first_runs(jobs: Sequence[Job], now: Instant, until_at: Instant) -> list[Document]:
     """The first times of all jobs: they are among those of the jobs that come first."""
-    jobs = await caller.services.jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
     times: list[tuple[Instant, str, str]] = []
-    for position, job in enumerate(jobs):
+    for job in jobs:
         last_at = times[-1][0] + 1 if len(times) == _MOST_UPCOMING else until_at
         found = [(at, job.id, job.name) for at in first_times(job, now, last_at, _MOST_UPCOMING)]
         times = nsmallest(_MOST_UPCOMING, times + found)
-        await _breathe(position)
     return [{"at": format_instant(at), "job_id": job_id, "name": name} for at, job_id, name in times]
 
 
-async def _load(
-    caller: Caller, now: Instant, until_at: Instant, account_id: str | None
-) -> tuple[Counter[Instant], bool]:
+def _load(plans: Sequence[Plan], until_at: Instant) -> tuple[Counter[Instant], bool]:
     """How often something fires in each minute, and whether that is all of it."""
-    plans = await caller.services.jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
     load: Counter[Instant] = Counter()
     minutes = 0
     for position, plan in enumerate(plans):
@@ -125,13 +122,7 @@ async def _load(
             minutes += 1
         if minutes > _MOST_MINUTES:
             return load, position + 1 == len(plans) < _MOST_PLANS
-        await _breathe(position)
     return load, len(plans) < _MOST_PLANS
-
-
-async def _breathe(position: int) -> None:
-    if position % _BREATH == _BREATH - 1:
-        await asyncio.sleep(0)
 
 
 @operation(
@@ -145,9 +136,12 @@ async def _breathe(position: int) -> None:
 async def explain_time(request: web.Request) -> web.Response:
     caller, at = Caller.of(request), request[QUERY]["at"]
     job = await caller.job(request.match_info["job_id"], Role.VIEWER)
+    now = caller.services.clock.now()
+    if at > now + seconds(_FORESIGHT_S):
+        raise invalid("at", "must not be more than 366 days from now: nobody knows what the job is by then")
     versions = await caller.services.jobs.history(job.id)
     executions = await caller.services.executions.standing_for(job.id, at)
-    return answer(_explained(explain(job, versions, executions, at, caller.services.clock.now())))
+    return answer(_explained(await aside(request, explain, job, versions, executions, at, now)))
 
 
 @operation(
@@ -163,7 +157,7 @@ async def backfill_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    times = _times_to_fill(job, form["from_at"], form["to_at"], now)
+    times = await aside(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
     if job.next_run_at is not None and job.next_run_at <= now:
         await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
     dry_run = form.get("dry_run", False)

@@ -13,7 +13,7 @@ from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.job import Job
 
-NO_WEBHOOK = "no_webhook the job has no enabled webhook: add one with POST /webhooks"
+NO_WEBHOOK = "no_webhook the job has no enabled webhook: add one with POST /webhooks, or enable one"
 THROUGH = "through: the schedule has no further time within ends_at and max_runs"
 _OVERLAPPED = "overlap: the previous run was still active"
 _REPLACED = "overlap: a newer run took its place"

@@ -48,6 +48,8 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     given = dict(fields)
     if "schedule" in fields and "timezone" not in fields:
         given["timezone"] = _zone(fields, fallback=job.timezone)
+    if job.enabled and given.get("enabled") is False:
+        given.setdefault("note", None)  # a note says why a job is paused: an old one would be a wrong answer
     changed = replace(job, **given, updated_at=now)
     if all(getattr(changed, name) == getattr(job, name) for name in _PLANNING):
         return changed

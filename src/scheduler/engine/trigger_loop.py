@@ -236,6 +236,8 @@ class TriggerLoop:
         except SchedulerError as error:
             log.error("looking for due jobs failed: %s", error.message)  # noqa: TRY400
             return
+        except asyncio.CancelledError:
+            return  # the service stops; a transaction that has begun ends by itself
         finally:
             self._looking = False
         beat_at = self._clock.now() + self._tick

@@ -81,10 +81,12 @@ class AccountStore:
         """Give the account another name. It must exist."""
 
         async def update(tx: Transaction) -> None:
-            await tx.execute(
-                "UPDATE accounts SET name = :name, updated_at = :now WHERE id = :id",
+            renamed = await tx.fetch_all(
+                "UPDATE accounts SET name = :name, updated_at = :now WHERE id = :id AND name <> :name RETURNING id",
                 {"name": name, "now": now, "id": account_id},
             )
+            if not renamed:
+                return
             deed = Deed(action=Action.ACCOUNT_UPDATED, subject_id=account_id, subject_name=name, changes=("name",))
             await record(tx, by, account_id, [deed])
 

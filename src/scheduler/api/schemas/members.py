@@ -11,6 +11,7 @@ from scheduler.api.schemas.fields import Body, Choice, Id, Items, Name, Time
 from scheduler.api.schemas.queries import Paging
 from scheduler.domain.account import Role
 from scheduler.domain.api_key import Scope, is_principal_of_key
+from scheduler.domain.audit import SERVICE
 
 _ROLES = tuple(role.value for role in Role)
 _SCOPES = tuple(scope.value for scope in Scope)
@@ -25,6 +26,8 @@ class User(Name):
         user = super()._deserialize(value, attr, data, **kwargs)
         if is_principal_of_key(user):
             raise ValidationError("is a key, not a user: a key is a member of its own account and of no other")
+        if user == SERVICE:
+            raise ValidationError("is what the service itself is called on record")
         return user
 
 
