@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scheduler.domain.clock import Instant, format_instant
+from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.execution import Execution, Status
 from scheduler.domain.firing import THROUGH
 from scheduler.domain.job import Job
 from scheduler.domain.job_version import JobVersion
 
+_FEW_RUNS = 1000
+_YEAR = 366 * 86_400 * SECOND
 _NEAREST_VERSIONS = 100
 """How many changes of a job the search for its nearest due time looks across."""
 
@@ -150,7 +152,13 @@ def _nearest_after(job: Job, versions: Sequence[JobVersion], at: Instant) -> Ins
 
 
 def _is_through_by(job: Job, at: Instant) -> bool:
-    """Will ``max_runs`` have been reached before ``at``?"""
+    """Will ``max_runs`` have been reached before ``at``?
+
+    With many runs left, only the next year is counted: counting centuries takes seconds, and nobody plans them.
+    """
     if job.max_runs is None or job.next_run_at is None or at < job.next_run_at:
         return False
-    return job.run_count + job.parsed().count_between(job.next_run_at, at) > job.max_runs
+    left = job.max_runs - job.run_count
+    if left <= _FEW_RUNS:
+        return len(job.parsed().between(job.next_run_at, at, left + 1)) > left
+    return at - job.next_run_at <= _YEAR and job.parsed().count_between(job.next_run_at, at) > left
