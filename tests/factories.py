@@ -28,7 +28,9 @@ def make_job(account_id: str, now: Instant, **fields: Any) -> Job:
     """A job of a minute's schedule, with its ``next_run_at`` worked out."""
     chosen = {"name": "job", "schedule": "* * * * *", "anchor_at": now, "created_at": now, "updated_at": now, **fields}
     job = Job(id=new_id(now), account_id=account_id, **chosen)
-    return replace(job, next_run_at=job.first_run_at(now)) if "next_run_at" not in fields else job
+    if "next_run_at" in fields or not job.enabled:
+        return job
+    return replace(job, next_run_at=job.next_after(now))
 
 
 async def add_job(
@@ -59,6 +61,11 @@ async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:
         return firing.executions
 
     return await stores.db.transaction(write)
+
+
+async def webhooks_of(stores: Stores, job: Job, *, user: str = USER) -> list[Webhook]:
+    """The webhooks of a job, oldest first."""
+    return (await stores.webhooks.page(user, job_id=job.id, skip=0, limit=1000)).items
 
 
 async def rows_of(stores: Stores, job: Job, *, user: str = USER) -> list[Execution]:

@@ -17,7 +17,7 @@ from scheduler.domain.retry import RetryPolicy
 from scheduler.store.audit import AuditFilter
 from scheduler.store.dead_letters import Selection
 from tests.conftest import OpenService, Receiver, SetClock
-from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rows_of
+from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
 
 ONCE = RetryPolicy(max_attempts=1)
 SIX_HOURS_S = 6 * 3600
@@ -48,10 +48,6 @@ async def on_record(service: Any, action: str) -> list[Any]:
     return [entry for entry in page.items if entry.deed.action == action]
 
 
-async def webhooks_of(service: Any, job: Any) -> list[Any]:
-    return await service.stores.webhooks.of_job(job.id)
-
-
 async def test_gone_disables_the_webhook_and_leaves_its_siblings_alone(
     service: Any, receiver: Receiver, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -61,7 +57,7 @@ async def test_gone_disables_the_webhook_and_leaves_its_siblings_alone(
         await fail_until(service, 1, gap_s=60)
     rows = await rows_of(service.stores, job)
     assert sorted((row.status, row.attempt) for row in rows) == [(Status.DEAD_LETTER, 1), (Status.SUCCESS, 1)]
-    gone, good = await webhooks_of(service, job)
+    gone, good = await webhooks_of(service.stores, job)
     assert (gone.enabled, good.enabled) == (False, True)
     assert gone.disabled_reason.startswith("gone: the receiver answered 410") and good.disabled_reason is None
     assert await metric(service, "webhook") == 1 and await metric(service, "job") == 0
@@ -84,7 +80,7 @@ async def test_gone_after_other_failures_counts_as_gone(service: Any, receiver: 
     clock.advance(10)
     await deliver_ready(service)
     assert [row.status for row in await rows_of(service.stores, job)] == [Status.FAILURE, Status.DEAD_LETTER]
-    assert not (await webhooks_of(service, job))[0].enabled
+    assert not (await webhooks_of(service.stores, job))[0].enabled
 
 
 async def test_gone_is_not_believed_where_auto_disable_is_off(
@@ -93,7 +89,7 @@ async def test_gone_is_not_believed_where_auto_disable_is_off(
     receiver.answer = answering(410)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], auto_disable=False)
     await fail_until(service, 2, gap_s=60)
-    assert (await webhooks_of(service, job))[0].enabled
+    assert (await webhooks_of(service.stores, job))[0].enabled
     assert len(receiver.requests) == 2
 
 
@@ -103,7 +99,7 @@ async def test_an_old_address_that_is_gone_does_not_disable_the_new_one(
     async def change_meanwhile(_: Any) -> web.Response:
         clock.advance(1)
         moved = f"{receiver.url}/moved"
-        (webhook,) = await webhooks_of(service, job)
+        (webhook,) = await webhooks_of(service.stores, job)
         await service.stores.webhooks.change(
             webhook.id, lambda webhook: replace(webhook, url=moved, updated_at=clock.now())
         )
@@ -112,7 +108,7 @@ async def test_an_old_address_that_is_gone_does_not_disable_the_new_one(
     receiver.answer = change_meanwhile
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
     await fail_until(service, 1, gap_s=60)
-    assert (await webhooks_of(service, job))[0].enabled
+    assert (await webhooks_of(service.stores, job))[0].enabled
 
 
 async def test_a_job_that_only_fails_for_five_days_and_twenty_runs_is_paused(
@@ -129,7 +125,7 @@ async def test_a_job_that_only_fails_for_five_days_and_twenty_runs_is_paused(
     assert (after.enabled, after.next_run_at) == (False, None)
     assert after.disabled_reason == "failing: all 21 runs since 2026-06-01T06:00:00Z went to the dead letter"
     assert after.note.startswith("Disabled by the scheduler: all 21 runs") and "http_500" in after.note
-    assert (await webhooks_of(service, job))[0].enabled
+    assert (await webhooks_of(service.stores, job))[0].enabled
     assert await metric(service, "job") == 1
     assert [record.job_id for record in caplog.records if record.message == "a job was disabled"] == [job.id]
     (entry,) = await on_record(service, "job.disabled")

@@ -14,7 +14,7 @@ from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
 from tests.conftest import Receiver, SetClock
 from tests.engine.test_lateness import metric
-from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
+from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
 
 SLOW_RETRY = RetryPolicy(delays=(150,), jitter=0)
 OVERLAPPED = "overlap: the previous run was still active"
@@ -145,7 +145,7 @@ async def test_a_webhook_that_goes_takes_what_waits_for_it(service: Any, clock: 
     job = await add_job(service.stores, clock.now(), overlap="buffer_one")
     await fire(service, clock)
     await fire(service, clock)
-    (webhook,) = await service.stores.webhooks.of_job(job.id)
+    (webhook,) = await webhooks_of(service.stores, job)
     await service.stores.webhooks.delete(webhook.id, clock.now())
     assert [fate[1] for fate in await fates(service, job)] == ["cancelled", "cancelled"]
     assert await metric(service, 'scheduler_executions_total{status="cancelled"}') == 2

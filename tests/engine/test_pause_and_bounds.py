@@ -17,7 +17,7 @@ from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
 from tests.conftest import OpenService, Receiver, SetClock
 from tests.engine.test_lateness import metric
-from tests.factories import add_job, deliver_ready, fire_and_deliver, make_webhook, rows_of
+from tests.factories import add_job, deliver_ready, fire_and_deliver, make_webhook, rows_of, webhooks_of
 
 
 async def _set(service: Any, job: Job, clock: SetClock, **fields: Any) -> Job:
@@ -208,7 +208,7 @@ async def test_webhooks_are_those_of_the_moment_of_firing(service: Any, receiver
     await service.stores.webhooks.insert(make_webhook(job.id, now, url=f"{receiver.url}/new"))
     await service.stores.webhooks.insert(make_webhook(job.id, now, url=f"{receiver.url}/off", enabled=False))
     await service.trigger_loop.fire_due(now)
-    old = (await service.stores.webhooks.of_job(job.id))[0]
+    old = (await webhooks_of(service.stores, job))[0]
     await service.stores.webhooks.delete(old.id, now)
     await deliver_ready(service)
     assert sorted(await _statuses(service, job)) == ["cancelled", "success"]

@@ -15,7 +15,7 @@ from scheduler.store.database import Transaction
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import add_job, make_webhook, rows_of, start_run
+from tests.factories import add_job, make_webhook, rows_of, start_run, webhooks_of
 
 OK = Outcome(response_code=200, response_body="ok")
 BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
@@ -160,7 +160,7 @@ async def test_the_retry_of_a_paused_job_is_held(stores: Stores, job: Job, clock
 
 async def test_a_deleted_webhook_takes_its_queue_but_not_its_history(stores: Stores, job: Job, clock: SetClock) -> None:
     await _start(stores, job, clock)
-    (webhook,) = await stores.webhooks.of_job(job.id)
+    (webhook,) = await webhooks_of(stores, job)
     assert await stores.webhooks.delete(webhook.id, clock.now())
     (row,) = await rows_of(stores, job)
     assert (row.status, row.reason) == (Status.CANCELLED, "the webhook was deleted")
@@ -170,7 +170,7 @@ async def test_deleting_a_job_takes_everything_with_it(stores: Stores, job: Job,
     await _start(stores, job, clock)
     assert await stores.jobs.delete(job.id)
     assert await rows_of(stores, job) == []
-    assert await stores.webhooks.of_job(job.id) == []
+    assert await webhooks_of(stores, job) == []
 
 
 async def test_a_webhook_for_a_job_that_is_gone_is_a_conflict(stores: Stores, job: Job, clock: SetClock) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.retry import DEFAULT_POLICY, RetryPolicy
-from scheduler.domain.schedule import Schedule, parse_schedule, require_fires
+from scheduler.domain.schedule import Schedule, parse_schedule
 
 CATCHUPS = ("latest", "all", "none")
 OVERLAPS = ("allow", "skip", "buffer_one", "cancel_previous")
@@ -77,14 +77,6 @@ class Job:
         if due_at is None or (self.ends_at is not None and due_at >= self.ends_at):
             return None
         return due_at
-
-    def first_run_at(self, now: Instant) -> Instant | None:
-        """``next_run_at`` of a job whose schedule was set at ``now``: ``None`` while it is disabled.
-
-        Raises ``SchedulerError`` when a line of the schedule can never fire.
-        """
-        require_fires(self.parsed(), now)
-        return self.next_after(now) if self.enabled else None
 
     def spread(self) -> int:
         """This job's stable share of ``spread_s``, in microseconds: a hash of its id, so it survives everything."""

@@ -71,14 +71,6 @@ class WebhookStore:
         )
         return row["account_id"] if row else None
 
-    async def of_job(self, job_id: str) -> list[Webhook]:
-        """The webhooks of one job, oldest first."""
-        rows = await self._db.fetch_all(
-            f"SELECT {COLUMNS} FROM webhooks w WHERE w.job_id = :job_id ORDER BY w.id",
-            {"job_id": job_id},
-        )
-        return [self.decode(row) for row in rows]
-
     async def page(self, user: str, *, job_id: str | None = None, skip: int, limit: int) -> Page[Webhook]:
         """The webhooks of the accounts ``user`` belongs to, or of one of their jobs, oldest first."""
         scope = """
