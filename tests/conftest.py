@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from scheduler.config import Config, EgressConfig, EngineConfig, ServerConfig
+from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig, ServerConfig
 from scheduler.domain.clock import Instant, format_instant, parse_instant, seconds
+from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
+from scheduler.store.postgres import PostgresDatabase
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
+from tests.postgres import Server, running_server
 
 SECRET_KEY = bytes(range(32))
 JWT_SECRET = b"a secret of the tests, long enough for HS256"
@@ -102,25 +105,57 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A Postgres server, started when the first test asks for it."""
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture
-async def db(tmp_path: Path, clock: SetClock) -> AsyncIterator[SqliteDatabase]:
-    database = await SqliteDatabase.open(tmp_path / "scheduler.db")
-    await migrate(database, clock.now())
+async def postgres_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The address of a database of this test, its schema up to date."""
+    server: Server = request.getfixturevalue("postgres_server")
+    url = await server.lend()
+    yield url
+    await server.take_back(url)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """Which database ``db``, ``stores`` and the service have: ``None`` is a file of this test."""
+    return request.getfixturevalue("postgres_url") if getattr(request, "param", "sqlite") == "postgres" else None
+
+
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+"""``pytestmark = both_databases`` runs each test of a module that uses one of those on either database."""
+
+
+@pytest.fixture
+async def db(tmp_path: Path, clock: SetClock, database_url: str | None) -> AsyncIterator[Database]:
+    if database_url is None:
+        database: Database = await SqliteDatabase.open(tmp_path / "scheduler.db")
+        await migrate(database, clock.now())
+    else:
+        database = await PostgresDatabase.open(database_url, pool_size=5)
     yield database
     await database.close()
 
 
 @pytest.fixture
-def stores(db: SqliteDatabase) -> Stores:
-    return Stores.over(db, vault=Vault(SECRET_KEY), worker_id="test:1:1")
+async def stores(db: Database) -> Stores:
+    stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="test:1:1")
+    await stores.nodes.join("test:1:1", lease_s=3600)
+    return stores
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, database_url: str | None) -> Config:
     """A configuration for tests: a free port, a directory of its own, loopback receivers permitted."""
     return Config(
         data_dir=tmp_path,
         server=ServerConfig(host="127.0.0.1", port=0),
+        database=DatabaseConfig(url=database_url, pool_size=5),
         engine=EngineConfig(drain_s=5),
         egress=EgressConfig(allow=("127.0.0.0/8",)),
     )
@@ -139,6 +174,7 @@ def open_test_service(config: Config, clock: SetClock) -> OpenService:
     async def open_it(config: Config = config, clock: Any = clock) -> AsyncIterator[Any]:
         directory = DataDir(path=config.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
         async with open_service(config, directory, clock=clock) as service:
+            await service.membership.join()
             yield service
 
     return open_it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -25,9 +26,11 @@ from scheduler.domain.clock import SECOND, Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Settlement
 from scheduler.domain.places import PlaceLimits
+from scheduler.engine.colleagues import Colleagues
 from scheduler.engine.delivery import Deliverer
 from scheduler.engine.egress import Egress
 from scheduler.engine.maintenance import Maintenance
+from scheduler.engine.membership import Membership
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.sender import Sender
 from scheduler.engine.trigger_loop import TriggerLoop
@@ -58,20 +61,25 @@ class Service:
     pool: WorkerPool
     trigger_loop: TriggerLoop
     maintenance: Maintenance
+    membership: Membership
+    colleagues: Colleagues
     draining: bool = False
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a part that must run for ever has ended: then the process should, too."""
 
     async def start(self) -> None:
-        """Close what a crash left open, then fire and deliver."""
+        """Become a node, close what a crash left open, then fire and deliver."""
+        await self.membership.join()
         self.telemetry.rescued(await self.maintenance.rescue())
         self._tasks = [
             asyncio.create_task(self.recorder.run(), name="recorder"),
             asyncio.create_task(self.pool.run(), name="worker-pool"),
             asyncio.create_task(self.maintenance.run(), name="maintenance"),
+            *([asyncio.create_task(self.membership.run(), name="membership")] if self.stores.db.is_shared else []),
         ]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
+        self.colleagues.listen()
         self.trigger_loop.start()
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
@@ -90,8 +98,9 @@ class Service:
         for task in (*self._tasks, flushing):
             task.cancel()
         await asyncio.gather(*self._tasks, flushing, return_exceptions=True)
-        with contextlib.suppress(SchedulerError):  # when keys were last used is not worth a failing stop
+        with contextlib.suppress(SchedulerError):  # neither is worth a failing stop
             await self.stores.keys.write_uses()
+            await self.membership.leave()
         if interrupted:
             log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)
 
@@ -149,14 +158,15 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
     config = replace(
         config, auth=replace(config.auth, jwt_secret=data_dir.jwt_secret.decode("utf-8", "surrogateescape"))
     )
-    worker_id = f"{socket.gethostname()}:{os.getpid()}:{clock.now() // 1000}"
+    node = f"{socket.gethostname()}:{os.getpid()}"
+    epochs = itertools.count(clock.now() // 1000)
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(pool_size=config.engine.concurrency)
         db = await open_database(config, clock, on_commit=telemetry.committed)
         stack.push_async_callback(db.close)
         vault = Vault(data_dir.secret_key, *data_dir.older_keys)
         await demand_key(db, vault, config)
-        stores = Stores.over(db, vault=vault, worker_id=worker_id)
+        stores = Stores.over(db, vault=vault, worker_id=f"{node}:0")
         egress = Egress(allow=config.egress.allow, dev=config.dev)
         sender = await stack.enter_async_context(
             Sender(
@@ -175,14 +185,33 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
         def on_write() -> None:
             pool.refill()
 
+        maintenance = Maintenance(stores=stores, clock=clock)
+
+        async def take_over() -> int:
+            rescued = await maintenance.rescue()
+            telemetry.rescued(rescued)
+            if rescued:
+                pool.wake()
+            return rescued
+
+        membership = Membership(
+            nodes=stores.nodes,
+            clock=clock,
+            lease_s=config.engine.lease_s if db.is_shared else None,
+            new_node_id=lambda: f"{node}:{next(epochs)}",
+            adopt=stores.queue.work_as,
+            take_over=take_over,
+        )
         recorder = Recorder(queue=stores.queue, clock=clock, on_write=on_write, on_settled=on_settled)
-        deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock)
+        deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, may_start=membership.is_held)
         pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, limits=_place_limits(config))
+        pool.may_start = membership.is_held
         telemetry.pool_in_use = lambda: pool.in_use
         telemetry.live_counts = stores.executions.counts
         stores.queue.on_released = pool.wake
         stores.queue.on_disabled = telemetry.disabled
         stores.jobs.on_ended = stores.webhooks.on_ended = telemetry.ended
+        trigger_loop = TriggerLoop(stores=stores, clock=clock, pool=pool, telemetry=telemetry, config=config.engine)
         yield Service(
             config=config,
             clock=clock,
@@ -191,8 +220,10 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             telemetry=telemetry,
             recorder=recorder,
             pool=pool,
-            trigger_loop=TriggerLoop(stores=stores, clock=clock, pool=pool, telemetry=telemetry, config=config.engine),
-            maintenance=Maintenance(stores=stores, clock=clock),
+            trigger_loop=trigger_loop,
+            maintenance=maintenance,
+            membership=membership,
+            colleagues=Colleagues(db=db, trigger_loop=trigger_loop, pool=pool),
         )
 
 

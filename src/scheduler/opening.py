@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scheduler.config import Config, database_path
+from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, StartError, secret_key_path
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.store.database import Database, DatabaseUnusableError
 from scheduler.store.migrate import MigrationError, migrate
 from scheduler.store.sealing import check_key
-from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
 from scheduler.store.vault import Vault, WrongKeyError
 
 
 async def open_database(
     config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
-) -> SqliteDatabase:
+) -> Database:
     """The configured database, its schema up to date; ``on_commit`` hears the seconds of each commit.
 
     Raises ``StartError``; while another process has it, with a ``DatabaseInUseError`` as its cause.
     """
-    path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
-    try:
-        db = await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
-    except DatabaseUnusableError as error:
-        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
+    db = await connect(config, on_commit=on_commit)
     try:
         await migrate(db, clock.now())
     except MigrationError as error:
@@ -33,16 +29,40 @@ async def open_database(
         raise StartError(str(error), exit_code=CONFIGURATION) from None
     except SchedulerError as error:
         await db.close()
-        raise StartError(f"the database {path} cannot be used: {error.message}", exit_code=NOT_PERMITTED) from None
+        sentence = f"the database {database_name(config)} cannot be used: {error.message}"
+        raise StartError(sentence, exit_code=NOT_PERMITTED) from None
     return db
 
 
-async def demand_key(db: SqliteDatabase, vault: Vault, config: Config) -> None:
+async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda _: None) -> Database:
+    """The configured database as it is, whatever its schema. Raises ``StartError`` like ``open_database``."""
+    try:
+        if (dsn := database_dsn(config)) is not None:
+            # only who uses PostgreSQL needs its driver
+            from scheduler.store.postgres import PostgresDatabase  # noqa: PLC0415
+
+            return await PostgresDatabase.open(
+                dsn, pool_size=config.database.pool_size, idle_limit_s=config.engine.lease_s / 2, on_commit=on_commit
+            )
+        from scheduler.store.sqlite import SqliteDatabase  # noqa: PLC0415
+
+        path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
+        return await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
+    except DatabaseUnusableError as error:
+        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        sentence = "PostgreSQL needs its driver: pip install 'scheduler[postgres]'"
+        raise StartError(sentence, exit_code=CONFIGURATION) from None
+
+
+async def demand_key(db: Database, vault: Vault, config: Config) -> None:
     """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
     try:
         await check_key(db, vault)
     except WrongKeyError as error:
         given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
         raise StartError(
-            f"{given} is not the key of the secrets in {database_path(config)}: {error}", exit_code=CONFIGURATION
+            f"{given} is not the key of the secrets in {database_name(config)}: {error}", exit_code=CONFIGURATION
         ) from None

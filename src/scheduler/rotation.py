@@ -24,8 +24,9 @@ from scheduler.data_dir import (
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.opening import demand_key, open_database
+from scheduler.store.database import DatabaseInUseError
 from scheduler.store.sealing import reseal
-from scheduler.store.sqlite import DatabaseInUseError, SqliteDatabase
+from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.vault import Vault, WrongKeyError
 
 

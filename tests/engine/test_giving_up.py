@@ -16,8 +16,10 @@ from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.store.audit import AuditFilter
 from scheduler.store.dead_letters import Selection
-from tests.conftest import OpenService, Receiver, SetClock
+from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
+
+pytestmark = both_databases
 
 ONCE = RetryPolicy(max_attempts=1)
 SIX_HOURS_S = 6 * 3600
@@ -275,18 +277,6 @@ async def test_a_time_that_was_due_but_not_fired_yet_belongs_to_the_pause(
     assert not job.enabled
     explanation = explain(job, await service.stores.jobs.history(job.id), [], clock.now(), clock.now())
     assert explanation.verdict is Verdict.PAUSED
-
-
-async def test_a_success_of_a_job_without_failures_costs_no_statement(
-    service: Any, receiver: Receiver, clock: SetClock
-) -> None:
-    await add_job(service.stores, clock.now(), urls=[receiver.url])
-    seen: list[str] = []
-    await service.stores.db._writer.set_trace_callback(seen.append)
-    await fail_until(service, 2, gap_s=60)
-    await service.stores.db._writer.set_trace_callback(None)
-    assert len(receiver.requests) == 2
-    assert not [sql for sql in seen if "dead_count =" in sql or "dead_count >" in sql]
 
 
 async def test_what_is_redriven_meanwhile_waits_until_it_is_enabled(

@@ -10,8 +10,10 @@ from aiohttp import web
 from scheduler.domain.execution import Status
 from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
-from tests.conftest import Receiver, SetClock
+from tests.conftest import Receiver, SetClock, both_databases
 from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
+
+pytestmark = both_databases
 
 TWICE = RetryPolicy(max_attempts=2, delays=(10,), jitter=0)
 

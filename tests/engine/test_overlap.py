@@ -12,9 +12,11 @@ from scheduler.domain.execution import Outcome, settle
 from scheduler.domain.job import Job
 from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
-from tests.conftest import Receiver, SetClock
+from tests.conftest import Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
 from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
+
+pytestmark = both_databases
 
 SLOW_RETRY = RetryPolicy(delays=(150,), jitter=0)
 OVERLAPPED = "overlap: the previous run was still active"

@@ -15,9 +15,11 @@ from scheduler.domain.execution import run_id_of
 from scheduler.domain.job import Job
 from scheduler.domain.planning import change_job
 from scheduler.domain.retry import RetryPolicy
-from tests.conftest import OpenService, Receiver, SetClock
+from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
 from tests.factories import add_job, deliver_ready, fire_and_deliver, make_webhook, rows_of, webhooks_of
+
+pytestmark = both_databases
 
 
 async def _set(service: Any, job: Job, clock: SetClock, **fields: Any) -> Job:

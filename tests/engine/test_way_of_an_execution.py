@@ -12,9 +12,10 @@ from aiohttp import web
 from scheduler.domain.clock import SECOND
 from scheduler.domain.execution import Status, Trigger
 from scheduler.domain.retry import RetryPolicy
-from scheduler.store.queue import ExecutionQueue
-from tests.conftest import OpenService, Receiver, SetClock
-from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
+from tests.conftest import OpenService, Receiver, SetClock, both_databases
+from tests.factories import add_job, claim_and_die, deliver_ready, fire_and_deliver, rows_of
+
+pytestmark = both_databases
 
 QUICK = RetryPolicy(max_attempts=3, delays=(10, 20), jitter=0)
 
@@ -132,8 +133,7 @@ async def test_what_a_crash_left_running_is_repeated_at_once_with_the_same_ident
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
     (started,) = await service.trigger_loop.start_run(job.id, clock.now())
-    dead_process = ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id="host:1:1")
-    await dead_process.claim(clock.now(), 10)
+    await claim_and_die(service.stores, clock.now())
     assert await service.maintenance.rescue() == 1
     await deliver_ready(service)
     first, second = await rows_of(service.stores, job)
@@ -146,7 +146,7 @@ async def test_a_run_that_always_crashes_the_service_is_a_suspect(service: Any, 
     job = await add_job(service.stores, clock.now(), retry=RetryPolicy(max_attempts=2))
     await service.trigger_loop.start_run(job.id, clock.now())
     for life in range(10):
-        await ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id=f"host:{life}").claim(clock.now(), 1)
+        await claim_and_die(service.stores, clock.now(), node=f"dead:1:{life}")
         await service.maintenance.rescue()
     rows = await rows_of(service.stores, job)
     assert [row.attempt for row in rows] == [1, 2, 3, 4, 5]
@@ -156,7 +156,7 @@ async def test_a_run_that_always_crashes_the_service_is_a_suspect(service: Any, 
 async def test_at_most_once_is_not_repeated(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), delivery="at_most_once")
     await service.trigger_loop.start_run(job.id, clock.now())
-    await ExecutionQueue(service.stores.db, service.stores.webhooks, worker_id="host:1:1").claim(clock.now(), 1)
+    await claim_and_die(service.stores, clock.now())
     await service.maintenance.rescue()
     (row,) = await rows_of(service.stores, job)
     assert row.status is Status.FAILURE and row.error.startswith("interrupted")

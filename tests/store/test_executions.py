@@ -12,8 +12,10 @@ from scheduler.domain.retry import RetryPolicy
 from scheduler.store.dead_letters import Selection
 from scheduler.store.executions import ExecutionFilter
 from scheduler.store.stores import Stores
-from tests.conftest import SetClock
+from tests.conftest import SetClock, both_databases
 from tests.factories import USER, add_job, rows_of, start_run
+
+pytestmark = both_databases
 
 BROKEN = Outcome(error="http_500 Internal_Server% Error", response_code=500)
 ONCE = RetryPolicy(max_attempts=1)

@@ -12,10 +12,11 @@ from scheduler.domain.execution import INTERRUPTED, Execution, Outcome, Status, 
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
 from scheduler.store.database import Transaction
-from scheduler.store.queue import ExecutionQueue
 from scheduler.store.stores import Stores
-from tests.conftest import SetClock
-from tests.factories import add_job, make_webhook, rows_of, start_run, webhooks_of
+from tests.conftest import SetClock, both_databases
+from tests.factories import add_job, claim_and_die, make_webhook, rows_of, start_run, webhooks_of
+
+pytestmark = both_databases
 
 OK = Outcome(response_code=200, response_body="ok")
 BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
@@ -116,9 +117,9 @@ async def test_another_worker_cannot_settle_what_it_does_not_hold(stores: Stores
 
 
 async def test_orphans_are_what_another_life_left_running(stores: Stores, job: Job, clock: SetClock) -> None:
-    await _start(stores, job, clock, count=3)
-    old_life = ExecutionQueue(stores.db, stores.webhooks, worker_id="test:0:0")
-    await old_life.claim(clock.now(), 2)
+    await _start(stores, job, clock, count=2)
+    await claim_and_die(stores, clock.now())
+    await _start(stores, job, clock)
     await stores.queue.claim(clock.now(), 1)
     orphans = await stores.queue.orphans(100)
     assert len(orphans) == 2

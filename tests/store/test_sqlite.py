@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.store.database import Transaction
-from scheduler.store.sqlite import DatabaseUnusableError, SqliteDatabase
+from scheduler.store.database import DatabaseUnusableError, Transaction
+from scheduler.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from scheduler.config.auth import AuthConfig, auth_problems
 from scheduler.config.checks import (
+    postgres_dsn,
+    shown_url,
     sqlite_path,
     wrong_database_url,
     wrong_egress,
@@ -90,9 +92,22 @@ def _build(values: Mapping[str, Any]) -> Config:
     return Config(**chosen)
 
 
+def database_dsn(config: Config) -> str | None:
+    """The address of the PostgreSQL database, for its driver; ``None`` when SQLite is configured."""
+    return postgres_dsn(config.database.url) if config.database.url else None
+
+
 def database_path(config: Config) -> Path:
-    """The file of the SQLite database; a relative one counts from the working directory."""
+    """The file of the SQLite database; a relative one counts from the working directory.
+
+    Raises ``ValueError`` when PostgreSQL is configured.
+    """
     return sqlite_path(config.database.url) if config.database.url else config.data_dir / "scheduler.db"
+
+
+def database_name(config: Config) -> str:
+    """The database as people know it: its file, or its URL without the password."""
+    return shown_url(config.database.url or "") if database_dsn(config) else str(database_path(config))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +141,10 @@ class DatabaseConfig:
     url: Annotated[
         str | None,
         Setting(
-            "sqlite:///RELATIVE or sqlite:////ABSOLUTE. Default: scheduler.db in data_dir.",
+            "sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://USER:PASSWORD@HOST/DATABASE. "
+            "Default: scheduler.db in data_dir.",
             check=wrong_database_url,
+            secret=True,
             aliases=("DATABASE_URL",),
             example="sqlite:////var/lib/scheduler/scheduler.db",
         ),
@@ -139,6 +156,9 @@ class DatabaseConfig:
             choices=("full", "normal"),
         ),
     ] = "full"
+    pool_size: Annotated[
+        int, Setting("Connections to PostgreSQL at most, for each node; SQLite has three.", low=2, high=1000)
+    ] = 10
 
 
 @dataclass(frozen=True, kw_only=True)

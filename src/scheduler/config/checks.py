@@ -12,14 +12,25 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+_POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
+_FORMS = "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def postgres_dsn(url: str) -> str | None:
+    """The address of a PostgreSQL database as its driver takes it; ``None`` for another kind of URL."""
+    return _POSTGRES.sub("postgresql:", url, count=1) if _POSTGRES.match(url) else None
+
+
+def shown_url(url: str) -> str:
+    """The URL of a database without its password."""
+    return re.sub(r"(?<=//)([^:/@]*):[^/]*@|(?<=[?&])(password=)[^&]*", _without_password, url)
+
 
 def sqlite_path(url: str) -> Path:
     """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names; ``ValueError`` says what else it is."""
-    if re.match(r"postgres(ql)?(\+\w+)?:", url):
-        raise ValueError("PostgreSQL comes with an extra of a later version: name an SQLite file, sqlite:///PATH")
     path = url.removeprefix("sqlite:///")
     if path == url or not path.strip("/"):
-        raise ValueError("must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file")
+        raise ValueError(_FORMS)
     if path == ":memory:":
         raise ValueError("must be a file: jobs in memory would not survive a restart")
     if "?" in path or "#" in path:
@@ -40,10 +51,28 @@ def decode_secret_key(text: str) -> bytes:
 
 def wrong_database_url(url: str) -> str | None:
     try:
-        sqlite_path(url)
+        if dsn := postgres_dsn(url):
+            _demand_address(dsn)
+        else:
+            sqlite_path(url)
     except ValueError as error:
         return str(error)
     return None
+
+
+def _demand_address(dsn: str) -> None:
+    """Raises ``ValueError`` unless it is one, as libpq reads them."""
+    parts = urlsplit(dsn)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if not dsn.startswith("postgresql://") or port == 0:
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, the port a number from 1 to 65535")
+
+
+def _without_password(found: re.Match[str]) -> str:
+    return f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***"
 
 
 def wrong_secret_key(text: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from scheduler import __version__
 from scheduler.domain.claim import Claim
@@ -21,12 +22,16 @@ _DISABLED = Outcome(error="no_webhook the webhook is disabled")
 
 
 class Deliverer:
-    """Carries out claims: builds the request, sends it, decides what the answer means, hands that to the recorder."""
+    """Carries out claims: builds the request, sends it, decides what the answer means, hands that to the recorder.
 
-    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock) -> None:
+    ``may_start`` says whether this node holds its lease.
+    """
+
+    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock, may_start: Callable[[], bool]) -> None:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
+        self._may_start = may_start
 
     async def deliver(self, claim: Claim) -> None:
         """One attempt. Its row says ``running`` and is on disk; when this returns its end is with the recorder.
@@ -51,6 +56,8 @@ class Deliverer:
         self._recorder.record(settlement)
 
     async def _attempt(self, claim: Claim) -> Outcome:
+        if not self._may_start():
+            return INTERRUPTED  # the process stood still between the claim and now, and others have taken over
         if claim.unreadable is not None:
             return Outcome(error=f"secret_unreadable {claim.unreadable}")
         if claim.webhook is None:

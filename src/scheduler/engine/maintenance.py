@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Rescue at start, housekeeping once a minute."""
+    """Rescue at start and when a node is gone, housekeeping once a minute."""
 
     def __init__(self, *, stores: Stores, clock: Clock) -> None:
         self._stores = stores
         self._clock = clock
 
     async def rescue(self) -> int:
-        """Close the attempts that an earlier life of this service left ``running`` and queue their retries at once.
+        """Close the attempts that are ``running`` for nobody who is still a node, and queue their retries at once.
 
-        Returns how many. On one node every such row is an orphan: the process that held it is gone.
+        Returns how many.
         """
         rescued = 0
         while orphans := await self._stores.queue.orphans(_RESCUE_BATCH):
@@ -40,7 +40,7 @@ class Maintenance:
             )
             rescued += len(orphans)
         if rescued:
-            log.warning("rescued %d attempts that the last stop had interrupted", rescued)
+            log.warning("rescued %d attempts whose process had stopped or lost its lease", rescued)
         return rescued
 
     async def run(self) -> None:

@@ -33,6 +33,8 @@ _INATTENTIVE_S = 5.0
 _MOST_ROWS = 5000
 """When the jobs of a batch have made so many rows, the rest of them wait for the next: no transaction takes long."""
 _MOST_BACKFILLED = 10_000
+_OTHERS = SECOND // 50
+"""What is due and cannot be locked is just being fired by another node."""
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class TriggerLoop:
         self._attentive_since: Instant | None = None
         self._looked_at: Instant | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self.announce: Callable[[str], None] = lambda _: None
+        """Tells the other nodes, see ``Colleagues``."""
 
     @property
     def running(self) -> bool:
@@ -94,8 +98,17 @@ class TriggerLoop:
             self._scheduler.shutdown(wait=False)
 
     def wake(self, due_at: Instant | None) -> None:
-        """A job is now due at ``due_at``: see to it that the next look comes no later. ``None`` changes nothing."""
-        if due_at is None or due_at >= self._next_look_at:
+        """A job is now due at ``due_at``: see to it that the next look of every node comes no later.
+
+        ``None`` changes nothing.
+        """
+        if due_at is not None:
+            self.announce(f"due {due_at}")
+            self.wake_here(due_at)
+
+    def wake_here(self, due_at: Instant) -> None:
+        """``wake`` for this node alone."""
+        if due_at >= self._next_look_at:
             return
         if self._looking:
             self._look_again = True
@@ -108,13 +121,16 @@ class TriggerLoop:
         started = time.perf_counter()
         due_at = await self._stores.jobs.next_due_at()
         if due_at is not None and due_at <= now:
-            await self._fire_batch(now)
+            fired = await self._fire_batch(now)
             due_at = await self._stores.jobs.next_due_at()
+            if not fired and due_at is not None:
+                due_at = max(due_at, self._clock.now() + _OTHERS)
         self._looked_at = self._clock.now()
         self._telemetry.looked(now, seconds=time.perf_counter() - started)
         return due_at
 
-    async def _fire_batch(self, now: Instant) -> None:
+    async def _fire_batch(self, now: Instant) -> int:
+        """Fire up to a batch of the jobs due at ``now``; returns how many."""
 
         async def fire_batch(tx: Transaction) -> list[Firing]:
             firings: list[Firing] = []
@@ -128,7 +144,9 @@ class TriggerLoop:
                     break  # the others are still due
             return firings
 
-        self._telemetry.polled(len(await self._write(fire_batch, now)))
+        fired = len(await self._write(fire_batch, now))
+        self._telemetry.polled(fired)
+        return fired
 
     async def fire_one(self, job_id: str, now: Instant) -> None:
         """Fire one job if it is due, so that a change of it at ``now`` leaves what was due before untouched."""
@@ -213,6 +231,8 @@ class TriggerLoop:
         if firings:
             self._telemetry.fired(firings)
             self._pool.wake()
+            if sum(len(firing.executions) for firing in firings) > self._pool.size - self._pool.in_use:
+                self.announce("ready")
         return firings
 
     def _fire(self, at_hand: JobAtHand, now: Instant) -> Firing:

@@ -15,6 +15,8 @@ from scheduler.store.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
 """Never longer: monotonic timers stand still while a machine sleeps, the wall clock does not."""
+_OTHERS_S = 0.02
+"""What is ready and cannot be claimed is just being claimed by another node."""
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,10 @@ class WorkerPool:
         self._more_waiting = False
         self._stopping = False
         self.size = limits.size
+        self.may_start: Callable[[], bool] = lambda: True
+        """Does this node hold its lease? Otherwise what it claims is taken from it."""
+        self.cancel_elsewhere: Callable[[str], None] = lambda _: None
+        """Hears of an execution that is to be aborted and is not in flight here."""
 
     @property
     def in_use(self) -> int:
@@ -53,10 +59,16 @@ class WorkerPool:
             self._woken.set()
 
     def cancel(self, execution_id: str) -> None:
-        """Abort the delivery of an execution if it is in flight here."""
+        """Abort the delivery of an execution, wherever it is in flight."""
+        if not self.cancel_here(execution_id):
+            self.cancel_elsewhere(execution_id)
+
+    def cancel_here(self, execution_id: str) -> bool:
+        """Abort the delivery of an execution if it is in flight in this process; returns whether it is."""
         task = self._tasks.get(execution_id)
         if task is not None:
             task.cancel()
+        return task is not None
 
     async def run(self) -> None:
         """Fill slots until stopped."""
@@ -75,7 +87,7 @@ class WorkerPool:
     async def fill_slots(self) -> float:
         """One step: claim what may start into the free slots; returns how long to sleep, in seconds."""
         free = self.size - len(self._tasks)
-        if free <= 0:
+        if free <= 0 or not self.may_start():
             self._more_waiting = True
             return _LONGEST_SLEEP_S
         claims = await self._queue.claim(self._clock.now(), free, self._places)
@@ -87,7 +99,8 @@ class WorkerPool:
         start_at = await self._queue.next_start_at(self._places, self._clock.now())
         if start_at is None:
             return _LONGEST_SLEEP_S
-        return min(max(0.0, (start_at - self._clock.now()) / SECOND), _LONGEST_SLEEP_S)
+        sleep_s = (start_at - self._clock.now()) / SECOND
+        return min(sleep_s if sleep_s > 0 else 0.0 if claims else _OTHERS_S, _LONGEST_SLEEP_S)
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what is in flight now has ended, or the time is up."""

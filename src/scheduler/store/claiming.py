@@ -17,6 +17,7 @@ from scheduler.domain.target import split_url
 from scheduler.store.claim_rows import CLAIM_COLUMNS, CLAIMED_FROM
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.holding import RELEASE_BUFFERED
+from scheduler.store.nodes import is_member
 
 _READY = "e.status = 'queued' AND e.held = 0 AND e.available_at <= :now"
 _MOVE = "UPDATE executions SET held = 3, lane = :lane WHERE id = :id AND status = 'queued'"
@@ -30,11 +31,11 @@ _TRUST = SECOND // 10
 class Claimer:
     """Claims for one worker, which is the only one to do so in this process. Knows what waits in lanes."""
 
-    def __init__(self, db: Database, *, worker_id: str) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._worker_id = worker_id
         self._lanes: dict[str, None] | None = None
         """The lanes that executions wait in, those first that are to be looked at first; ``None``: not known."""
+        self._lanes_at: Instant = 0
         self._sole: str | None = None
         self._sole_at: Instant = 0
         self.is_kept_waiting = False
@@ -55,13 +56,14 @@ class Claimer:
         """May a place that is given back let something start?"""
         return bool(self._lanes) or self.is_kept_waiting
 
-    async def claim(self, now: Instant, limit: int, places: Places) -> list[Row]:
+    async def claim(self, now: Instant, limit: int, places: Places, *, worker_id: str) -> list[Row]:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running``, as far as ``places`` lets them.
 
         Committed before it returns. ``places`` stays as it is.
         """
-        if self._lanes is None:
-            self._lanes = await self._find_lanes()
+        if self._lanes is None or (self._db.is_shared and not self._lanes_at <= now < self._lanes_at + SECOND):
+            # other nodes move executions to lanes, too, and may not be there any more to look into them
+            self._lanes, self._lanes_at = await self._find_lanes(self._lanes or {}), now
         if self._sole is not None and not self._sole_at <= now < self._sole_at + _TRUST:
             self._sole = None
         places = places.copy(sole=self._sole)
@@ -72,18 +74,22 @@ class Claimer:
             return []
         lanes = self._lanes
         self._lanes = None  # unless the transaction says what there is, it has to be found out again
-        made = await self._db.transaction(lambda tx: self._take(tx, limit, _Selection(places, now, lanes)))
+        made = await self._db.transaction(lambda tx: self._take(tx, limit, _Selection(places, now, lanes), worker_id))
         self._lanes = made.lanes
         if made.places.sole != self._sole:
             self._sole, self._sole_at = made.places.sole, now
         self.is_kept_waiting = self._sole is not None and (len(made.chosen) == limit or bool(made.passed_by))
         return made.chosen
 
-    async def _find_lanes(self) -> dict[str, None]:
+    async def _find_lanes(self, known: dict[str, None]) -> dict[str, None]:
+        """The lanes there are, those that are ``known`` in the order they have."""
         rows = await self._db.fetch_all("SELECT DISTINCT lane FROM executions WHERE status = 'queued' AND held = 3")
-        return {row["lane"]: None for row in rows}
+        found = {row["lane"] for row in rows}
+        return dict.fromkeys([*(lane for lane in known if lane in found), *sorted(found - known.keys())])
 
-    async def _take(self, tx: Transaction, limit: int, selection: _Selection) -> _Selection:
+    async def _take(self, tx: Transaction, limit: int, selection: _Selection, worker_id: str) -> _Selection:
+        if self._db.is_shared and not await is_member(tx, worker_id):
+            raise SchedulerError("SERVICE_UNAVAILABLE", f"{worker_id} has lost its lease")
         now = selection.now
         ready = await self._ready(tx, now, limit)
         # Mostly settlements let go who waited for them; of a predecessor that was cancelled there is none.
@@ -97,7 +103,7 @@ class Claimer:
             """
             UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :now WHERE id = :id
             """,
-            [{"id": row["id"], "worker_id": self._worker_id, "now": now} for row in selection.chosen],
+            [{"id": row["id"], "worker_id": worker_id, "now": now} for row in selection.chosen],
         )
         return selection
 
@@ -121,7 +127,7 @@ class Claimer:
         return await tx.fetch_all(
             f"""
             SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM} WHERE {_READY}
-            ORDER BY e.available_at LIMIT :limit {self._skip_locked}
+            ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
             """,
             {"now": now, "limit": limit},
         )
@@ -134,7 +140,7 @@ class Claimer:
                 f"""
                 SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}
                 WHERE e.status = 'queued' AND e.held = 3 AND e.lane = :lane
-                ORDER BY e.available_at LIMIT :limit {self._skip_locked}
+                ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
                 """,
                 {"lane": lane, "limit": min(room, limit)},
             )
@@ -148,7 +154,7 @@ class Claimer:
         return await tx.fetch_all(
             f"""
             SELECT e.id, e.account_id, e.held, e.lane, {url} AS w_url FROM executions e {webhook} WHERE {_READY}
-            ORDER BY e.available_at LIMIT :limit {self._skip_locked}
+            ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
             """,
             {"now": now, "limit": _WINDOW},
         )
@@ -166,10 +172,6 @@ class Claimer:
             {"id": account_id},
         )
         return None if row is None or row["others"] else account_id
-
-    @property
-    def _skip_locked(self) -> str:
-        return f"FOR UPDATE OF e {self._db.skip_locked}" if self._db.skip_locked else ""
 
 
 class _Selection:

@@ -1,7 +1,11 @@
 """What a database driver offers to the stores: a handful of calls, one SQL text for every database.
 
-SQL is written with named ``:params``. A row answers to column names. Whatever goes wrong below leaves a driver as a
-``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying again may help, ``DATABASE_ERROR`` otherwise.
+SQL is written with named ``:params`` and with the row locks that it needs where several processes write; the driver of
+a database with one writer leaves those out. A row answers to column names. Whatever goes wrong below leaves a driver as
+a ``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying again may help, ``DATABASE_ERROR`` otherwise.
+
+Locks are taken in one order, or transactions would wait for each other for ever: an account before its jobs, jobs
+before their executions, and several of a kind in the order of their ids.
 """
 
 from __future__ import annotations
@@ -10,8 +14,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from scheduler.domain.clock import Instant
+
 T = TypeVar("T")
 Params = Mapping[str, Any]
+
+
+class DatabaseUnusableError(Exception):
+    """The database cannot be opened; the sentence says why and what to do."""
+
+
+class DatabaseInUseError(DatabaseUnusableError):
+    """Another process of ours has it, and it takes but one."""
 
 
 class Row(Protocol):
@@ -37,12 +51,16 @@ class Transaction(Protocol):
         """``execute_many`` for each statement, in order, in one trip; returns what each changed."""
         ...
 
+    async def take_turn(self, name: str) -> None:
+        """Wait until no other transaction has the turn of this name; it is given back when this one ends."""
+        ...
+
 
 class Database(Protocol):
     """A database. Reads see what is committed; only a transaction writes."""
 
-    skip_locked: str
-    """The clause that leaves out rows another node holds; empty where there is one writer."""
+    is_shared: bool
+    """May other nodes have it open at the same time?"""
     version: str
     """The name and version of the database, for operators."""
 
@@ -54,12 +72,25 @@ class Database(Protocol):
         """A list or an aggregate."""
         ...
 
-    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, patient: bool = False) -> T:
         """Run ``work`` as one transaction and return its result once it is committed.
 
         It is not interrupted when the caller is cancelled: a transaction that has begun commits or rolls back whole.
-        ``work`` may be run again after a rollback, so its only effects are its statements and its result.
+        ``work`` may be run again after a rollback, so its only effects are its statements and its result. A ``patient``
+        one may take as long as it takes; others are given up when the server does not answer.
         """
+        ...
+
+    async def now(self) -> Instant:
+        """What the clock says that all nodes go by; never later than the true time of the answer."""
+        ...
+
+    def announce(self, notice: str) -> None:
+        """Tell the other nodes, soon and at most once; a notice may be lost, so nothing may depend on it."""
+        ...
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """``listener`` hears what other nodes announce from now on."""
         ...
 
     async def ping(self) -> None:

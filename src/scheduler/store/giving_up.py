@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 from scheduler.domain.audit import SERVICE, Action, Actor, Deed, deed_on_job
 from scheduler.domain.clock import Instant
@@ -24,6 +23,7 @@ from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Transaction
 from scheduler.store.history import remember
 from scheduler.store.holding import hold
+from scheduler.store.ids import in_list
 from scheduler.store.job_rows import COLUMNS, UPDATE, decode_job, row_of
 
 FORGIVE = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
@@ -62,12 +62,13 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
             asked_at[one.execution.webhook_id] = one.execution.started_at
     if not asked_at:
         return []
+    places, params = in_list(asked_at)
     rows = await tx.fetch_all(
         f"""
         SELECT w.id, w.job_id, w.updated_at, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id
-        WHERE w.id IN ({_places(asked_at)}) AND w.enabled = 1 AND j.auto_disable = 1
+        WHERE w.id IN ({places}) AND w.enabled = 1 AND j.auto_disable = 1
         """,
-        _params(asked_at),
+        params,
     )
     # One that was changed since the request left may well lead elsewhere now.
     gone = [row for row in rows if row["updated_at"] <= asked_at[row["id"]]]
@@ -89,12 +90,13 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
     last = {one.execution.job_id: one for one in dead}
     if not last:
         return []
+    places, params = in_list(last)
     rows = await tx.fetch_all(
         f"""
         SELECT {COLUMNS}, j.dead_count, j.dead_since_at FROM jobs j
-        WHERE j.id IN ({_places(last)}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
+        WHERE j.id IN ({places}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
         """,
-        {**_params(last), "least_runs": LEAST_RUNS},
+        {**params, "least_runs": LEAST_RUNS},
     )
     disabled = []
     for row in rows:
@@ -116,11 +118,3 @@ async def _pause(tx: Transaction, job: Job, after: Job) -> None:
     await hold(tx, job.id)
     deed = deed_on_job(job, after)
     await record_on_jobs(tx, Actor(name=SERVICE, at=after.updated_at), [(job.id, deed)] if deed else [])
-
-
-def _places(ids: Iterable[str]) -> str:
-    return ", ".join(f":id{number}" for number, _ in enumerate(ids))
-
-
-def _params(ids: Iterable[str]) -> dict[str, Any]:
-    return {f"id{number}": one for number, one in enumerate(ids)}

@@ -16,9 +16,11 @@ CASE WHEN j.enabled = 0 AND (j.disabled_reason IS NULL OR j.disabled_reason LIKE
 
 RELEASE_BUFFERED = f"""
 UPDATE executions SET held = (SELECT {PAUSED} FROM jobs j WHERE j.id = executions.job_id)
-WHERE held = 2 AND status = 'queued' AND NOT EXISTS (
-  SELECT 1 FROM executions o WHERE o.job_id = executions.job_id
-    AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))
+WHERE id IN (
+  SELECT b.id FROM executions b WHERE b.held = 2 AND b.status = 'queued' AND NOT EXISTS (
+    SELECT 1 FROM executions o WHERE o.job_id = b.job_id
+      AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))
+  ) FOR NO KEY UPDATE OF b SKIP LOCKED
 )
 """
 """Let go the runs whose predecessors are all gone; a partial index makes looking free."""

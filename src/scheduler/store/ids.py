@@ -1,8 +1,9 @@
-"""Time-ordered identifiers: UUIDv7 (RFC 9562), so that sorting by id is sorting by creation."""
+"""Time-ordered identifiers: UUIDv7 (RFC 9562), so that sorting by id is sorting by creation; and lists of them."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from scheduler.domain.clock import Instant
 
@@ -27,3 +28,9 @@ def first_id(at: Instant) -> str:
     """The least id that a row made at ``at``, or later, can have."""
     high = f"{(at // 1000) << 16 | 0x7000:016x}"
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-8000-000000000000"
+
+
+def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """What stands between the parentheses of ``IN``, and its parameters."""
+    params = {f"id{number}": one for number, one in enumerate(ids)}
+    return ", ".join(f":{name}" for name in params), params

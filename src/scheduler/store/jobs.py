@@ -171,7 +171,7 @@ class JobStore:
     async def lock(self, tx: Transaction, job_id: str) -> Job | None:
         """The job as this transaction sees it, safe from other writers until it ends."""
         row = await tx.fetch_one(
-            f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id {self._lock_clause}",
+            f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id FOR NO KEY UPDATE",
             {"id": job_id},
         )
         return decode_job(row) if row else None
@@ -198,12 +198,12 @@ class JobStore:
     def _due(self, order: str) -> str:
         return f"""
             SELECT * FROM jobs WHERE next_run_at IS NOT NULL AND next_run_at <= :now
-            {order} LIMIT :limit {self._db.skip_locked}
+            {order} LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
         """
 
     async def lock_one(self, tx: Transaction, job_id: str, *, count_active: bool = False) -> JobAtHand | None:
         """One job, due or not, locked until the transaction ends; ``count_active`` counts whatever its policy."""
-        one = f"SELECT * FROM jobs WHERE id = :id {self._lock_clause}"
+        one = "SELECT * FROM jobs WHERE id = :id FOR NO KEY UPDATE"
         found = await self._lock_at_hand(tx, one, {"id": job_id}, count_active=count_active)
         return found[0] if found else None
 
@@ -274,10 +274,6 @@ class JobStore:
     async def history(self, job_id: str) -> list[JobVersion]:
         """What the job was, from its creation on, oldest first."""
         return await recall(self._db, job_id)
-
-    @property
-    def _lock_clause(self) -> str:
-        return "FOR UPDATE" if self._db.skip_locked else ""
 
 
 def _name(by: Actor | None) -> str:

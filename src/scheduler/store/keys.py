@@ -130,7 +130,7 @@ class KeyStore:
         async def write(tx: Transaction) -> None:
             await tx.execute_many(
                 "UPDATE api_keys SET last_used_at = :at WHERE id = :id AND COALESCE(last_used_at, 0) < :at",
-                [{"id": key_id, "at": at} for key_id, at in used.items()],
+                [{"id": key_id, "at": at} for key_id, at in sorted(used.items())],
             )
 
         try:

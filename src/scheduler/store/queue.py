@@ -17,7 +17,7 @@ from scheduler.store.claiming import Claimer
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.giving_up import draw_consequences
 from scheduler.store.holding import PAUSED, RELEASE_BUFFERED
-from scheduler.store.ids import new_id
+from scheduler.store.ids import in_list, new_id
 from scheduler.store.webhooks import WebhookStore
 
 _ENQUEUE = """
@@ -58,19 +58,23 @@ _CHUNK = 500
 
 
 class ExecutionQueue:
-    """What the engine does with executions. ``worker_id`` names one life of one process."""
+    """What the engine does with executions. ``worker_id`` names one epoch of one process, see ``NodeStore``."""
 
     def __init__(self, db: Database, webhooks: WebhookStore, *, worker_id: str) -> None:
         self._db = db
         self._webhooks = webhooks
         self.worker_id = worker_id
-        self._claimer = Claimer(db, worker_id=worker_id)
+        self._claimer = Claimer(db)
         self.on_released: Callable[[], None] = lambda: None
         """Hears that runs which waited for their predecessors may start."""
         self.on_disabled: Callable[[Sequence[Disabled]], None] = lambda _: None
         """Hears what the service gave up on, once that is on disk."""
         self._forgiving: set[str] = set()
         """The attempts under way whose job had failed runs on its account: a success of any other forgives nothing."""
+
+    def work_as(self, worker_id: str) -> None:
+        """Claim under this id from now on; what was claimed before is settled under the id it was claimed with."""
+        self.worker_id = worker_id
 
     async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
         """Add executions, queued or final from the start (skipped, no webhook). Attempts that exist stay as they are.
@@ -95,10 +99,9 @@ class ExecutionQueue:
         """The last attempt of each of these runs that exists, and what became of it."""
         found: dict[str, tuple[int, Status]] = {}
         for start in range(0, len(run_ids), _CHUNK):
-            chunk = {f"id{number}": run_id for number, run_id in enumerate(run_ids[start : start + _CHUNK])}
-            places = ", ".join(f":{name}" for name in chunk)
+            places, params = in_list(run_ids[start : start + _CHUNK])
             rows = await tx.fetch_all(
-                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({places}) ORDER BY attempt", chunk
+                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({places}) ORDER BY attempt", params
             )
             found.update({row["run_id"]: (row["attempt"], Status(row["status"])) for row in rows})
         return found
@@ -114,12 +117,13 @@ class ExecutionQueue:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
         The oldest go first, as far as ``places`` lets them. Committed before it returns, so no byte leaves for an
-        attempt that is not on disk.
+        attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker is no node any more.
         """
         places = places or Places(PlaceLimits(size=limit, account_concurrency=limit))
-        rows = await self._claimer.claim(now, limit, places)
+        worker_id = self.worker_id
+        rows = await self._claimer.claim(now, limit, places, worker_id=worker_id)
         self._forgiving.update(row["id"] for row in rows if row["dead_count"])
-        return [self._decode(row, worker_id=self.worker_id, started_at=now) for row in rows]
+        return [self._decode(row, worker_id=worker_id, started_at=now) for row in rows]
 
     @property
     def keeps_back(self) -> bool:
@@ -141,6 +145,8 @@ class ExecutionQueue:
         """
 
         async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[Disabled]]:
+            if self._db.is_shared:
+                await self._lock_jobs(tx, settlements)
             changed, _, released = await tx.execute_batch(
                 [
                     (_SETTLE, [_settled_row(settlement) for settlement in settlements]),
@@ -161,6 +167,17 @@ class ExecutionQueue:
             self.on_disabled(disabled)
         return settled
 
+    async def _lock_jobs(self, tx: Transaction, settlements: Sequence[Settlement]) -> None:
+        """Whoever changes a job waits until what this ends for it, and queues next, is written down."""
+        ids = {
+            one.execution.job_id
+            for one in settlements
+            if one.retry or one.status is Status.DEAD_LETTER or one.execution.id in self._forgiving
+        }
+        if ids:
+            places, params = in_list(sorted(ids))
+            await tx.execute(f"SELECT id FROM jobs WHERE id IN ({places}) ORDER BY id FOR NO KEY UPDATE", params)
+
     async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
         """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
         rows = await tx.fetch_all(
@@ -173,14 +190,13 @@ class ExecutionQueue:
         return [row["id"] for row in rows]
 
     async def orphans(self, limit: int) -> list[Claim]:
-        """Attempts that another life of this service left ``running``."""
+        """Attempts that are ``running`` for a worker that is no node: their process is gone, or lost its lease."""
         rows = await self._db.fetch_all(
             f"""
             SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}
-            WHERE e.status IN ('queued', 'running') AND e.status = 'running' AND e.worker_id <> :worker_id
-            LIMIT :limit
+            WHERE e.status = 'running' AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = e.worker_id) LIMIT :limit
             """,
-            {"worker_id": self.worker_id, "limit": limit},
+            {"limit": limit},
         )
         return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
 

@@ -40,7 +40,9 @@ async def over_quota(
     A value and no exception: a transaction that fails costs those that share its commit a second try.
     """
     quota = _QUOTAS[what]
-    for account_id, more in wanted.items() if most else ():
+    for account_id, more in sorted(wanted.items()) if most else ():
+        # who adds to the same account at the same moment waits, and counts this
+        await tx.execute("SELECT id FROM accounts WHERE id = :id FOR NO KEY UPDATE", {"id": account_id})
         row = await tx.fetch_one(quota.counting, {"account_id": account_id, "now": now})
         present = row["n"] if row else 0
         if present + more > most:

@@ -10,32 +10,28 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import aiosqlite
 
+from scheduler.domain.clock import Instant, SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.store.database import Params, Row
+from scheduler.store.database import DatabaseInUseError, DatabaseUnusableError, Params, Row
 
 T = TypeVar("T")
 
 _GROUP_LIMIT = 500
 _SHARED_PRAGMAS = ("busy_timeout = 5000", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
-
-
-class DatabaseUnusableError(Exception):
-    """The file cannot be used; the sentence says why and what to do."""
-
-
-class DatabaseInUseError(DatabaseUnusableError):
-    """Another process of ours has the file."""
+_ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
 @dataclass(slots=True)
@@ -57,7 +53,8 @@ class SqliteTransaction:
         self.begun = False
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        return await self._trip(lambda raw: raw.execute(sql, params or _NO_PARAMS).fetchall())
+        text = without_locks(sql)
+        return await self._trip(lambda raw: raw.execute(text, params or _NO_PARAMS).fetchall())
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         rows = await self.fetch_all(sql, params)
@@ -72,7 +69,11 @@ class SqliteTransaction:
     async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
         if not any(rows for _, rows in steps):
             return [0 for _ in steps]
-        return await self._trip(lambda raw: [raw.executemany(sql, rows).rowcount if rows else 0 for sql, rows in steps])
+        bare = [(without_locks(sql), rows) for sql, rows in steps]
+        return await self._trip(lambda raw: [raw.executemany(sql, rows).rowcount if rows else 0 for sql, rows in bare])
+
+    async def take_turn(self, name: str) -> None:
+        """Nothing to wait for: transactions of the one writer take turns anyway."""
 
     async def _trip(self, call: Callable[[sqlite3.Connection], T]) -> T:
         raw = self._connection._conn
@@ -90,7 +91,7 @@ class SqliteTransaction:
 class SqliteDatabase:
     """A SQLite file, owned by this process alone while it is open."""
 
-    skip_locked = ""
+    is_shared = False
     version = f"SQLite {sqlite3.sqlite_version}"
 
     def __init__(
@@ -148,7 +149,7 @@ class SqliteDatabase:
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
         return await _read(self._lister, sql, params)
 
-    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]]) -> T:
+    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
         if self._closing:
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
         item = _Work(run=work, done=asyncio.get_running_loop().create_future())
@@ -163,6 +164,15 @@ class SqliteDatabase:
         for connection in (self._lister, self._reader, self._writer):
             await connection.close()
         self._lock.close()
+
+    async def now(self) -> Instant:
+        return SystemClock().now()
+
+    def announce(self, notice: str) -> None:
+        """Nobody to tell: the file is this process's alone."""
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """Nobody to hear."""
 
     async def ping(self) -> None:
         # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
@@ -220,6 +230,12 @@ class SqliteDatabase:
                 return
             for item in group:
                 await self._commit([item])
+
+
+@lru_cache(maxsize=512)
+def without_locks(sql: str) -> str:
+    """The statement without its row locks: SQLite has one writer, whose transactions have it for themselves."""
+    return _ROW_LOCKS.sub("", sql)
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:

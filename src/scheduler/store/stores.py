@@ -12,6 +12,7 @@ from scheduler.store.executions import ExecutionStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.keys import KeyStore
 from scheduler.store.members import MemberStore
+from scheduler.store.nodes import NodeStore
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.vault import Vault
 from scheduler.store.webhooks import WebhookStore
@@ -31,10 +32,11 @@ class Stores:
     dead_letters: DeadLetterStore
     audit: AuditStore
     queue: ExecutionQueue
+    nodes: NodeStore
 
     @classmethod
     def over(cls, db: Database, *, vault: Vault, worker_id: str) -> Stores:
-        """The stores over ``db``; ``worker_id`` names this life of this process."""
+        """The stores over ``db``; ``worker_id`` names this process until it joins as a node."""
         webhooks = WebhookStore(db, vault)
         jobs = JobStore(db, webhooks)
         queue = ExecutionQueue(db, webhooks, worker_id=worker_id)
@@ -49,4 +51,5 @@ class Stores:
             dead_letters=DeadLetterStore(db),
             audit=AuditStore(db),
             queue=queue,
+            nodes=NodeStore(db),
         )

@@ -99,7 +99,7 @@ class WebhookStore:
         """
 
         async def update(tx: Transaction) -> Webhook | None:
-            row = await tx.fetch_one(_GET, {"id": webhook_id})
+            row = await tx.fetch_one(f"{_GET} FOR NO KEY UPDATE", {"id": webhook_id})
             if row is None:
                 return None
             before = self.decode(row)

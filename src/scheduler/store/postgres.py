@@ -1,0 +1,305 @@
+"""Postgres as the database: a pool of connections, the same SQL texts, and notices between nodes.
+
+Every transaction is one task that nobody can cancel halfway. One that the server gave up on, because it and another
+waited for each other, is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import asyncpg
+
+from scheduler.config.checks import shown_url
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.database import DatabaseUnusableError, Params, Row
+from scheduler.store.notices import Notices
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+T = TypeVar("T")
+
+_CONNECT_S = 5.0
+_STATEMENT_S = 15.0
+"""Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
+_TRIES = 8
+_NO_PARAMS: Params = {}
+_PARAM = re.compile(r"'[^']*'|:([a-z_][a-z0-9_]*)")
+_NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
+_AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+)
+_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a server that is away, slow, full or unwilling turns into."""
+
+log = logging.getLogger(__name__)
+
+
+class PostgresTransaction:
+    """The statements of one transaction on one connection."""
+
+    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+        self._connection = connection
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        text, names = _translated(sql)
+        given = params or _NO_PARAMS
+        return cast("Sequence[Row]", await self._connection.fetch(text, *[given[name] for name in names]))
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await self.fetch_all(sql, params)
+        return rows[0] if rows else None
+
+    async def execute(self, sql: str, params: Params | None = None) -> None:
+        text, names = _translated(sql)
+        given = params or _NO_PARAMS
+        await self._connection.execute(text, *[given[name] for name in names])
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        if not rows:
+            return 0
+        text, names = _translated(sql)
+        # the rows travel in one go; one comes back for each that was changed, since nothing else would count them
+        values = [[row[name] for name in names] for row in rows]
+        return len(await self._connection.fetchmany(f"{text} RETURNING 1", values))
+
+    async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
+        return [await self.execute_many(sql, rows) for sql, rows in steps]
+
+    async def take_turn(self, name: str) -> None:
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", key)
+
+
+class PostgresDatabase:
+    """A Postgres database that any number of nodes share."""
+
+    is_shared = True
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool[asyncpg.Record],
+        pool_size: int,
+        version: str,
+        notices: Notices,
+        on_commit: Callable[[float], None],
+    ) -> None:
+        self.version = version
+        self._pool = pool
+        self._on_commit = on_commit
+        self._notices = notices
+        # so that lists, however many are asked for, never have all connections
+        self._lists = asyncio.Semaphore(max(1, pool_size // 2))
+        self._running: set[asyncio.Task[Any]] = set()
+        self._failing = False
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        pool_size: int = 10,
+        idle_limit_s: float = 5.0,
+        on_commit: Callable[[float], None] = lambda _: None,
+    ) -> PostgresDatabase:
+        """Connect to the server that ``dsn`` names.
+
+        A transaction that is left alone for ``idle_limit_s`` is ended by the server: a frozen node keeps no locks.
+        ``on_commit`` hears how many seconds each commit took, from BEGIN on. Raises ``DatabaseUnusableError``.
+        """
+        settings = _settings(idle_limit_s)
+        try:
+            async with AsyncExitStack() as opened:
+                pool = await asyncpg.create_pool(
+                    dsn,
+                    min_size=2,
+                    max_size=pool_size,
+                    timeout=_CONNECT_S,
+                    command_timeout=_STATEMENT_S,
+                    statement_cache_size=256,
+                    server_settings=settings,
+                )
+                opened.callback(pool.terminate)
+                version = await pool.fetchval("SHOW server_version")
+                opened.pop_all()
+        except (*_TROUBLE, ValueError) as error:
+            raise DatabaseUnusableError(_unreachable(dsn, error)) from error
+        return cls(
+            pool=pool,
+            pool_size=pool_size,
+            version=f"PostgreSQL {version}",
+            notices=Notices(dsn, timeout_s=_CONNECT_S),
+            on_commit=on_commit,
+        )
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await self._read(sql, params)
+        return rows[0] if rows else None
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        async with self._lists:
+            return await self._read(sql, params)
+
+    async def transaction(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool = False) -> T:
+        if self._closing:
+            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
+        task = asyncio.create_task(self._transact(work, patient=patient), name="postgres-transaction")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def now(self) -> Instant:
+        rows = await self._read(_NOW)
+        at: Instant = rows[0]["now"]
+        return at
+
+    def announce(self, notice: str) -> None:
+        self._notices.announce(notice)
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        self._notices.hear(listener)
+
+    async def ping(self) -> None:
+        # a server that fell back to a copy of itself, or whose disk is full, reads as ever
+        read_only = await self._read("SHOW transaction_read_only")
+        if read_only[0]["transaction_read_only"] != "off":
+            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is read-only")
+        if self._failing:
+            await self.transaction(_touch)
+
+    async def maintain(self) -> None:
+        """Nothing to do: the server vacuums by itself."""
+
+    async def compact(self) -> None:
+        """Write the table with secrets anew without what was replaced."""
+        async with self._connection() as connection:
+            await connection.execute("VACUUM FULL webhooks", timeout=None)
+
+    async def close(self) -> None:
+        self._closing = True
+        await self._notices.close()
+        if self._running:
+            await asyncio.wait(self._running)
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await self._pool.close()
+        except (TimeoutError, *_TROUBLE):
+            self._pool.terminate()
+
+    async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        try:
+            async with self._connection() as connection:
+                return await PostgresTransaction(connection).fetch_all(sql, params)
+        except _TROUBLE as error:
+            raise _refusal(error) from error
+
+    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
+        for attempt in itertools.count(1):
+            started = time.perf_counter()
+            try:
+                async with self._connection() as connection, connection.transaction():
+                    if patient:
+                        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+                    result = await work(PostgresTransaction(connection))
+            except _AGAIN as error:
+                if attempt == _TRIES:
+                    raise _refusal(error) from error
+            except _TROUBLE as error:
+                refusal = _refusal(error)
+                self._failing = self._failing or refusal.code == "SERVICE_UNAVAILABLE"
+                raise refusal from error
+            else:
+                self._failing = False
+                self._on_commit(time.perf_counter() - started)
+                return result
+            await asyncio.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - two that collided should not again
+        raise AssertionError
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled will not ask
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+        connection = await self._pool.acquire(timeout=_CONNECT_S)
+        try:
+            yield connection
+        except (TimeoutError, asyncio.CancelledError):
+            # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
+            connection.terminate()
+            raise
+        finally:
+            with suppress(*_TROUBLE):
+                await self._pool.release(connection, timeout=_CONNECT_S)
+
+
+async def _touch(tx: PostgresTransaction) -> None:
+    await tx.execute("UPDATE schema_migrations SET name = name WHERE version = 1")
+
+
+@lru_cache(maxsize=1024)
+def _translated(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with ``$1``, ``$2`` … for its ``:params``, and their names in that order."""
+    places: dict[str, str] = {}
+
+    def place(found: re.Match[str]) -> str:
+        name = found[1]
+        return found[0] if name is None else places.setdefault(name, f"${len(places) + 1}")
+
+    return _PARAM.sub(place, sql), tuple(places)
+
+
+def _settings(idle_limit_s: float) -> Mapping[str, str]:
+    return {
+        "application_name": "scheduler",
+        "timezone": "UTC",
+        "statement_timeout": f"{_STATEMENT_S * 1000:.0f}",
+        "lock_timeout": f"{_CONNECT_S * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{idle_limit_s * 1000:.0f}",
+        # a node whose machine vanished keeps no locks either
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+    }
+
+
+def _unreachable(dsn: str, error: BaseException) -> str:
+    name = shown_url(dsn)
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"the database {name} does not exist on its server: create it, an empty one will do"
+    if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
+        return f"the server of {name} does not let this user in ({error}): correct user and password"
+    if isinstance(error, ValueError | asyncpg.ClientConfigurationError):
+        return f"{name} is no address of a database: {error}"
+    reason = str(error) or "it does not answer"
+    return f"the server of {name} cannot be reached ({reason}): start it, or correct the address"
+
+
+def _refusal(error: BaseException) -> SchedulerError:
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
+    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] not in _PASSING:
+        return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
+    reason = str(error) or "it does not answer"
+    return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {reason}")
+
+
+_PASSING = {"08", "25", "40", "53", "55", "57", "58"}
+"""Classes of SQLSTATE (PostgreSQL manual, appendix A) that are about the moment and not about the statement."""
