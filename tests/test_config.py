@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scheduler.config import KEYS, Config, ConfigError, database_path, load_config, resolve_config
+from scheduler.config import KEYS, Config, ConfigError, database_dsn, database_path, load_config, resolve_config
+from scheduler.config.checks import shown_url
 
 SECRET = "s" * 32
 
@@ -170,7 +171,7 @@ host = 1
 level = "loud"
 """
     environ = {"SCHEDULER_SERVER__PROT": "1", "SCHEDULER_ENGINE__LEASE_S": "soon"}
-    assert problems(text, environ, {"database.url": "postgresql://db/x"}, tmp_path=tmp_path) == [
+    assert problems(text, environ, {"database.url": "mysql://db/x"}, tmp_path=tmp_path) == [
         "scheduler.toml:2: port: unknown key, did you mean server.port?",
         "scheduler.toml:4: server.prot: unknown key, did you mean server.port?",
         "scheduler.toml:5: server.port: must be 0 to 65,535, not 99999",
@@ -180,7 +181,7 @@ level = "loud"
         'scheduler.toml:19: log.level: must be one of debug, info, warning, error, not "loud"',
         'SCHEDULER_ENGINE__LEASE_S: must be a number, not "soon"',
         "SCHEDULER_SERVER__PROT: unknown variable, did you mean SCHEDULER_SERVER__PORT?",
-        "--database-url: PostgreSQL comes with an extra of a later version: name an SQLite file, sqlite:///PATH",
+        f"--database-url: {WRONG_FORM}",
         "scheduler.toml:13: auth.jwt_secret: must be 32 bytes or more for HS256, not 5",
     ]
 
@@ -221,21 +222,35 @@ def test_a_file_that_is_absent_or_no_text_is_a_problem(tmp_path: Path) -> None:
         assert str(caught.value) == f"{tmp_path / name}: {why}"
 
 
+WRONG_FORM = (
+    "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+)
+
+
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
         ("sqlite:///a.db", None),
         ("sqlite:////srv/a.db", None),
-        ("sqlite://a.db", "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file"),
-        ("sqlite:///", "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file"),
-        ("a.db", "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file"),
+        ("sqlite://a.db", WRONG_FORM),
+        ("sqlite:///", WRONG_FORM),
+        ("a.db", WRONG_FORM),
+        ("postgresql://db.example.org/scheduler", None),
+        ("postgresql+asyncpg://ann:secret@db:5433/scheduler", None),
+        (
+            "postgresql://db:70000/x",
+            "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, the port a number from 1 to 65535",
+        ),
+        ("mysql://db/x", WRONG_FORM),
         ("sqlite:///:memory:", "must be a file: jobs in memory would not survive a restart"),
         ("sqlite:///a.db?mode=ro", "must be a plain path, without ? and #"),
     ],
 )
 def test_database_urls(url: str, wrong: str | None) -> None:
     environ = {"SCHEDULER_DATABASE__URL": url}
-    if wrong is None:
+    if wrong is None and url.startswith("postgresql"):
+        assert database_dsn(load(environ=environ)) == url.replace("+asyncpg", "")
+    elif wrong is None:
         assert database_path(load(environ=environ)) == Path(url.removeprefix("sqlite:///"))
     else:
         assert problems(environ=environ) == [f"SCHEDULER_DATABASE__URL: {wrong}"]
@@ -384,3 +399,17 @@ def test_networks_and_addresses_of_proxies_can_be_trusted(entry: str) -> None:
 def test_what_is_no_network_cannot_be_trusted(entry: str) -> None:
     with pytest.raises(ConfigError, match="is no network"):
         load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:secret@db/x", "postgresql://ann:***@db/x"),
+        ("postgresql://ann:se:c/r@et@db/x", "postgresql://ann:***@db/x"),
+        ("postgresql://:secret@db/x", "postgresql://:***@db/x"),
+        ("postgresql:///x?host=/run&password=secret&user=ann", "postgresql:///x?host=/run&password=***&user=ann"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

@@ -31,6 +31,7 @@ from scheduler.engine.delivery import Deliverer
 from scheduler.engine.egress import Egress
 from scheduler.engine.maintenance import Maintenance
 from scheduler.engine.membership import Membership
+from scheduler.engine.pruner import Pruner
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.sender import Sender
 from scheduler.engine.trigger_loop import TriggerLoop
@@ -61,6 +62,7 @@ class Service:
     pool: WorkerPool
     trigger_loop: TriggerLoop
     maintenance: Maintenance
+    pruner: Pruner
     membership: Membership
     colleagues: Colleagues
     draining: bool = False
@@ -75,6 +77,7 @@ class Service:
             asyncio.create_task(self.recorder.run(), name="recorder"),
             asyncio.create_task(self.pool.run(), name="worker-pool"),
             asyncio.create_task(self.maintenance.run(), name="maintenance"),
+            asyncio.create_task(self.pruner.run(), name="pruner"),
             *([asyncio.create_task(self.membership.run(), name="membership")] if self.stores.db.is_shared else []),
         ]
         for task in self._tasks:
@@ -222,6 +225,7 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             pool=pool,
             trigger_loop=trigger_loop,
             maintenance=maintenance,
+            pruner=Pruner(store=stores.pruning, clock=clock, retention=config.retention),
             membership=membership,
             colleagues=Colleagues(db=db, trigger_loop=trigger_loop, pool=pool),
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scheduler.config import Config, database_path
+from scheduler.config import Config, database_dsn, database_path
 from scheduler.config.checks import decode_secret_key
 from scheduler.config.token_keys import SHORTEST_SECRET, wrong_secret_length
 
@@ -59,7 +59,8 @@ def open_data_dir(config: Config) -> DataDir:
     secret_key, *older_keys = read_secret_keys(config, created)
     if config.database.url is None:
         _make_directory(config.data_dir)
-    _demand_writable(database_path(config).parent)
+    if database_dsn(config) is None:
+        _demand_writable(database_path(config).parent)
     return DataDir(
         path=config.data_dir,
         jwt_secret=jwt_secret,

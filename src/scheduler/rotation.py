@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from scheduler.config import Config, database_path
+from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.data_dir import (
     CONFIGURATION,
     NOT_PERMITTED,
@@ -24,9 +24,9 @@ from scheduler.data_dir import (
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.opening import demand_key, open_database
-from scheduler.store.database import DatabaseInUseError
+from scheduler.store.database import Database, DatabaseInUseError
+from scheduler.store.nodes import NodeStore
 from scheduler.store.sealing import reseal
-from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.vault import Vault, WrongKeyError
 
 
@@ -67,20 +67,23 @@ async def rotate_configured_key(config: Config, new_key: bytes) -> Rotation:
 
 
 @asynccontextmanager
-async def _alone(config: Config) -> AsyncIterator[SqliteDatabase]:
+async def _alone(config: Config) -> AsyncIterator[Database]:
     """The database, for as long as the context is open this process's alone."""
-    path = database_path(config)
-    if not path.exists():
-        raise StartError(f"there is no database {path}: nothing is sealed yet", exit_code=CONFIGURATION)
+    name = database_name(config)
+    if database_dsn(config) is None and not database_path(config).exists():
+        raise StartError(f"there is no database {name}: nothing is sealed yet", exit_code=CONFIGURATION)
+    running = StartError(
+        f"the service is running on {name}: stop it, rotate the key, start it again", exit_code=NOT_PERMITTED
+    )
     try:
         db = await open_database(config, SystemClock())
     except StartError as error:
         if not isinstance(error.__cause__, DatabaseInUseError):
             raise
-        raise StartError(
-            f"the service is running on {path}: stop it, rotate the key, start it again", exit_code=NOT_PERMITTED
-        ) from None
+        raise running from None
     try:
+        if db.is_shared and await NodeStore(db).alive():
+            raise running
         yield db
     finally:
         await db.close()
@@ -90,12 +93,12 @@ def _keys_of_file(config: Config) -> list[bytes]:
     path = secret_key_path(config)
     if not path.exists():
         raise StartError(
-            f"there is no {path}: put back the one that belongs to {database_path(config)}", exit_code=CONFIGURATION
+            f"there is no {path}: put back the one that belongs to {database_name(config)}", exit_code=CONFIGURATION
         )
     return read_secret_keys(config)
 
 
-async def _seal_anew(db: SqliteDatabase, keys: list[bytes], *, resumed: bool) -> Rotation:
+async def _seal_anew(db: Database, keys: list[bytes], *, resumed: bool) -> Rotation:
     vault = Vault(*keys)
     try:
         resealed = await reseal(db, vault)
@@ -106,7 +109,7 @@ async def _seal_anew(db: SqliteDatabase, keys: list[bytes], *, resumed: bool) ->
     return Rotation(key_id=vault.key_id, resealed=resealed, resumed=resumed, traces=await _compact(db))
 
 
-async def _compact(db: SqliteDatabase) -> str | None:
+async def _compact(db: Database) -> str | None:
     """What the old key can open is not left behind in unused pages; a full disk is no reason to fail, though."""
     try:
         await db.compact()

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from scheduler.domain.clock import SECOND
+from scheduler.domain.clock import SECOND, parse_instant
 from scheduler.domain.schedule import Schedule
+from scheduler.store.database import Transaction
 from tests.api.conftest import Api, Reply
 from tests.factories import deliver_ready
 
@@ -647,3 +648,18 @@ async def test_nobody_speaks_in_the_name_of_the_service(api: Api) -> None:
     account = (await api.post("/api/accounts", {"name": "a"})).json
     reply = await api.post(f"/api/accounts/{account['id']}/members", {"user": "scheduler", "role": "editor"})
     assert reply.status == 400 and "user" in reply.errors
+
+
+async def test_a_backfill_into_pruned_times_is_refused(api: Api) -> None:
+    job = await api.new_job(schedule="0 * * * *", webhook=HOOK)
+
+    async def mark(tx: Transaction) -> None:
+        pruned = {"id": job["id"], "at": parse_instant("2026-05-31T12:00:00Z")}
+        await tx.execute("UPDATE jobs SET pruned_until_at = :at WHERE id = :id", pruned)
+
+    await api.service.stores.db.transaction(mark)
+    for dry_run in (True, False):
+        reply = await backfill(api, job, "2026-05-31T12:00:00Z", "2026-05-31T15:00:00Z", dry_run=dry_run)
+        assert reply.status == 400 and "2026-05-31T12:00:00Z" in reply.json["errors"]["from"][0]
+    assert await executions(api, job) == []
+    assert (await backfill(api, job, "2026-05-31T12:00:01Z", "2026-05-31T15:00:00Z")).json["count"] == 2

@@ -28,7 +28,7 @@ _USER = "admin"
 @click.option("--host", metavar="HOST", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0 takes a free one.")
 @data_dir_option
-@click.option("--database-url", metavar="URL", help="sqlite:///RELATIVE or sqlite:////ABSOLUTE.")
+@click.option("--database-url", metavar="URL", help="sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://…")
 @click.option("--demo", is_flag=True, help="Add a receiver on loopback and three jobs, and print each delivery.")
 @click.option("--dev", is_flag=True, help="Let webhooks reach loopback and private networks.")
 def serve(
@@ -66,12 +66,12 @@ def serve(
 
 def _serve(config: Config, *, demo: bool) -> int:
     opened = open_data_dir(config)
-    had_database = database_path(config).exists()
+    path = database_path(config) if config.database.url is None else None
+    made = () if path is None or path.exists() else (path.name,)
 
     from scheduler import app
 
     def on_ready(url: str, demo_url: str | None) -> None:
-        made = () if had_database or config.database.url else (database_path(config).name,)
         _announce(_started(config, opened, url=url, demo_url=demo_url, created=made + opened.created))
 
     return _run(app.serve(config, opened, demo=demo, on_ready=on_ready, report=_report if demo else None))

@@ -25,6 +25,7 @@ from scheduler.config.checks import (
 )
 from scheduler.config.keys import Key, Setting
 from scheduler.config.limits import LimitsConfig
+from scheduler.config.retention import RetentionConfig
 from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
 
 _FLAGS = {
@@ -256,6 +257,7 @@ class Config:
     auth: AuthConfig = AuthConfig()  # noqa: RUF009 - as frozen as the others
     egress: EgressConfig = EgressConfig()
     limits: LimitsConfig = LimitsConfig()  # noqa: RUF009 - as frozen as the others
+    retention: RetentionConfig = RetentionConfig()  # noqa: RUF009 - as frozen as the others
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 

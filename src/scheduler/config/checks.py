@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
-_FORMS = "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+_FORMS = (
+    "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+)
 
 
 def postgres_dsn(url: str) -> str | None:
@@ -23,7 +25,7 @@ def postgres_dsn(url: str) -> str | None:
 
 def shown_url(url: str) -> str:
     """The URL of a database without its password."""
-    return re.sub(r"(?<=//)([^:/@]*):[^/]*@|(?<=[?&])(password=)[^&]*", _without_password, url)
+    return re.sub(r"(?<=//)([^:/@]*):.*@|(?<=[?&])(password=)[^&]*", _without_password, url)
 
 
 def sqlite_path(url: str) -> Path:

@@ -48,14 +48,22 @@ class Explanation:
 
 
 def explain(
-    job: Job, versions: Sequence[JobVersion], executions: Sequence[Execution], at: Instant, now: Instant
+    job: Job,
+    versions: Sequence[JobVersion],
+    executions: Sequence[Execution],
+    at: Instant,
+    now: Instant,
+    *,
+    pruned_until_at: Instant | None = None,
 ) -> Explanation:
     """What became of ``at`` for a job.
 
     ``versions`` are all of the job's, oldest first; ``executions`` are the last attempts of the runs whose rows stand
-    for ``at``, one for each webhook.
+    for ``at``, one for each webhook. What was due up to ``pruned_until_at`` may be on record no longer.
     """
     verdict, detail = _recorded(executions, at) if executions else _unrecorded(job, versions, at, now)
+    if verdict is Verdict.UNRECORDED and pruned_until_at is not None and at <= pruned_until_at:
+        detail = "this time was due, but its record was pruned: the operator's settings in [retention] keep no more"
     return Explanation(
         at=at,
         verdict=verdict,
@@ -107,7 +115,7 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
         return Verdict.DUE, "this time is still to come, and as things stand the job will run then"
     if job.next_run_at is not None and job.next_run_at <= at:
         return Verdict.PENDING, "this time is due and about to be fired"
-    return Verdict.UNRECORDED, "this time was due, but its record is gone: it was purged or pruned"
+    return Verdict.UNRECORDED, "this time was due, but its record is gone: somebody purged it"
 
 
 def _not_due(version: JobVersion, at: Instant) -> str:

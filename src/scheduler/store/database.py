@@ -101,6 +101,10 @@ class Database(Protocol):
         """Housekeeping that is due about once a minute and must not delay writers for long."""
         ...
 
+    async def compact(self) -> None:
+        """Leave no trace of what was deleted or replaced, as far as the database can; while nobody else uses it."""
+        ...
+
     async def close(self) -> None:
         """Finish what was handed in and let go of the connections."""
         ...

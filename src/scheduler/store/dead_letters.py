@@ -160,6 +160,7 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
               e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now
             FROM executions e JOIN jobs j ON j.id = e.job_id
             WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
+            FOR NO KEY UPDATE OF j, e
             ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {COLUMNS.replace("e.", "")}
             """,
             {

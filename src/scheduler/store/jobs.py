@@ -176,6 +176,11 @@ class JobStore:
         )
         return decode_job(row) if row else None
 
+    async def pruned_until_at(self, job_id: str) -> Instant | None:
+        """The newest scheduled time whose run was pruned; ``None`` while all are on record."""
+        row = await self._db.fetch_one("SELECT pruned_until_at FROM jobs WHERE id = :id", {"id": job_id})
+        return row["pruned_until_at"] if row else None
+
     async def next_due_at(self) -> Instant | None:
         """When the next job is due; ``None`` while nothing is planned."""
         row = await self._db.fetch_one("SELECT MIN(next_run_at) AS due_at FROM jobs WHERE next_run_at IS NOT NULL")

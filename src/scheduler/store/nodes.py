@@ -77,9 +77,12 @@ class NodeStore:
 
         await self._db.transaction(leave)
 
-    async def all(self) -> list[Node]:
-        """Who works on this database."""
-        rows = await self._db.fetch_all("SELECT id, started_at, expires_at FROM nodes ORDER BY id LIMIT 100")
+    async def alive(self) -> list[Node]:
+        """The nodes whose lease has not ended, a hundred at most."""
+        rows = await self._db.fetch_all(
+            "SELECT id, started_at, expires_at FROM nodes WHERE expires_at >= :now ORDER BY id LIMIT 100",
+            {"now": await self._db.now()},
+        )
         return [Node(id=row["id"], started_at=row["started_at"], expires_at=row["expires_at"]) for row in rows]
 
 

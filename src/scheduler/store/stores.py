@@ -13,6 +13,7 @@ from scheduler.store.jobs import JobStore
 from scheduler.store.keys import KeyStore
 from scheduler.store.members import MemberStore
 from scheduler.store.nodes import NodeStore
+from scheduler.store.pruning import PruningStore
 from scheduler.store.queue import ExecutionQueue
 from scheduler.store.vault import Vault
 from scheduler.store.webhooks import WebhookStore
@@ -33,6 +34,7 @@ class Stores:
     audit: AuditStore
     queue: ExecutionQueue
     nodes: NodeStore
+    pruning: PruningStore
 
     @classmethod
     def over(cls, db: Database, *, vault: Vault, worker_id: str) -> Stores:
@@ -52,4 +54,5 @@ class Stores:
             audit=AuditStore(db),
             queue=queue,
             nodes=NodeStore(db),
+            pruning=PruningStore(db),
         )

@@ -1,0 +1,22 @@
+"""How long what became of runs is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from scheduler.config.keys import Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """How long executions are kept; 0 is for ever. Runs that are not over are always kept, and all attempts of one."""
+
+    executions_days: Annotated[float, Setting("Executions older than this are pruned, days.", low=0, high=36_500)] = 30
+    executions_per_job: Annotated[
+        int, Setting("Executions that are kept of one job, the newest.", low=0, high=1_000_000_000)
+    ] = 1000
+    dead_letter_days: Annotated[
+        float,
+        Setting("Dead letters, which the two above do not touch, are pruned after this, days.", low=0, high=36_500),
+    ] = 90
