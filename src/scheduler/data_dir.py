@@ -16,6 +16,7 @@ from pathlib import Path
 from scheduler.config import Config, database_dsn, database_path
 from scheduler.config.checks import decode_secret_key
 from scheduler.config.token_keys import SHORTEST_SECRET, wrong_secret_length
+from scheduler.domain.clock import Instant, format_instant, parse_instant
 
 CONFIGURATION = 3
 """The exit code of a start that the configuration or a file of ours prevents."""
@@ -120,6 +121,22 @@ def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
         raise StartError(
             f"{path} cannot be replaced by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
         ) from None
+
+
+def record_backup(config: Config, name: str, now: Instant) -> None:
+    """Remember that a backup of this name was made. Raises ``OSError``."""
+    path = config.data_dir / "last-backup"
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _write_new(draft, f"{format_instant(now)} {name!a}\n")
+    draft.replace(path)
+
+
+def last_backup_at(config: Config) -> Instant | None:
+    """When the last backup was made, as far as this data directory knows."""
+    try:
+        return parse_instant((config.data_dir / "last-backup").read_text(encoding="ascii").partition(" ")[0])
+    except (OSError, ValueError):
+        return None
 
 
 def secret_key_path(config: Config) -> Path:

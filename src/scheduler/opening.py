@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.data_dir import CONFIGURATION, NOT_PERMITTED, StartError, secret_key_path
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.store.copying import unfinished
 from scheduler.store.database import Database, DatabaseUnusableError
 from scheduler.store.migrate import MigrationError, migrate
 from scheduler.store.sealing import check_key
@@ -23,20 +25,18 @@ async def open_database(
     """
     db = await connect(config, on_commit=on_commit)
     try:
-        await migrate(db, clock.now())
-    except MigrationError as error:
+        with sentences(config):
+            await migrate(db, clock.now())
+            await _demand_whole(db, config)
+    except StartError:
         await db.close()
-        raise StartError(str(error), exit_code=CONFIGURATION) from None
-    except SchedulerError as error:
-        await db.close()
-        sentence = f"the database {database_name(config)} cannot be used: {error.message}"
-        raise StartError(sentence, exit_code=NOT_PERMITTED) from None
+        raise
     return db
 
 
 async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda _: None) -> Database:
     """The configured database as it is, whatever its schema. Raises ``StartError`` like ``open_database``."""
-    try:
+    with sentences(config):
         if (dsn := database_dsn(config)) is not None:
             # only who uses PostgreSQL needs its driver
             from scheduler.store.postgres import PostgresDatabase  # noqa: PLC0415
@@ -48,13 +48,33 @@ async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda
 
         path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
         return await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
+
+
+@contextmanager
+def sentences(config: Config) -> Iterator[None]:
+    """What goes wrong with the configured database as one sentence for the operator, a ``StartError``."""
+    try:
+        yield
     except DatabaseUnusableError as error:
         raise StartError(str(error), exit_code=NOT_PERMITTED) from error
+    except MigrationError as error:
+        raise StartError(str(error), exit_code=CONFIGURATION) from None
+    except SchedulerError as error:
+        sentence = f"the database {database_name(config)} cannot be used: {error.message}"
+        raise StartError(sentence, exit_code=NOT_PERMITTED) from None
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         sentence = "PostgreSQL needs its driver: pip install 'scheduler[postgres]'"
         raise StartError(sentence, exit_code=CONFIGURATION) from None
+
+
+async def _demand_whole(db: Database, config: Config) -> None:
+    if source := await unfinished(db):
+        part = f"{database_name(config)} has only a part of {source}"
+        raise StartError(
+            f"{part}: run that `scheduler db copy` again, it goes on where it stopped", exit_code=CONFIGURATION
+        )
 
 
 async def demand_key(db: Database, vault: Vault, config: Config) -> None:

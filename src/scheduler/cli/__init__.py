@@ -21,6 +21,7 @@ _COMMANDS = {
     "serve": "Run the service.",
     "token": "Make tokens, offline.",
     "secrets": "Look after the secrets at rest, offline.",
+    "db": "Back up, move and look at the database.",
     "cron": "Explain schedules, offline.",
     "config": "Check, show or begin a configuration.",
     "healthcheck": "Ask a running service whether it is ready.",

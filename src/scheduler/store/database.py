@@ -11,6 +11,7 @@ before their executions, and several of a kind in the order of their ids.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,6 +33,16 @@ class Row(Protocol):
     """One row of an answer, read by column name."""
 
     def __getitem__(self, column: str) -> Any: ...
+
+
+class Reader(Protocol):
+    """What can be read from."""
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]: ...
+
+    async def has_table(self, name: str) -> bool:
+        """Is there a table of this name?"""
+        ...
 
 
 class Transaction(Protocol):
@@ -81,6 +92,14 @@ class Database(Protocol):
         """
         ...
 
+    async def has_table(self, name: str) -> bool:
+        """Is there a table of this name?"""
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reader]:
+        """A view of one moment, for as long as the context is open."""
+        ...
+
     async def now(self) -> Instant:
         """What the clock says that all nodes go by; never later than the true time of the answer."""
         ...
@@ -99,6 +118,10 @@ class Database(Protocol):
 
     async def maintain(self) -> None:
         """Housekeeping that is due about once a minute and must not delay writers for long."""
+        ...
+
+    async def settle_in(self) -> None:
+        """Get used to what was just copied here in bulk."""
         ...
 
     async def compact(self) -> None:

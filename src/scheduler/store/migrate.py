@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from scheduler.domain.clock import Instant
-from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.database import Database, Reader, Row, Transaction
 
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CREATE_LEDGER = """
@@ -68,6 +68,20 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
         return [migration.name for migration in pending]
 
     return await db.transaction(apply, patient=True)
+
+
+async def pending_migrations(reader: Reader) -> list[Migration]:
+    """What the database behind ``reader`` lacks, without a change to it; all of them where it is no database of ours.
+
+    Raises ``MigrationError`` as ``migrate`` does.
+    """
+    known = packaged_migrations()
+    if not await reader.has_table("schema_migrations"):
+        return known
+    rows = await reader.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+    applied = {row["version"]: row for row in rows}
+    _refuse_strangers(applied, known)
+    return [migration for migration in known if migration.version not in applied]
 
 
 def _refuse_strangers(applied: Mapping[int, Row], known: list[Migration]) -> None:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import asyncpg
 
-from scheduler.config.checks import shown_url
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Params, Row
 from scheduler.store.notices import Notices
+from scheduler.store.postgres_errors import AGAIN, TROUBLE, refusal_of, unreachable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -37,14 +37,8 @@ _STATEMENT_S = 15.0
 _TRIES = 8
 _NO_PARAMS: Params = {}
 _PARAM = re.compile(r"'[^']*'|:([a-z_][a-z0-9_]*)")
+_HAS_TABLE = "SELECT 1 AS one FROM pg_tables WHERE schemaname = current_schema() AND tablename = :name"
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
-_AGAIN = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
-)
-_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a server that is away, slow, full or unwilling turns into."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +73,9 @@ class PostgresTransaction:
 
     async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
         return [await self.execute_many(sql, rows) for sql, rows in steps]
+
+    async def has_table(self, name: str) -> bool:
+        return await self.fetch_all(_HAS_TABLE, {"name": name}) != []
 
     async def take_turn(self, name: str) -> None:
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
@@ -138,8 +135,8 @@ class PostgresDatabase:
                 opened.callback(pool.terminate)
                 version = await pool.fetchval("SHOW server_version")
                 opened.pop_all()
-        except (*_TROUBLE, ValueError) as error:
-            raise DatabaseUnusableError(_unreachable(dsn, error)) from error
+        except (*TROUBLE, ValueError) as error:
+            raise DatabaseUnusableError(unreachable(dsn, error)) from error
         return cls(
             pool=pool,
             pool_size=pool_size,
@@ -164,6 +161,23 @@ class PostgresDatabase:
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[PostgresTransaction]:
+        """Reads of one moment, for as long as it takes; nothing can be written."""
+        try:
+            async with (
+                self._connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                await connection.execute("SET LOCAL statement_timeout = 0")
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                yield PostgresTransaction(connection)
+        except TROUBLE as error:
+            raise refusal_of(error) from error
+
+    async def has_table(self, name: str) -> bool:
+        return await self._read(_HAS_TABLE, {"name": name}) != []
+
     async def now(self) -> Instant:
         rows = await self._read(_NOW)
         at: Instant = rows[0]["now"]
@@ -186,6 +200,11 @@ class PostgresDatabase:
     async def maintain(self) -> None:
         """Nothing to do: the server vacuums by itself."""
 
+    async def settle_in(self) -> None:
+        """Let the planner know what is there now."""
+        async with self._connection() as connection:
+            await connection.execute("ANALYZE", timeout=None)
+
     async def compact(self) -> None:
         """Write the table with secrets anew without what was replaced."""
         async with self._connection() as connection:
@@ -199,15 +218,15 @@ class PostgresDatabase:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await self._pool.close()
-        except (TimeoutError, *_TROUBLE):
+        except (TimeoutError, *TROUBLE):
             self._pool.terminate()
 
     async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
         try:
             async with self._connection() as connection:
                 return await PostgresTransaction(connection).fetch_all(sql, params)
-        except _TROUBLE as error:
-            raise _refusal(error) from error
+        except TROUBLE as error:
+            raise refusal_of(error) from error
 
     async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
         for attempt in itertools.count(1):
@@ -217,11 +236,11 @@ class PostgresDatabase:
                     if patient:
                         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
                     result = await work(PostgresTransaction(connection))
-            except _AGAIN as error:
+            except AGAIN as error:
                 if attempt == _TRIES:
-                    raise _refusal(error) from error
-            except _TROUBLE as error:
-                refusal = _refusal(error)
+                    raise refusal_of(error) from error
+            except TROUBLE as error:
+                refusal = refusal_of(error)
                 self._failing = self._failing or refusal.code == "SERVICE_UNAVAILABLE"
                 raise refusal from error
             else:
@@ -246,7 +265,7 @@ class PostgresDatabase:
             connection.terminate()
             raise
         finally:
-            with suppress(*_TROUBLE):
+            with suppress(*TROUBLE):
                 await self._pool.release(connection, timeout=_CONNECT_S)
 
 
@@ -278,28 +297,3 @@ def _settings(idle_limit_s: float) -> Mapping[str, str]:
         "tcp_keepalives_interval": "2",
         "tcp_keepalives_count": "3",
     }
-
-
-def _unreachable(dsn: str, error: BaseException) -> str:
-    name = shown_url(dsn)
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"the database {name} does not exist on its server: create it, an empty one will do"
-    if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
-        return f"the server of {name} does not let this user in ({error}): correct user and password"
-    if isinstance(error, ValueError | asyncpg.ClientConfigurationError):
-        return f"{name} is no address of a database: {error}"
-    reason = str(error) or "it does not answer"
-    return f"the server of {name} cannot be reached ({reason}): start it, or correct the address"
-
-
-def _refusal(error: BaseException) -> SchedulerError:
-    if isinstance(error, asyncpg.ForeignKeyViolationError):
-        return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
-    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] not in _PASSING:
-        return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
-    reason = str(error) or "it does not answer"
-    return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {reason}")
-
-
-_PASSING = {"08", "25", "40", "53", "55", "57", "58"}
-"""Classes of SQLSTATE (PostgreSQL manual, appendix A) that are about the moment and not about the statement."""

@@ -8,13 +8,12 @@ than a savepoint for each, which is two more trips to the writer's thread.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import re
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,8 @@ import aiosqlite
 
 from scheduler.domain.clock import Instant, SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.store.database import DatabaseInUseError, DatabaseUnusableError, Params, Row
+from scheduler.store.database import DatabaseUnusableError, Params, Row
+from scheduler.store.sqlite_file import HAS_TABLE, SqliteFile, lock_file
 
 T = TypeVar("T")
 
@@ -97,12 +97,14 @@ class SqliteDatabase:
     def __init__(
         self,
         *,
+        path: Path,
         writer: aiosqlite.Connection,
         reader: aiosqlite.Connection,
         lister: aiosqlite.Connection,
         lock: IO[bytes],
         on_commit: Callable[[float], None],
     ) -> None:
+        self._path = path
         self._writer = writer
         self._reader = reader
         self._lister = lister
@@ -124,7 +126,7 @@ class SqliteDatabase:
 
         Raises ``DatabaseUnusableError``, also when another process has it.
         """
-        lock = _lock_file(path)
+        lock = lock_file(path)
         opened: list[aiosqlite.Connection] = []
         try:
             writer = await _connect(path.as_uri(), opened)
@@ -140,7 +142,7 @@ class SqliteDatabase:
             if isinstance(error, sqlite3.Error):
                 raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
             raise
-        return cls(writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
+        return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         rows = await _read(self._reader, sql, params)
@@ -164,6 +166,17 @@ class SqliteDatabase:
         for connection in (self._lister, self._reader, self._writer):
             await connection.close()
         self._lock.close()
+
+    async def has_table(self, name: str) -> bool:
+        return bool(await self.fetch_all(HAS_TABLE, {"name": name}))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqliteFile]:
+        with SqliteFile(self._path) as file:
+            yield file
+
+    async def settle_in(self) -> None:
+        """Nothing to do: the plans of our queries do not depend on what is in the tables."""
 
     async def now(self) -> Instant:
         return SystemClock().now()
@@ -252,27 +265,6 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
         return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
     except sqlite3.Error as error:
         raise _refusal(error) from error
-
-
-def _lock_file(path: Path) -> IO[bytes]:
-    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends.
-
-    Makes the database file, too, when there is none.
-    """
-    try:
-        # Made by us, so that nobody else may read them: SQLite gives its other files the mode of the database.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "wb")
-    except OSError as error:
-        raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise DatabaseInUseError(
-            f"{path} is in use by another scheduler process: stop that one, or give this one its own data directory"
-        ) from None
-    return lock
 
 
 def _answer(group: list[_Work]) -> None:

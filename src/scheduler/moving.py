@@ -1,0 +1,205 @@
+"""Copying a database to another, bringing it up to date, and telling its state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from scheduler.config import Config, database_dsn, database_name, database_path
+from scheduler.data_dir import CONFIGURATION, StartError, last_backup_at
+from scheduler.domain.clock import Instant, SystemClock
+from scheduler.opening import connect, sentences
+from scheduler.store.copying import (
+    TABLES,
+    Fingerprint,
+    begin,
+    copy_tables,
+    count_rows,
+    fingerprint,
+    finish,
+    unfinished,
+)
+from scheduler.store.database import Database, DatabaseInUseError, Reader, Row
+from scheduler.store.migrate import MigrationError, migrate, packaged_migrations, pending_migrations
+from scheduler.store.nodes import NodeStore
+from scheduler.store.sqlite_file import SqliteFile, held, is_held
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """A copy that was compared with its source."""
+
+    tables: Mapping[str, Fingerprint]
+    resumed: bool
+    """It went on with one that was broken off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A database as it is."""
+
+    name: str
+    version: str
+    schema: int
+    pending: tuple[str, ...]
+    """Migrations that this program brings and the database does not have."""
+    size: int
+    """Bytes."""
+    rows: Mapping[str, int]
+    """By table."""
+    executions: Mapping[str, int]
+    """By status."""
+    nodes: int
+    """Processes that work on it."""
+    last_backup_at: Instant | None
+    unfinished_copy: str | None
+
+
+async def copy_database(
+    config: Config, source_url: str, target_url: str, progress: Callable[[int], Callable[[int], None]]
+) -> Copied:
+    """Copy everything from one database to another that is empty, and compare them row by row.
+
+    One that was broken off goes on where it stopped. ``progress`` is called with how many rows there are to go through,
+    and what it returns with how many have been. Raises ``StartError``.
+    """
+    source_config, target_config = (at(config, url) for url in (source_url, target_url))
+    name = database_name(source_config)
+    if name == database_name(target_config) or _same_file(source_config, target_config):
+        raise StartError("--from and --to are the same database", exit_code=CONFIGURATION)
+    async with _source(source_config) as source, _target(target_config) as target:
+        resumed = await _prepare(target, target_config, name)
+        counts = await count_rows(source)
+        told = progress(3 * sum(counts.values()))
+        with sentences(target_config):
+            await copy_tables(source, target, told)
+            tables = {table: await _compared(source, target, table, told) for table in TABLES}
+            await target.settle_in()
+            await finish(target, name, SystemClock().now())
+    return Copied(tables=tables, resumed=resumed)
+
+
+async def bring_up_to_date(config: Config) -> list[str]:
+    """Apply the migrations that are missing; returns their names. Raises ``StartError``."""
+    with sentences(config):
+        db = await connect(config)
+        try:
+            return await migrate(db, SystemClock().now())
+        finally:
+            await db.close()
+
+
+async def state_of(config: Config) -> State:
+    """Look at the database without changing anything. Raises ``StartError``."""
+    with sentences(config):
+        if database_dsn(config) is None:
+            path = database_path(config)
+            with SqliteFile(path) as file:
+                return await _state(config, file, version=file.version, size=file.size, nodes=int(is_held(path)))
+        db = await connect(config)
+        try:
+            (row,) = await db.fetch_all("SELECT pg_database_size(current_database()) AS size")
+            nodes = len(await NodeStore(db).alive()) if await db.has_table("nodes") else 0
+            return await _state(config, db, version=db.version, size=row["size"], nodes=nodes)
+        finally:
+            await db.close()
+
+
+async def _state(config: Config, reader: Reader, *, version: str, size: int, nodes: int) -> State:
+    known = packaged_migrations()
+    pending = [migration.name for migration in await pending_migrations(reader)]
+    statuses: Sequence[Row] = []
+    if len(pending) < len(known):
+        statuses = await reader.fetch_all(
+            "SELECT status, COUNT(*) AS n FROM executions GROUP BY status ORDER BY status"
+        )
+    return State(
+        name=database_name(config),
+        version=version,
+        schema=max((migration.version for migration in known if migration.name not in pending), default=0),
+        pending=tuple(pending),
+        size=size,
+        rows=await count_rows(reader),
+        executions={row["status"]: row["n"] for row in statuses},
+        nodes=nodes,
+        last_backup_at=last_backup_at(config),
+        unfinished_copy=await unfinished(reader) if await reader.has_table("copies") else None,
+    )
+
+
+@asynccontextmanager
+async def _source(config: Config) -> AsyncIterator[Reader]:
+    """One view of a database that nobody works on, its schema that of this program."""
+    with sentences(config):
+        if database_dsn(config) is None:
+            path = database_path(config)
+            with held(path), SqliteFile(path) as file:
+                await demand_schema(file, database_name(config))
+                yield file
+            return
+        db = await connect(config)
+        try:
+            await demand_schema(db, database_name(config))
+            if await NodeStore(db).alive():
+                raise DatabaseInUseError(f"a service is running on {database_name(config)}: stop it first")
+            async with db.snapshot() as snapshot:
+                yield snapshot
+        finally:
+            await db.close()
+
+
+@asynccontextmanager
+async def _target(config: Config) -> AsyncIterator[Database]:
+    with sentences(config):
+        db = await connect(config)
+        try:
+            yield db
+        finally:
+            await db.close()
+
+
+async def demand_schema(reader: Reader, name: str) -> None:
+    """Raises ``MigrationError`` unless the database is whole and its schema is that of this program."""
+    if pending := await pending_migrations(reader):
+        raise MigrationError(f"{name} lacks {len(pending)} migrations: run `scheduler db migrate` on it first")
+    if source := await unfinished(reader):
+        raise MigrationError(f"{name} has itself only a part of {source}: finish that `scheduler db copy` first")
+
+
+async def _prepare(target: Database, config: Config, source_name: str) -> bool:
+    """Make the target ready to be copied to; returns whether a copy from this source is under way there."""
+    name = database_name(config)
+    if len(await pending_migrations(target)) == len(packaged_migrations()):
+        await migrate(target, SystemClock().now())
+    elif await pending_migrations(target):
+        raise StartError(f"{name} is in use for an older version: name a new database", exit_code=CONFIGURATION)
+    under_way = await unfinished(target)
+    if under_way == source_name:
+        return True
+    if under_way is not None or any((await count_rows(target)).values()):
+        raise StartError(f"{name} is not empty: name a new database", exit_code=CONFIGURATION)
+    await begin(target, source_name, SystemClock().now())
+    return False
+
+
+async def _compared(source: Reader, target: Database, table: str, told: Callable[[int], None]) -> Fingerprint:
+    ours = await fingerprint(source, table, told)
+    theirs = await fingerprint(target, table, told)
+    if ours != theirs:
+        raise StartError(
+            f"the copy of {table} differs ({theirs.rows} rows, {theirs.checksum}) from its source ({ours.rows} rows, "
+            f"{ours.checksum}): throw the copy away and begin anew",
+            exit_code=1,
+        )
+    return ours
+
+
+def at(config: Config, url: str) -> Config:
+    """The configuration with another database."""
+    return replace(config, database=replace(config.database, url=url))
+
+
+def _same_file(one: Config, other: Config) -> bool:
+    files = [database_path(config).resolve() for config in (one, other) if database_dsn(config) is None]
+    return len(files) == 2 and files[0] == files[1]

@@ -1,0 +1,139 @@
+"""Copying everything from one database to another, row by row as it is, and comparing the two afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import orjson
+
+from scheduler.domain.clock import Instant
+from scheduler.store.database import Database, Reader, Row, Transaction
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "accounts": ("id",),
+    "api_keys": ("id",),
+    "members": ("account_id", "user_id"),
+    "jobs": ("id",),
+    "job_history": ("id",),
+    "webhooks": ("id",),
+    "executions": ("id",),
+    "key_check": ("id",),
+    "audit": ("id",),
+}
+"""What is copied, with its primary key; what others refer to comes first."""
+NOT_COPIED = frozenset({"schema_migrations", "nodes", "copies"})
+"""What says something about one database only."""
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """What a table holds: how many rows, and a sum over their digests, whatever their order."""
+
+    rows: int
+    checksum: str
+
+
+async def count_rows(source: Reader) -> dict[str, int]:
+    """How many rows each table has that is there."""
+    counts = {}
+    for table in TABLES:
+        if not await source.has_table(table):
+            continue
+        (row,) = await source.fetch_all(f"SELECT COUNT(*) AS n FROM {table}")
+        counts[table] = row["n"]
+    return counts
+
+
+async def copy_tables(source: Reader, target: Database, told: Callable[[int], None]) -> None:
+    """Add to ``target`` what it does not have yet of ``source``; ``told`` hears of each batch how many rows it was.
+
+    A copy that was broken off goes on behind its last row: rows come in the order of their keys.
+    """
+    for table, key in TABLES.items():
+        after = await _last_key(target, table, key)
+        if after is not None:
+            (row,) = await target.fetch_all(f"SELECT COUNT(*) AS n FROM {table}")
+            told(row["n"])
+        async for rows in _batches(source, table, key, after):
+            await target.transaction(partial(_insert, table=table, rows=rows))
+            told(len(rows))
+
+
+async def fingerprint(reader: Reader, table: str, told: Callable[[int], None]) -> Fingerprint:
+    """Read the whole table and sum it up; ``told`` hears of each batch."""
+    count, total = 0, 0
+    async for rows in _batches(reader, table, TABLES[table], None):
+        names = sorted(rows[0].keys())  # type: ignore[attr-defined]  # the rows of both drivers have it
+        for row in rows:
+            digest = hashlib.sha256(orjson.dumps([row[name] for name in names])).digest()
+            total = (total + int.from_bytes(digest[:16])) % 2**128
+        count += len(rows)
+        told(len(rows))
+    return Fingerprint(rows=count, checksum=f"{total:032x}")
+
+
+async def begin(target: Database, source_name: str, now: Instant) -> None:
+    """Note that a copy is under way: until it is finished nobody may work on ``target``."""
+
+    async def note(tx: Transaction) -> None:
+        await tx.execute(
+            """
+            INSERT INTO copies (source, started_at) VALUES (:source, :now) ON CONFLICT (source) DO NOTHING
+            """,
+            {"source": source_name, "now": now},
+        )
+
+    await target.transaction(note)
+
+
+async def finish(target: Database, source_name: str, now: Instant) -> None:
+    """Note that the copy is whole."""
+
+    async def note(tx: Transaction) -> None:
+        await tx.execute(
+            "UPDATE copies SET finished_at = :now WHERE source = :source", {"source": source_name, "now": now}
+        )
+
+    await target.transaction(note)
+
+
+async def unfinished(db: Reader) -> str | None:
+    """From where a copy into this database has begun that is not finished; ``None``: there is no such copy."""
+    rows = await db.fetch_all("SELECT source FROM copies WHERE finished_at IS NULL")
+    source: str | None = rows[0]["source"] if rows else None
+    return source
+
+
+async def _last_key(target: Database, table: str, key: tuple[str, ...]) -> Mapping[str, Any] | None:
+    order = ", ".join(f"{name} DESC" for name in key)
+    rows = await target.fetch_all(f"SELECT {', '.join(key)} FROM {table} ORDER BY {order} LIMIT 1")
+    # The order of user names depends on the server, so those few rows are all offered again.
+    return {"k0": rows[0][key[0]]} if rows and len(key) == 1 else None
+
+
+async def _batches(
+    reader: Reader, table: str, key: tuple[str, ...], after: Mapping[str, Any] | None
+) -> AsyncIterator[Sequence[Row]]:
+    """The rows behind a key, in the order of keys, as many at a time as memory takes without notice."""
+    order = ", ".join(key)
+    behind = f"{key[0]} > :k0" if len(key) == 1 else f"({key[0]} > :k0 OR ({key[0]} = :k0 AND {key[1]} > :k1))"
+    while True:
+        where = f"WHERE {behind}" if after else ""
+        rows = await reader.fetch_all(f"SELECT * FROM {table} {where} ORDER BY {order} LIMIT {_BATCH}", after)
+        if not rows:
+            return
+        yield rows
+        after = {f"k{number}": rows[-1][name] for number, name in enumerate(key)}
+
+
+async def _insert(tx: Transaction, *, table: str, rows: Sequence[Row]) -> None:
+    names = list(rows[0].keys())  # type: ignore[attr-defined]  # as above
+    places = ", ".join(f":{name}" for name in names)
+    sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"
+    await tx.execute_many(sql, [{name: row[name] for name in names} for row in rows])
