@@ -167,8 +167,8 @@ OpenService = Callable[..., AbstractAsyncContextManager[Any]]
 @pytest.fixture
 def open_test_service(config: Config, clock: SetClock) -> OpenService:
     """Opens the service over this test's directory, not started: the test calls its steps."""
-    from scheduler.app import open_service
     from scheduler.data_dir import DataDir
+    from scheduler.service import open_service
 
     @asynccontextmanager
     async def open_it(config: Config = config, clock: Any = clock) -> AsyncIterator[Any]:

@@ -8,10 +8,13 @@ The way of one execution, top to bottom::
              its outcome becomes a row, perhaps two    domain.execution.settle -> recorder.py
     store    every statement of SQL                    queue.py (engine's side), executions.py (people's side)
     domain   what the words mean; pure                 schedule.py, firing.py, execution.py, retry.py
-    app      builds all of it, once
+    service  builds all of it, once; app runs it as a process
     cli      ``scheduler serve`` and the rest
 
-Each layer imports only those below it: cli > app > api | ui > engine > store | telemetry > config > domain.
+Beside the way: ``engine/membership.py`` (this process among others), ``engine/maintenance.py`` (what a crash left),
+``engine/pruner.py`` (what is too old), ``backup.py`` and ``moving.py`` (the database as a whole).
+
+Each layer imports only those below it: cli > app > service > api | ui > engine > store | telemetry > config > domain.
 """
 
 __version__ = "1.0.0"

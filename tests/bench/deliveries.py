@@ -24,11 +24,12 @@ import aiohttp
 import uvloop
 from yarl import URL
 
-from scheduler.app import collect_rarely, open_service
+from scheduler.app import collect_rarely
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig
 from scheduler.data_dir import DataDir
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.execution import Status
+from scheduler.service import open_service
 from tests.bench.receiver import pin, receiver
 from tests.factories import USER, make_job, make_webhook
 

@@ -27,11 +27,11 @@ from typing import Any
 import psutil
 import uvloop
 
-from scheduler.app import open_service
 from scheduler.config import Config, EgressConfig, EngineConfig
 from scheduler.data_dir import DataDir
 from scheduler.domain.clock import SECOND
 from scheduler.domain.retry import RetryPolicy
+from scheduler.service import open_service
 from tests.bench.receiver import receiver
 from tests.engine.receivers import receiving, silence
 from tests.engine.test_hostile_receivers import CASES

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from scheduler.app import open_service
 from scheduler.cli.secrets import secrets
 from scheduler.config import Config
 from scheduler.data_dir import StartError, open_data_dir, read_secret_keys
 from scheduler.domain.webhook import FormerSecret
+from scheduler.service import open_service
 from scheduler.store.vault import Vault
 from tests.cli.test_serve import ending, environment
 from tests.factories import add_job

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from scheduler import app, cli
+from scheduler import cli, opening
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.engine import recorder
 from scheduler.engine.maintenance import Maintenance
@@ -80,7 +80,7 @@ def new_id_on_retry() -> None:
 def no_unique_index() -> None:
     """Executions first, the job's next time in another transaction, and no index that forgives it."""
     _split_firing(executions_first=True)
-    migrate: Any = vars(app)["migrate"]
+    migrate: Any = vars(opening)["migrate"]
 
     async def migrate_and_drop(db: Any, now: int) -> None:
         await migrate(db, now)
@@ -91,7 +91,7 @@ def no_unique_index() -> None:
 
         await db.transaction(drop)
 
-    _put(app, "migrate", migrate_and_drop)
+    _put(opening, "migrate", migrate_and_drop)
     for name in ("_ENQUEUE", "_RETRY"):
         _change_sql(name, "ON CONFLICT (run_id, attempt) DO NOTHING", "")
 

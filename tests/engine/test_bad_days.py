@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from scheduler.app import open_service
 from scheduler.config import Config, DatabaseConfig
 from scheduler.data_dir import DataDir, StartError
 from scheduler.domain.execution import Outcome, Status, settle
 from scheduler.domain.retry import RetryPolicy
+from scheduler.service import open_service
 from scheduler.store.database import Transaction
 from scheduler.store.dead_letters import Selection
 from tests.conftest import JWT_SECRET, SECRET_KEY, Receiver, SetClock

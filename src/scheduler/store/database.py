@@ -74,6 +74,8 @@ class Database(Protocol):
     """May other nodes have it open at the same time?"""
     version: str
     """The name and version of the database, for operators."""
+    on_broken: Callable[[str], None]
+    """Hears that nobody knows any more what is on disk, and why; from then on nothing is written."""
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         """One row by a short, indexed read that never waits behind a list."""

@@ -97,6 +97,7 @@ class PostgresDatabase:
         on_commit: Callable[[float], None],
     ) -> None:
         self.version = version
+        self.on_broken: Callable[[str], None] = lambda _: None
         self._pool = pool
         self._on_commit = on_commit
         self._notices = notices

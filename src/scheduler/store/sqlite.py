@@ -24,12 +24,16 @@ import aiosqlite
 from scheduler.domain.clock import Instant, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Params, Row
-from scheduler.store.sqlite_file import HAS_TABLE, SqliteFile, lock_file
+from scheduler.store.sqlite_file import HAS_TABLE, SqliteFile, lock_file, unusable
 
 T = TypeVar("T")
 
 _GROUP_LIMIT = 500
+_LOG_LIMIT = 64 * 1024 * 1024
+"""The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
 _SHARED_PRAGMAS = ("busy_timeout = 5000", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
+_UNCERTAIN = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+"""After these a page may be lost although the next attempt to write it succeeds."""
 _NO_PARAMS: Params = {}
 _ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+(?:, \w+)*)?(?: SKIP LOCKED)?")
 
@@ -114,6 +118,8 @@ class SqliteDatabase:
         self._arrived = asyncio.Event()
         self._closing = False
         self._failing = False
+        self._broken = False
+        self.on_broken: Callable[[str], None] = lambda _: None
         self._writing = asyncio.create_task(self._write(), name="sqlite-writer")
 
     @classmethod
@@ -133,6 +139,8 @@ class SqliteDatabase:
             await writer.execute_fetchall("PRAGMA journal_mode = WAL")
             await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
+            await writer.execute_fetchall(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
+            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # whether there is sense in it
             reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
             lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
         except BaseException as error:
@@ -140,7 +148,7 @@ class SqliteDatabase:
                 await connection.close()
             lock.close()
             if isinstance(error, sqlite3.Error):
-                raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
+                raise DatabaseUnusableError(unusable(path, error)) from error
             raise
         return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
 
@@ -152,7 +160,7 @@ class SqliteDatabase:
         return await _read(self._lister, sql, params)
 
     async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
-        if self._closing:
+        if self._closing or self._broken:
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
         item = _Work(run=work, done=asyncio.get_running_loop().create_future())
         self._waiting.append(item)
@@ -236,6 +244,9 @@ class SqliteDatabase:
         except Exception as error:
             if isinstance(error, sqlite3.OperationalError):
                 self._failing = True
+                if error.sqlite_errorcode in _UNCERTAIN and not self._broken:
+                    self._broken = True
+                    self.on_broken(f"the disk did not confirm what was written ({error})")
             if self._writer.in_transaction:
                 await self._writer.rollback()
             if len(group) == 1:

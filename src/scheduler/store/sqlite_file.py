@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from scheduler.store.database import DatabaseInUseError, DatabaseUnusableError, Params, Row
+from scheduler.store.mounts import network_file_system
 
 HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
 
@@ -82,6 +83,11 @@ def lock_file(path: Path) -> IO[bytes]:
 
     Makes the database file, too, when there is none.
     """
+    if (kind := network_file_system(path)) is not None:
+        raise DatabaseUnusableError(
+            f"the database {path} is on a network file system ({kind}), where SQLite loses data: choose a local disk "
+            "with --data-dir, or PostgreSQL with --database-url"
+        )
     try:
         # Made by us, so that nobody else may read them: SQLite gives its other files the mode of the database.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -131,9 +137,23 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def unusable(path: Path, error: sqlite3.Error) -> str:
+    """Why the file cannot be used, in one sentence that says what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    remedy = {
+        sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup",
+        sqlite3.SQLITE_NOTADB: "it is no SQLite database; name another file, or restore it from a backup",
+        sqlite3.SQLITE_FULL: "the disk is full; make room",
+        sqlite3.SQLITE_IOERR: "the disk is full or broken; make room, or choose another with --data-dir",
+        sqlite3.SQLITE_READONLY: "it cannot be written to; give it the right owner and mode",
+        sqlite3.SQLITE_BUSY: "another program keeps it locked; end that one",
+    }.get(code)
+    return f"the database {path} cannot be used ({error})" + (f": {remedy}" if remedy else "")
+
+
 @contextlib.contextmanager
 def _unusable(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
+        raise DatabaseUnusableError(unusable(path, error)) from error

@@ -1,0 +1,51 @@
+"""How much waits, and for how long: what an operator asks every few seconds, and what must cost next to nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.domain.clock import Instant
+from scheduler.store.database import Database
+
+COUNTED_TO = 10_000
+"""Nobody counts further: that there are too many is all that matters then."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Depth:
+    """The queue at one moment; the counts end at ``COUNTED_TO``."""
+
+    ready: int
+    """Executions that could start if there were places."""
+    planned: int
+    """Executions for later, retries mostly."""
+    in_lanes: int
+    """Executions that wait for the share of their account or the limit of their receiver's host."""
+    oldest_ready_at: Instant | None
+    """Since when the one that waits longest could have started."""
+    next_due_at: Instant | None
+    """When the next job is due, perhaps already."""
+
+
+async def depth(db: Database, now: Instant) -> Depth:
+    """The depth of the queue, by one statement over partial indexes."""
+    counted = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM executions WHERE status = 'queued' AND {} LIMIT :most) n"
+    row = await db.fetch_one(
+        f"""
+        SELECT ({counted.format("held = 0 AND available_at <= :now")}) AS ready,
+          ({counted.format("held = 0 AND available_at > :now")}) AS planned,
+          ({counted.format("held = 3")}) AS in_lanes,
+          (SELECT MIN(available_at) FROM executions WHERE status = 'queued' AND held = 0) AS oldest_at,
+          (SELECT MIN(next_run_at) FROM jobs WHERE next_run_at IS NOT NULL) AS due_at
+        """,
+        {"now": now, "most": COUNTED_TO},
+    )
+    assert row is not None  # noqa: S101 - there is no FROM
+    oldest_at = row["oldest_at"]
+    return Depth(
+        ready=row["ready"],
+        planned=row["planned"],
+        in_lanes=row["in_lanes"],
+        oldest_ready_at=oldest_at if oldest_at is not None and oldest_at <= now else None,
+        next_due_at=row["due_at"],
+    )

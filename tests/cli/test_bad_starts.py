@@ -1,0 +1,198 @@
+"""Starts that cannot be: one sentence that says what to do, exit code 3 or 4, and nothing touched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from scheduler.store.mounts import file_system_of
+from tests.cli.test_serve import command, ending, environment, serving, started_event
+from tests.postgres import Server
+
+Spoil = Callable[[Path], None]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file but those that SQLite keeps beside a database while it looks at it."""
+    return {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if not path.name.endswith(("-wal", "-shm", ".lock"))
+    }
+
+
+def change(directory: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(directory / "scheduler.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def newer(directory: Path) -> None:
+    change(directory, "INSERT INTO schema_migrations VALUES (9999, '9999_future.sql', 'x', 0)")
+
+
+def edited(directory: Path) -> None:
+    change(directory, "UPDATE schema_migrations SET checksum = 'x' WHERE version = 2")
+
+
+def half_copied(directory: Path) -> None:
+    change(directory, "INSERT INTO copies VALUES ('sqlite:///elsewhere.db', 0, NULL)")
+
+
+def another_key(directory: Path) -> None:
+    (directory / "secret.key").write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+
+
+def no_database(directory: Path) -> None:
+    (directory / "scheduler.db").write_bytes(b"a shopping list\n" * 100)
+
+
+def cut_off(directory: Path) -> None:
+    change(directory, "PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(directory / "scheduler.db", 5000)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a first start leaves behind."""
+    directory = tmp_path_factory.mktemp("installation")
+    with serving("--data-dir", str(directory)) as process:
+        started_event(process.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    return contents(directory)
+
+
+@pytest.fixture
+def directory(installation: dict[str, bytes], tmp_path: Path) -> Path:
+    for name, content in installation.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "told"),
+    [
+        (newer, 3, "install the newer version"),
+        (edited, 3, "released migrations are never edited"),
+        (half_copied, 3, "run that `scheduler db copy` again"),
+        (another_key, 3, "is not the key of the secrets"),
+        (no_database, 4, "no SQLite database"),
+        (cut_off, 4, "restore it from a backup"),
+    ],
+)
+def test_a_database_that_does_not_fit(directory: Path, spoil: Spoil, code: int, told: str) -> None:
+    spoil(directory)
+    before = contents(directory)
+    found, out, err = ending("serve", "--port", "0", "--data-dir", str(directory))
+    assert (found, out, err.count("\n")) == (code, "", 1), err
+    assert told in err
+    assert contents(directory) == before
+
+
+def test_a_full_disk(directory: Path) -> None:
+    before = contents(directory)
+
+    def no_byte_more() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        command("serve", "--port", "0", "--data-dir", str(directory)),
+        preexec_fn=no_byte_more,
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert "the disk is full" in done.stderr
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("how", ["directly", "through a link", "while the first is frozen"])
+def test_a_second_process_on_the_same_file(directory: Path, tmp_path_factory: pytest.TempPathFactory, how: str) -> None:
+    with serving("--data-dir", str(directory)) as first:
+        started_event(first.stderr)
+        url = f"sqlite:///{directory}/scheduler.db"
+        if how == "through a link":
+            link = tmp_path_factory.mktemp("link") / "scheduler.db"
+            link.symlink_to(directory / "scheduler.db")
+            url = f"sqlite:///{link}"
+        if how == "while the first is frozen":
+            first.send_signal(signal.SIGSTOP)
+        code, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
+        assert (code, err.count("\n")) == (4, 1), err
+        assert "in use by another scheduler process" in err
+        first.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "told"),
+    [
+        ("postgresql://ann:secret@127.0.0.1:1/x", 4, "cannot be reached"),
+        ("postgresql://ann:secret@host.invalid/x", 4, "cannot be reached"),
+        ("postgresql://db/x?sslmode=perhaps", 4, "is no address of a database"),
+    ],
+)
+def test_a_server_that_is_not_there(directory: Path, url: str, code: int, told: str) -> None:
+    before = contents(directory)
+    found, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
+    assert (found, err.count("\n")) == (code, 1), err
+    assert told in err and "secret@" not in err
+    assert contents(directory) == before
+
+
+def test_a_database_that_the_server_does_not_have(directory: Path, postgres_server: Server) -> None:
+    url = postgres_server.url("nowhere")
+    code, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
+    assert (code, err.count("\n")) == (4, 1), err
+    assert "create it" in err
+
+
+_MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+30 22 0:26 / /srv rw shared:2 - nfs4 server:/srv rw,vers=4.2
+31 30 254:1 / /srv/local\\040disk rw - xfs /dev/vdb rw
+32 22 0:30 / /mnt rw - ext4 /dev/vdc rw
+33 22 0:31 / /mnt rw - fuse.sshfs ann@host:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/scheduler.db", "ext4"),
+        ("/srv/scheduler.db", "nfs4"),
+        ("/srv2/scheduler.db", "ext4"),
+        ("/srv/local disk/scheduler.db", "xfs"),
+        ("/mnt/a/b", "fuse.sshfs"),
+    ],
+)
+def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) -> None:
+    assert file_system_of(Path(path), _MOUNTS) == kind
+
+
+def test_a_network_file_system(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scheduler.store import mounts
+    from scheduler.store.database import DatabaseUnusableError
+    from scheduler.store.sqlite_file import lock_file
+
+    told = directory / "mountinfo"
+    told.write_text(f"30 22 0:26 / {directory.resolve()} rw - nfs4 server:/srv rw\n")
+    monkeypatch.setattr(mounts, "_MOUNTS", told)
+    before = contents(directory)
+    with (
+        pytest.raises(DatabaseUnusableError, match=r"network file system \(nfs4\).*local disk"),
+        contextlib.ExitStack(),
+    ):
+        lock_file(directory / "scheduler.db")
+    assert contents(directory) == before
