@@ -14,8 +14,9 @@ from dataclasses import replace
 from aiohttp import web
 
 from scheduler.config import Config
-from scheduler.data_dir import DataDir
+from scheduler.data_dir import NOT_PERMITTED, DataDir, StartError
 from scheduler.demo import add_demo_jobs, demo_receiver, remove_demo_jobs
+from scheduler.domain.errors import SchedulerError
 from scheduler.service import Service, open_service
 from scheduler.telemetry import attempts_log, configure_logging
 
@@ -60,7 +61,10 @@ async def serve(
             config = replace(config, egress=replace(config.egress, allow=allow))
         service = await stack.enter_async_context(open_service(config, data_dir))
         host, port = await stack.enter_async_context(listening(service))
-        await service.start()
+        try:
+            await service.start()
+        except SchedulerError as error:
+            raise StartError(f"the service cannot start: {error.message}", exit_code=NOT_PERMITTED) from None
         collect_rarely()
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
         if demo_port is not None:

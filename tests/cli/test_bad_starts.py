@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -190,9 +189,6 @@ def test_a_network_file_system(directory: Path, monkeypatch: pytest.MonkeyPatch)
     told.write_text(f"30 22 0:26 / {directory.resolve()} rw - nfs4 server:/srv rw\n")
     monkeypatch.setattr(mounts, "_MOUNTS", told)
     before = contents(directory)
-    with (
-        pytest.raises(DatabaseUnusableError, match=r"network file system \(nfs4\).*local disk"),
-        contextlib.ExitStack(),
-    ):
+    with pytest.raises(DatabaseUnusableError, match=r"network file system \(nfs4\).*local disk"):
         lock_file(directory / "scheduler.db")
     assert contents(directory) == before

@@ -30,21 +30,25 @@ class ServiceProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._url = asyncio.get_running_loop().create_future()
-        self._told: deque[str] = deque(maxlen=50)
+        self.told: deque[str] = deque(maxlen=50)
+        """Its last words."""
         self.complaints: list[str] = []
         """What it logged as errors."""
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, program: Sequence[str], data_dir: Path, *, allow: str) -> ServiceProcess:
-        """Start ``program`` (a Python command line without the interpreter) as the service over ``data_dir``."""
+    async def start(cls, program: Sequence[str], data_dir: Path, *, allow: str, **environ: str) -> ServiceProcess:
+        """Start ``program`` (a Python command line without the interpreter) as the service over ``data_dir``.
+
+        ``environ`` has further variables of its environment.
+        """
         return cls(
             await asyncio.create_subprocess_exec(
                 sys.executable, *program, "serve", "--port", "0", "--data-dir", str(data_dir),
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=ROOT,
-                env=environment(SCHEDULER_EGRESS__ALLOW=allow),
+                env=environment(SCHEDULER_EGRESS__ALLOW=allow, **environ),
             )
         )  # fmt: skip
 
@@ -52,9 +56,17 @@ class ServiceProcess:
         """The base URL, once it listens. Raises ``AssertionError`` with its last words if it ends before."""
         return await asyncio.shield(self._url)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, now."""
-        self._process.send_signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+
+    def signal(self, signum: int) -> None:
+        """Send a signal, now."""
+        self._process.send_signal(signum)
 
     async def gone(self) -> int:
         """Wait for its end; returns the exit code."""
@@ -64,7 +76,7 @@ class ServiceProcess:
 
     async def stop(self) -> int:
         """Ask it to end in peace, and wait for that."""
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return await self.gone()
 
     async def end(self) -> None:
@@ -77,13 +89,13 @@ class ServiceProcess:
         assert self._process.stderr is not None
         async for line in self._process.stderr:
             text = line.decode("utf-8", "replace").rstrip()
-            self._told.append(text)
+            self.told.append(text)
             if '"level":"error"' in text:
                 self.complaints.append(text)
             if not self._url.done() and '"message":"started"' in text:
                 self._url.set_result(json.loads(text)["url"])
         if not self._url.done():
-            self._url.set_exception(AssertionError("the service ended before it listened:\n" + "\n".join(self._told)))
+            self._url.set_exception(AssertionError("the service ended before it listened:\n" + "\n".join(self.told)))
             self._url.exception()  # a start that was killed on purpose has nobody who waits for it
 
 
