@@ -57,6 +57,8 @@ class Membership:
 
     async def join(self) -> None:
         """Become a node under a new id."""
+        if self._node_id:
+            await self._nodes.leave(self._node_id)
         self._node_id = self._new_node_id()
         self._adopt(self._node_id)
         began_s = _steady_s()
