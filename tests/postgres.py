@@ -13,12 +13,13 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 
 _numbers = itertools.count(1)
 
@@ -39,9 +40,22 @@ class Server:
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
 
     @property
-    def socket_dir(self) -> Path:
-        """Where the socket of a server of ours is."""
-        return Path(parse_qs(urlsplit(self.dsn).query)["host"][0])
+    def socket(self) -> Path:
+        """The socket of a server of ours."""
+        return Path(parse_qs(urlsplit(self.dsn).query)["host"][0]) / ".s.PGSQL.5432"
+
+    def crash(self) -> None:
+        """SIGKILL to all of its processes, as when the power goes."""
+        postmaster = psutil.Process(self.process.get_pid())
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes)
+
+    def start(self) -> None:
+        """Start it again."""
+        self.process.start()
 
     async def lend(self) -> str:
         """An empty database with the schema; faster than a new one, since it may be one that was given back."""

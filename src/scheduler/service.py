@@ -205,6 +205,7 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
         deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, may_start=membership.is_held)
         pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, limits=_place_limits(config))
         pool.may_start = membership.is_held
+        pool.unwritten = recorder.unwritten
         telemetry.pool_in_use = lambda: pool.in_use
         telemetry.live_counts = stores.executions.counts
         stores.queue.on_released = pool.wake

@@ -38,6 +38,7 @@ class Recorder:
         self._on_write = on_write
         self._on_settled = on_settled
         self._gathered: list[Settlement] = []
+        self._writing: list[Settlement] = []
         self._arrived = asyncio.Event()
         self._written = asyncio.Event()
         self._written.set()
@@ -47,6 +48,10 @@ class Recorder:
         self._gathered.append(settlement)
         self._written.clear()
         self._arrived.set()
+
+    def unwritten(self) -> set[str]:
+        """The ids of the executions whose ends are handed in and perhaps not on disk yet."""
+        return {settlement.execution.id for settlement in (*self._writing, *self._gathered)}
 
     async def flushed(self) -> None:
         """Wait until everything handed in so far is on disk."""
@@ -63,9 +68,11 @@ class Recorder:
     async def flush(self) -> None:
         """One step: write one group."""
         group, self._gathered = self._gathered[:_GROUP_LIMIT], self._gathered[_GROUP_LIMIT:]
+        self._writing = group
         if not self._gathered:
             self._arrived.clear()
         settled = await self._write(group) if group else []
+        self._writing = []
         if not self._gathered:
             self._written.set()
         self._on_settled(settled)

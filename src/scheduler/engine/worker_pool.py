@@ -38,9 +38,12 @@ class WorkerPool:
         self._woken = asyncio.Event()
         self._more_waiting = False
         self._stopping = False
+        self._is_unsure = False
         self.size = limits.size
         self.may_start: Callable[[], bool] = lambda: True
         """Does this node hold its lease? Otherwise what it claims is taken from it."""
+        self.unwritten: Callable[[], set[str]] = set
+        """The executions that were delivered and whose ends are still on their way to the disk."""
         self.cancel_elsewhere: Callable[[str], None] = lambda _: None
         """Hears of an execution that is to be aborted and is not in flight here."""
 
@@ -90,7 +93,14 @@ class WorkerPool:
         if free <= 0 or not self.may_start():
             self._more_waiting = True
             return _LONGEST_SLEEP_S
+        if self._is_unsure:
+            await self._find_lost()
+            return 0.0
+        self._is_unsure = (
+            True  # unless the claim comes back: its commit may have succeeded although its answer was lost
+        )
         claims = await self._queue.claim(self._clock.now(), free, self._places)
+        self._is_unsure = False
         for claim in claims:
             self._start(claim)
         self._more_waiting = len(claims) == free or self._queue.keeps_back
@@ -101,6 +111,14 @@ class WorkerPool:
             return _LONGEST_SLEEP_S
         sleep_s = (start_at - self._clock.now()) / SECOND
         return min(sleep_s if sleep_s > 0 else 0.0 if claims else _OTHERS_S, _LONGEST_SLEEP_S)
+
+    async def _find_lost(self) -> None:
+        """Start what was claimed without our hearing of it."""
+        known = self._tasks.keys() | self.unwritten()  # before looking: what ends meanwhile was not lost
+        for claim in await self._queue.held():
+            if claim.execution.id not in known:
+                self._start(claim)
+        self._is_unsure = False
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what is in flight now has ended, or the time is up."""

@@ -189,6 +189,14 @@ class ExecutionQueue:
         )
         return [row["id"] for row in rows]
 
+    async def held(self) -> list[Claim]:
+        """What is ``running`` for this worker."""
+        rows = await self._db.fetch_all(
+            f"SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM} WHERE e.status = 'running' AND e.worker_id = :worker_id",
+            {"worker_id": self.worker_id},
+        )
+        return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
+
     async def orphans(self, limit: int) -> list[Claim]:
         """Attempts that are ``running`` for a worker that is no node: their process is gone, or lost its lease."""
         rows = await self._db.fetch_all(
