@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from scheduler.moving import at, demand_schema
 from scheduler.opening import connect, open_database, sentences
 from scheduler.store.copying import copy_tables, count_rows
 from scheduler.store.sqlite_file import SqliteFile, back_up, check
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ async def write_backup(config: Config, path: Path, *, force: bool) -> Written:
     with _draft_of(path) as draft:
         if database_dsn(config) is None:
             with sentences(config):
-                back_up(database_path(config), draft)
+                await back_up(database_path(config), draft)
         else:
             await _back_up_shared(config, draft)
         rows = await _counted(draft, config)
@@ -104,12 +107,21 @@ def _publish(draft: Path, path: Path, *, force: bool) -> int:
     """Give the draft its name once it is on disk; returns its size in bytes."""
     _sync(draft)
     size = draft.stat().st_size
-    if force:
+    if force or not _linked(draft, path):
         draft.replace(path)
-    else:
-        os.link(draft, path)  # unlike a rename, that replaces nothing which has come meanwhile
     _sync(path.parent)
     return size
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    """Give the draft its name, if its file system can: unlike a rename, that replaces nothing which came meanwhile."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.data_dir import CONFIGURATION, StartError, last_backup_at
@@ -65,10 +66,10 @@ async def copy_database(
     and what it returns with how many have been. Raises ``StartError``.
     """
     source_config, target_config = (at(config, url) for url in (source_url, target_url))
-    name = database_name(source_config)
-    if name == database_name(target_config) or _same_file(source_config, target_config):
+    name = _full_name(source_config)
+    if name == _full_name(target_config):
         raise StartError("--from and --to are the same database", exit_code=CONFIGURATION)
-    async with _source(source_config) as source, _target(target_config) as target:
+    async with _source(source_config) as (source, demand_idle), _target(target_config) as target:
         resumed = await _prepare(target, target_config, name)
         counts = await count_rows(source)
         told = progress(3 * sum(counts.values()))
@@ -76,6 +77,7 @@ async def copy_database(
             await copy_tables(source, target, told)
             tables = {table: await _compared(source, target, table, told) for table in TABLES}
             await target.settle_in()
+            await demand_idle()
             await finish(target, name, SystemClock().now())
     return Copied(tables=tables, resumed=resumed)
 
@@ -129,24 +131,35 @@ async def _state(config: Config, reader: Reader, *, version: str, size: int, nod
 
 
 @asynccontextmanager
-async def _source(config: Config) -> AsyncIterator[Reader]:
-    """One view of a database that nobody works on, its schema that of this program."""
+async def _source(config: Config) -> AsyncIterator[tuple[Reader, Callable[[], Awaitable[None]]]]:
+    """One view of a database that nobody works on, its schema that of this program.
+
+    With it comes what raises ``DatabaseInUseError`` once a service has started on it nevertheless.
+    """
     with sentences(config):
         if database_dsn(config) is None:
             path = database_path(config)
             with held(path), SqliteFile(path) as file:
                 await demand_schema(file, database_name(config))
-                yield file
+                yield file, _nothing_to_ask
             return
         db = await connect(config)
         try:
             await demand_schema(db, database_name(config))
-            if await NodeStore(db).alive():
-                raise DatabaseInUseError(f"a service is running on {database_name(config)}: stop it first")
+            await _demand_idle(db, config)
             async with db.snapshot() as snapshot:
-                yield snapshot
+                yield snapshot, partial(_demand_idle, db, config)
         finally:
             await db.close()
+
+
+async def _demand_idle(db: Database, config: Config) -> None:
+    if await NodeStore(db).alive():
+        raise DatabaseInUseError(f"a service is running on {database_name(config)}: stop it first")
+
+
+async def _nothing_to_ask() -> None:
+    """The lock of a file lets nobody start."""
 
 
 @asynccontextmanager
@@ -177,7 +190,10 @@ async def _prepare(target: Database, config: Config, source_name: str) -> bool:
     under_way = await unfinished(target)
     if under_way == source_name:
         return True
-    if under_way is not None or any((await count_rows(target)).values()):
+    if under_way is not None:
+        sentence = f"{name} has a part of {under_way}: finish that copy, or name a new database"
+        raise StartError(sentence, exit_code=CONFIGURATION)
+    if any((await count_rows(target)).values()):
         raise StartError(f"{name} is not empty: name a new database", exit_code=CONFIGURATION)
     await begin(target, source_name, SystemClock().now())
     return False
@@ -200,6 +216,6 @@ def at(config: Config, url: str) -> Config:
     return replace(config, database=replace(config.database, url=url))
 
 
-def _same_file(one: Config, other: Config) -> bool:
-    files = [database_path(config).resolve() for config in (one, other) if database_dsn(config) is None]
-    return len(files) == 2 and files[0] == files[1]
+def _full_name(config: Config) -> str:
+    """The database, by a name that is the same wherever the command is run."""
+    return database_name(config) if database_dsn(config) else str(database_path(config).resolve())

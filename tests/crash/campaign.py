@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.crash.checker import in_flight
-from tests.crash.evidence import DatabaseView, Evidence, Glimpse, Life, WatchedJob
+from tests.crash.evidence import DatabaseView, Evidence, Glimpse, Life, View, WatchedJob
 from tests.crash.load import DELAYS, JITTER, MAX_ATTEMPTS, job_body, webhook_body
 from tests.crash.oracle import SECOND
 from tests.crash.receiver import CrashReceiver, now
@@ -46,7 +46,7 @@ async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
         headers = {"Authorization": f"Bearer {await make_token(data_dir)}", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=30)
         api = Api(await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout)))
-        campaign = _Campaign(plan, data_dir, receiver=receiver, view=view, api=api)
+        campaign = Campaign(plan, data_dir, receiver=receiver, view=view, api=api)
         stack.push_async_callback(campaign.end)
         try:
             return await campaign.run()
@@ -55,8 +55,10 @@ async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
             raise
 
 
-class _Campaign:
-    def __init__(self, plan: Plan, data_dir: Path, *, receiver: CrashReceiver, view: DatabaseView, api: Api) -> None:
+class Campaign:
+    """One campaign over one process, which is started again after each kill."""
+
+    def __init__(self, plan: Plan, data_dir: Path, *, receiver: CrashReceiver, view: View, api: Api) -> None:
         self._plan = plan
         self._data_dir = data_dir
         self._receiver = receiver
@@ -219,7 +221,6 @@ class _Campaign:
 
     async def _run_dry(self) -> None:
         """Let the last life catch up, end the schedules, wait until every run has ended, and gather the rest."""
-        assert self._service is not None
         await self._ready()
         async with asyncio.timeout(self._plan.drain_s):
             await self._caught_up()
@@ -232,8 +233,12 @@ class _Campaign:
             name: int(metrics["executions"][name])
             for name in ("queued", "running", "success", "failure", "dead_letter", "timed_out")
         }
-        assert await self._service.stop() == 0, "the last life did not end in peace"
+        await self._end_in_peace()
         self._gather()
+
+    async def _end_in_peace(self) -> None:
+        assert self._service is not None
+        assert await self._service.stop() == 0, "the last life did not end in peace"
 
     async def _caught_up(self) -> None:
         """Until no due time lies back: this returning is the second half of I7."""

@@ -178,7 +178,7 @@ def _repeats(chain: Chain, jobs: dict[str, WatchedJob], evidence: Evidence) -> I
     statuses = {row.attempt: row.status for row in chain.rows}
     accepted = [request for request in chain.requests if request.accepted]
     for earlier, later in pairwise(accepted):
-        excused = earlier.life < later.life and _cut_off(earlier, evidence.lives[earlier.life])
+        excused = earlier.life != later.life and _cut_off(earlier, evidence.lives[earlier.life])
         if not excused and statuses.get(earlier.attempt) != "timed_out":
             yield "I4", f"attempts {earlier.attempt} and {later.attempt} were both accepted, and no kill explains it"
     for row, following in pairwise(chain.rows):

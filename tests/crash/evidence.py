@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 FINAL = frozenset({"success", "failure", "timed_out", "dead_letter", "skipped", "cancelled"})
 
@@ -67,7 +67,7 @@ class Row(NamedTuple):
         return (self.status, self.started_at, self.finished_at, self.response_code, self.error, self.worker_id)
 
 
-_ROWS = """
+ROWS = """
 SELECT id, run_id, job_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, covers, covers_from,
   worker_id, started_at, finished_at, response_code, error FROM executions
 """
@@ -137,6 +137,22 @@ class Evidence:
     """Executions by status, as ``/metrics`` told them when all was quiet."""
 
 
+class View(Protocol):
+    """Reads the database beside the service."""
+
+    def status_of(self, run_id: str, attempt: int) -> str | None: ...
+
+    def rows(self, since_at: int | None = None) -> list[Row]: ...
+
+    def unfinished(self) -> int: ...
+
+    def next_runs(self, now: int) -> list[Glimpse]: ...
+
+    def integrity(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
 class DatabaseView:
     """Reads the database beside the service. Open only while a process lives: the next start must find it alone."""
 
@@ -158,8 +174,8 @@ class DatabaseView:
     def rows(self, since_at: int | None = None) -> list[Row]:
         """All rows; with ``since_at`` those that ended since then or have not ended."""
         if since_at is None:
-            return self._rows(f"{_ROWS} ORDER BY run_id, attempt")
-        return self._rows(f"{_ROWS} WHERE finished_at >= ? OR status IN ('queued', 'running')", (since_at,))
+            return self._rows(f"{ROWS} ORDER BY run_id, attempt")
+        return self._rows(f"{ROWS} WHERE finished_at >= ? OR status IN ('queued', 'running')", (since_at,))
 
     def unfinished(self) -> int:
         """How many executions have not ended. One look: asked for one status after the other, a retry would hide."""

@@ -13,10 +13,8 @@ from scheduler.domain.clock import SECOND, Instant, format_instant, from_datetim
 from scheduler.domain.execution import Execution
 from scheduler.domain.job import Job
 from scheduler.domain.planning import change_job
-from tests.conftest import OpenService, SetClock, both_databases
+from tests.conftest import OpenService, SetClock
 from tests.factories import add_job, rows_of
-
-pytestmark = both_databases
 
 MINUTE = 60 * SECOND
 START = "2026-06-01T00:00:00Z"

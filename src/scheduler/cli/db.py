@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -54,8 +55,8 @@ def backup(
 ) -> None:
     """Write everything in the database to an SQLite file, while the service goes on.
 
-    FILE appears whole and checked, or not at all. To restore it, stop the service and put FILE in the place of
-    scheduler.db, or copy it to another database with `scheduler db copy`.
+    FILE appears whole and checked, or not at all. To restore it, stop the service, move scheduler.db away with
+    whatever is named like it, and put FILE in its place, or copy it to another database with `scheduler db copy`.
     """
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
@@ -164,6 +165,15 @@ def _progress(stack: ExitStack, rows: int) -> Callable[[int], None]:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        return asyncio.run(work)
+        return asyncio.run(_until_stopped(work))
     except StartError as error:
         raise Failure(str(error), exit_code=error.exit_code) from None
+    except asyncio.CancelledError:
+        raise click.Abort from None
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM, like Ctrl-C, lets the work tidy up behind itself."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from operator import itemgetter
+from typing import Any, cast
 
 import orjson
 
@@ -69,9 +70,10 @@ async def fingerprint(reader: Reader, table: str, told: Callable[[int], None]) -
     """Read the whole table and sum it up; ``told`` hears of each batch."""
     count, total = 0, 0
     async for rows in _batches(reader, table, TABLES[table], None):
-        names = sorted(rows[0].keys())  # type: ignore[attr-defined]  # the rows of both drivers have it
+        names = _names(rows)
+        values = itemgetter(*(names.index(name) for name in sorted(names)))
         for row in rows:
-            digest = hashlib.sha256(orjson.dumps([row[name] for name in names])).digest()
+            digest = hashlib.sha256(orjson.dumps(values(row))).digest()
             total = (total + int.from_bytes(digest[:16])) % 2**128
         count += len(rows)
         told(len(rows))
@@ -133,7 +135,12 @@ async def _batches(
 
 
 async def _insert(tx: Transaction, *, table: str, rows: Sequence[Row]) -> None:
-    names = list(rows[0].keys())  # type: ignore[attr-defined]  # as above
+    names = _names(rows)
     places = ", ".join(f":{name}" for name in names)
     sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"
-    await tx.execute_many(sql, [{name: row[name] for name in names} for row in rows])
+    await tx.execute_many(sql, [dict(zip(names, row, strict=True)) for row in cast("Sequence[Iterable[Any]]", rows)])
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """The columns, in the order of their values. Rows of both drivers are sequences, which takes half the time here."""
+    return list(rows[0].keys())  # type: ignore[attr-defined]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -15,12 +17,13 @@ from scheduler.store.database import DatabaseInUseError, DatabaseUnusableError, 
 from scheduler.store.mounts import network_file_system
 
 HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
+_UNWRITTEN = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR_WRITE: errno.EIO}
 
 
 class SqliteFile:
     """One consistent view of the file, for as long as the context is open. Raises ``DatabaseUnusableError``.
 
-    Nothing here is written, and nothing checkpointed as long as a service has the file, too.
+    Neither the file nor a log beside it is changed, whether a service has it, too, or was killed and left it so.
     """
 
     version = f"SQLite {sqlite3.sqlite_version}"
@@ -29,10 +32,7 @@ class SqliteFile:
         self._path = path
 
     def __enter__(self) -> Self:
-        if not self._path.is_file():
-            raise DatabaseUnusableError(f"there is no database {self._path}")
         with _unusable(self._path):
-            # Not read-only: where no log is left beside the file, that could not be opened.
             self._connection = _connect(self._path)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA query_only = ON")
@@ -59,23 +59,46 @@ class SqliteFile:
         return sum(part.stat().st_size for part in parts if part.exists())
 
 
-def back_up(source: Path, target: Path) -> None:
+async def back_up(source: Path, target: Path) -> None:
     """Write what ``source`` has at this moment to the new or empty file ``target``, compact, and check that.
 
-    The service may go on with it meanwhile. Raises ``DatabaseUnusableError``.
+    The service may go on with it meanwhile. It can be cancelled at any moment. Raises ``DatabaseUnusableError``;
+    ``OSError`` when the target cannot be written.
     """
     with _unusable(source), contextlib.closing(_connect(source)) as connection:
-        connection.execute("VACUUM INTO ?", (str(target),))
-    check(target)
+        try:
+            await _interruptibly(connection, lambda: connection.execute("VACUUM INTO ?", (str(target),)))
+        except sqlite3.Error as error:
+            if (code := _UNWRITTEN.get(error.sqlite_errorcode)) is None:
+                raise
+            raise OSError(code, os.strerror(code)) from error
+    with _unusable(target), contextlib.closing(_connect(target)) as connection:
+        await _interruptibly(connection, lambda: _demand_soundness(connection, target))
 
 
 def check(path: Path) -> None:
     """Raises ``DatabaseUnusableError`` unless every page and every reference of the file is sound."""
     with _unusable(path), contextlib.closing(_connect(path)) as connection:
-        complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
-        complaints += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")][:3]
+        _demand_soundness(connection, path)
+
+
+def _demand_soundness(connection: sqlite3.Connection, path: Path) -> None:
+    complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
+    complaints += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")][:3]
     if complaints:
         raise DatabaseUnusableError(f"{path} is damaged: {'; '.join(complaints)}")
+
+
+async def _interruptibly(connection: sqlite3.Connection, work: Callable[[], object]) -> None:
+    """Long work aside, on a thread; when the caller is cancelled it is broken off and over before this returns."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        connection.interrupt()
+        with contextlib.suppress(sqlite3.Error, DatabaseUnusableError):
+            await working
+        raise
 
 
 def lock_file(path: Path) -> IO[bytes]:
@@ -131,7 +154,17 @@ def is_held(path: Path) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    path = path.resolve()
+    if not path.is_file():
+        raise DatabaseUnusableError(f"there is no database {path}")
+    if path.with_name(path.name + "-wal").exists():
+        mode = "ro"  # who closes last and may write copies the log into the database
+    elif os.access(path.parent, os.W_OK):
+        mode = "rw"  # a log must be made, and only who may write removes it again
+    else:
+        mode = "ro&immutable=1"  # no log, and none can be made
+    uri = f"{path.as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA busy_timeout = 5000")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
