@@ -72,12 +72,13 @@ def _draft_of(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        yield draft
+        try:
+            yield draft
+        finally:
+            for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+                draft.with_name(draft.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         raise StartError(f"{path} cannot be written ({error.strerror})", exit_code=NOT_PERMITTED) from None
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
-            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 async def _back_up_shared(config: Config, draft: Path) -> None:

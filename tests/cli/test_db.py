@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -23,9 +25,9 @@ from scheduler.data_dir import StartError, last_backup_at
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.execution import Status
 from scheduler.domain.retry import RetryPolicy
+from scheduler.moving import state_of
 from scheduler.opening import open_database
 from scheduler.store import sqlite_file
-from scheduler.store.database import DatabaseUnusableError
 from scheduler.store.ids import new_id
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
@@ -102,17 +104,67 @@ async def test_a_backup_to_an_impossible_place_is_one_sentence(name: str, told: 
     assert names(tmp_path) == before
 
 
-async def test_a_backup_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backup_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     await fill(tmp_path / "scheduler.db")
     before = names(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32_768, limits[1]))
+    try:
+        with pytest.raises(StartError, match=r"backup.db cannot be written \(") as refusal:
+            await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refusal.value.exit_code == 4
+    assert names(tmp_path) == before
 
-    def break_off(_: Path) -> None:
-        raise DatabaseUnusableError("the disk is full")
 
-    monkeypatch.setattr(sqlite_file, "check", break_off)
-    with pytest.raises(StartError, match="the disk is full"):
+async def test_a_backup_of_a_damaged_database_is_none(tmp_path: Path) -> None:
+    await fill(tmp_path / "scheduler.db")
+    with closing(sqlite3.connect(tmp_path / "scheduler.db")) as connection, connection:
+        connection.execute("UPDATE jobs SET account_id = 'nobody'")
+    before = names(tmp_path)
+    with pytest.raises(StartError, match="broken reference in jobs"):
         await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
     assert names(tmp_path) == before
+
+
+async def test_a_backup_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    await fill(tmp_path / "scheduler.db")
+    before = names(tmp_path)
+    writing = asyncio.create_task(write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False))
+    await asyncio.sleep(0)
+    assert len(names(tmp_path) - before) >= 1
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert names(tmp_path) == before
+
+
+async def test_a_backup_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(tmp_path / "scheduler.db")
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
+    sqlite_file.check(tmp_path / "backup.db")
+
+
+async def test_looking_at_a_database_leaves_a_killed_service_its_log(config: Config, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    db = await open_database(config, SystemClock())
+    for name in ("scheduler.db", "scheduler.db-wal"):
+        shutil.copyfile(tmp_path / name, killed / name)
+    await db.close()
+    before = {name: (killed / name).read_bytes() for name in names(killed)}
+    assert before["scheduler.db-wal"]
+    there = replace(config, data_dir=killed)
+    state = await state_of(there)
+    assert (state.pending, state.nodes) == ((), 0)
+    await write_backup(there, tmp_path / "backup.db", force=False)
+    assert {name: (killed / name).read_bytes() for name in before} == before
 
 
 async def test_a_backup_of_postgres_is_a_file_that_can_be_restored(
@@ -208,18 +260,18 @@ async def test_a_copy_survives_a_kill(tmp_path: Path) -> None:
         ("sqlite:///a.db", "postgresql://ann:secret@127.0.0.1:1/x", 4, "cannot be reached"),
     ],
 )
-async def test_a_copy_that_cannot_be_is_one_sentence(
+def test_a_copy_that_cannot_be_is_one_sentence(
     source: str, target: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from click.testing import CliRunner
 
     from scheduler.cli.db import db
 
-    await fill(tmp_path / "a.db")
+    asyncio.run(fill(tmp_path / "a.db"))
     before = names(tmp_path)
     monkeypatch.chdir(tmp_path)
     line = ["copy", "--from", source, "--to", target, "--data-dir", str(tmp_path)]
-    result = await asyncio.to_thread(CliRunner().invoke, db, line)
+    result = CliRunner().invoke(db, line)
     assert (result.exit_code, result.stderr.count("\n")) == (code, 1), result.output
     assert told in result.stderr and "secret" not in result.stderr
     assert names(tmp_path) == before
@@ -235,3 +287,7 @@ async def test_migrating_tells_what_it_did(tmp_path: Path) -> None:
         connection.execute("UPDATE schema_migrations SET checksum = 'another' WHERE version = 1")
     code, _, err = await asyncio.to_thread(ending, *line)
     assert code == 3 and "never edited" in err
+    with closing(sqlite3.connect(tmp_path / "new.db")) as connection, connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (9999, 'of tomorrow', '', 0)")
+    code, _, err = await asyncio.to_thread(ending, *line)
+    assert code == 3 and "install the newer version" in err

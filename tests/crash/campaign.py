@@ -39,6 +39,11 @@ class Plan:
 
 async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
     """Carry out ``plan`` on an empty directory. Raises ``AssertionError`` or ``TimeoutError`` when it cannot go on."""
+    return (await run_one(Campaign, plan, data_dir))[0]
+
+
+async def run_one(kind: type[Campaign], plan: Plan, data_dir: Path) -> tuple[Evidence, tuple[str, ...]]:
+    """``run_campaign`` of a certain kind; returns with the evidence what the campaign itself has to tell."""
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(CrashReceiver())
         view = DatabaseView(data_dir / "scheduler.db")
@@ -46,10 +51,10 @@ async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
         headers = {"Authorization": f"Bearer {await make_token(data_dir)}", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=30)
         api = Api(await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout)))
-        campaign = Campaign(plan, data_dir, receiver=receiver, view=view, api=api)
+        campaign = kind(plan, data_dir, receiver=receiver, view=view, api=api)
         stack.push_async_callback(campaign.end)
         try:
-            return await campaign.run()
+            return await campaign.run(), campaign.dying
         except AssertionError as error:
             error.add_note("\n".join(["errors that the service logged:", *campaign.complaints]))
             raise
@@ -57,6 +62,9 @@ async def run_campaign(plan: Plan, data_dir: Path) -> Evidence:
 
 class Campaign:
     """One campaign over one process, which is started again after each kill."""
+
+    dying: tuple[str, ...] = ()
+    """What a process that killed itself had in hand."""
 
     def __init__(self, plan: Plan, data_dir: Path, *, receiver: CrashReceiver, view: View, api: Api) -> None:
         self._plan = plan

@@ -7,7 +7,7 @@ It exits with 1 when an invariant is violated. With ``--sabotage NAME`` (or ``al
 
     python -m tests.crash.long_run --kills 8 --sabotage all
 
-Several nodes over one Postgres database, whose server crashes as well, and nodes that freeze for longer than their lease:
+Several nodes over one Postgres database, whose server crashes, too; some nodes freeze for longer than their lease:
 
     python -m tests.crash.long_run --database postgres --nodes 3 --kills 500 --freezes 25 --restarts 25
 """

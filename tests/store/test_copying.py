@@ -191,6 +191,48 @@ async def test_what_a_service_works_on_is_not_copied(tmp_path: Path, urls: tuple
     await db.close()
 
 
+@pytest.mark.parametrize("urls", [("postgres", "sqlite")], indirect=True, ids=" to ".join)
+async def test_a_copy_during_which_a_service_has_started_is_not_finished(
+    tmp_path: Path, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = (at(tmp_path, url) for url in urls)
+    await fill(source)
+    db = await open_database(source, SystemClock())
+    stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="late:1:1")
+    insert = copying._insert
+
+    async def meanwhile(tx: Transaction, *, table: str, rows: Any) -> None:
+        await insert(tx, table=table, rows=rows)
+        await stores.nodes.join("late:1:1", lease_s=60)
+
+    monkeypatch.setattr(copying, "_insert", meanwhile)
+    with pytest.raises(StartError, match="a service is running"):
+        await copy(source, urls)
+    with pytest.raises(StartError, match="only a part"):
+        await open_database(target, SystemClock())
+    await stores.nodes.leave("late:1:1")
+    await db.close()
+    assert (await copy(source, urls)).resumed
+
+
+@one_way
+async def test_a_copy_of_another_source_is_left_alone(
+    tmp_path: Path, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = (at(tmp_path, url) for url in urls)
+    await fill(source)
+    await fill(at(tmp_path, f"sqlite:///{tmp_path}/other.db"))
+
+    def break_off(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await copy_database(source, *urls, lambda _: break_off)
+    with pytest.raises(StartError, match=f"has a part of {tmp_path}/0.db"):
+        await copy(target, (f"sqlite:///{tmp_path}/other.db", urls[1]))
+    assert (await copy(source, urls)).resumed
+
+
 @one_way
 async def test_a_source_that_does_not_exist_is_not_made(tmp_path: Path, urls: tuple[str, str]) -> None:
     with pytest.raises(StartError, match="there is no database"):

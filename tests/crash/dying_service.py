@@ -1,0 +1,162 @@
+"""The service that kills itself at a named point of its work.
+
+``python -m tests.crash.dying_service POINT N serve …`` is ``scheduler serve …`` until ``POINT`` is passed for the
+``N``-th time: then the process gets SIGKILL from itself, in the middle of that very step. The points live here and are
+put around parts of the real service before its command line runs; the product has no switch for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import aiosqlite
+
+from scheduler import cli
+from scheduler.engine.exchange import Exchange
+from scheduler.engine.sender import Sender
+from scheduler.store import queue
+from scheduler.store.claiming import Claimer
+from scheduler.store.jobs import JobStore
+from scheduler.store.webhooks import WebhookStore
+
+Passed = Callable[[], None]
+
+
+def main() -> None:
+    point, count, *rest = sys.argv[1:]
+    left = int(count)
+
+    def passed() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            die()
+
+    POINTS[point](passed)
+    sys.argv[1:] = rest
+    cli.main()
+
+
+def die() -> None:
+    """Say when, for whoever reads the log, and be gone before the next instruction."""
+    os.write(2, json.dumps({"message": "dies", "at": time.time_ns() // 1000}).encode() + b"\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def connect(passed: Passed) -> None:
+    """A connection to a receiver stands, and no byte of a request has left."""
+    connection_made = Exchange.connection_made
+
+    def made(self: Exchange, transport: asyncio.BaseTransport) -> None:
+        connection_made(self, transport)
+        passed()
+
+    Exchange.connection_made = made  # type: ignore[method-assign]
+
+
+def send(passed: Passed) -> None:
+    """A request is with the operating system, whole, and its answer has not come: the receiver must hold it back."""
+    ask = Exchange.ask
+
+    async def ask_and_pass(self: Exchange, wire: bytes) -> Any:
+        asking = asyncio.ensure_future(ask(self, wire))
+        try:
+            await asyncio.sleep(0)  # it writes now
+            while self.transport is not None and self.transport.get_write_buffer_size():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)  # uvloop writes at the end of a turn
+            passed()
+            return await asking
+        finally:
+            asking.cancel()
+
+    Exchange.ask = ask_and_pass  # type: ignore[method-assign]
+
+
+def response(passed: Passed) -> None:
+    """The answer is there, and nothing of it has been written down."""
+    send_it = Sender.send
+
+    async def send_and_pass(self: Sender, request: Any) -> Any:
+        outcome = await send_it(self, request)
+        passed()
+        return outcome
+
+    Sender.send = send_and_pass  # type: ignore[method-assign]
+
+
+def commit(step: str, passed: Passed, *, before: bool) -> None:
+    """A transaction of this step alone is about to be committed, or has been and nobody has heard of it yet."""
+    done: set[str] = set()
+    _note_steps(done.add)
+    commit_it, roll_back = aiosqlite.Connection.commit, aiosqlite.Connection.rollback
+
+    async def commit_and_pass(self: aiosqlite.Connection) -> None:
+        is_it = done == {step}
+        done.clear()
+        if is_it and before:
+            passed()
+        await commit_it(self)
+        if is_it and not before:
+            passed()
+
+    async def forget(self: aiosqlite.Connection) -> None:
+        done.clear()
+        await roll_back(self)
+
+    aiosqlite.Connection.commit = commit_and_pass  # type: ignore[method-assign]
+    aiosqlite.Connection.rollback = forget  # type: ignore[method-assign]
+
+
+def _note_steps(note: Callable[[str], None]) -> None:
+    """Have ``note`` hear what the open transaction has done."""
+    take, draw_consequences = Claimer._take, vars(queue)["draw_consequences"]
+    advance, insert_webhooks = JobStore.advance, WebhookStore.insert_many
+
+    async def fire(self: JobStore, *args: Any) -> None:
+        await advance(self, *args)
+        note("fire")
+
+    async def claim(self: Claimer, *args: Any) -> Any:
+        selection = await take(self, *args)
+        if selection.chosen:
+            note("claim")
+        return selection
+
+    async def settle(tx: Any, took: Any, *args: Any, **named: Any) -> Any:
+        disabled = await draw_consequences(tx, took, *args, **named)
+        if took:
+            note("settle")
+        return disabled
+
+    async def create(self: WebhookStore, *args: Any, **named: Any) -> None:
+        await insert_webhooks(self, *args, **named)
+        note("create")
+
+    JobStore.advance = fire  # type: ignore[method-assign]
+    Claimer._take = claim  # type: ignore[method-assign]
+    vars(queue)["draw_consequences"] = settle
+    WebhookStore.insert_many = create  # type: ignore[method-assign]
+
+
+POINTS: dict[str, Callable[[Passed], None]] = {
+    "connect": connect,
+    "send": send,
+    "response": response,
+    **{
+        f"{'before' if before else 'after'}-{step}": partial(commit, step, before=before)
+        for step in ("fire", "claim", "settle", "create")
+        for before in (True, False)
+    },
+}
+
+if __name__ == "__main__":
+    main()
