@@ -111,11 +111,16 @@ class _NodeCampaign(Campaign):
     async def end(self) -> None:
         await super().end()
         for node in self._nodes:
-            node.signal(signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                node.signal(signal.SIGCONT)
             await node.end()
 
     async def _start_all(self) -> None:
-        """See to it that there are as many nodes as there should be, and that one of them can be asked."""
+        """See to it that there are as many nodes as there should be, and that one of them can be asked.
+
+        A start during a crash of the server ends in one sentence, as it should; somebody has to start it again.
+        """
+        self._nodes = [node for node in self._nodes if not node.has_ended]
         while len(self._nodes) < self._nodes_plan.nodes:
             node = await ServiceProcess.start(
                 self._plan.program,
@@ -132,7 +137,14 @@ class _NodeCampaign(Campaign):
 
     async def _ready(self) -> None:
         async with asyncio.timeout(60):
-            self._api.base = await self._nodes[0].ready()
+            while True:
+                try:
+                    self._api.base = await self._nodes[0].ready()
+                except AssertionError:
+                    await self._nodes[0].gone()
+                    await self._start_all()
+                else:
+                    return
 
     async def _arrivals(self, count: int) -> None:
         async with asyncio.timeout(60):

@@ -57,6 +57,10 @@ class ServiceProcess:
         return await asyncio.shield(self._url)
 
     @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 

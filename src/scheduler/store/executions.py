@@ -174,7 +174,7 @@ def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[st
         ("e.job_id = :job_id", "job_id", filter.job_id),
         ("e.run_id = :run_id", "run_id", filter.run_id),
         ("e.status = :status", "status", filter.status.value if filter.status else None),
-        ("e.error LIKE :error ESCAPE '\\'", "error", _containing(filter.error)),
+        ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '\\'", "error", _containing(filter.error)),
         (f"{time_column} >= :since_at", "since_at", filter.since_at),
         (f"{time_column} < :until_at", "until_at", filter.until_at),
     ]

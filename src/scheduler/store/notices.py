@@ -14,6 +14,8 @@ from typing import Any
 
 import asyncpg
 
+from scheduler.store.postgres_errors import TROUBLE
+
 _CHANNEL = "scheduler"
 _RECONNECT_S = 1.0
 
@@ -61,7 +63,7 @@ class Notices:
             except asyncpg.FeatureNotSupportedError:
                 log.warning("this server knows no notices: what one node is told, others see at their next look")
                 return
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except TROUBLE as error:
                 log.warning("notices between nodes are interrupted: %s", str(error) or "the server does not answer")
             self._waiting.clear()
             await asyncio.sleep(_RECONNECT_S)

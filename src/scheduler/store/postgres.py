@@ -261,7 +261,7 @@ class PostgresDatabase:
         connection = await self._pool.acquire(timeout=_CONNECT_S)
         try:
             yield connection
-        except (TimeoutError, asyncio.CancelledError):
+        except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
             # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
             connection.terminate()
             raise

@@ -7,7 +7,7 @@ import asyncpg
 from scheduler.config.checks import shown_url
 from scheduler.domain.errors import SchedulerError
 
-TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a server that is away, slow, full or unwilling turns into."""
 AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 """What may well succeed when the transaction is run again."""
@@ -30,6 +30,8 @@ def unreachable(dsn: str, error: BaseException) -> str:
 def refusal_of(error: BaseException) -> SchedulerError:
     if isinstance(error, asyncpg.ForeignKeyViolationError):
         return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return SchedulerError("VALIDATION_ERROR", "a text contains a character that cannot be stored")
     if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] not in _PASSING:
         return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
     reason = str(error) or "it does not answer"
