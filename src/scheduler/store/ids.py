@@ -31,6 +31,11 @@ def first_id(at: Instant) -> str:
 
 
 def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """What stands between the parentheses of ``IN``, and its parameters."""
-    params = {f"id{number}": one for number, one in enumerate(ids)}
+    """What stands between the parentheses of ``IN``, and its parameters; there must be one id at least.
+
+    The last is repeated up to a power of two, so that a server has to remember but a few statements of each kind.
+    """
+    found = list(ids)
+    found += found[-1:] * (2 ** (len(found) - 1).bit_length() - len(found))
+    params = {f"id{number}": one for number, one in enumerate(found)}
     return ", ".join(f":{name}" for name in params), params

@@ -20,6 +20,7 @@ from scheduler.store.database import Database, Page, Params, Row, Transaction
 from scheduler.store.giving_up import FORGIVE
 from scheduler.store.history import recall, remember
 from scheduler.store.holding import hold, release
+from scheduler.store.ids import in_list
 from scheduler.store.job_rows import COLUMNS, INSERT, UPDATE, decode_job, row_of
 from scheduler.store.quotas import over_quota
 from scheduler.store.webhooks import WebhookStore
@@ -215,6 +216,13 @@ class JobStore:
     async def _lock_at_hand(
         self, tx: Transaction, jobs: str, params: Params, *, count_active: bool = False
     ) -> list[JobAtHand]:
+        if self._db.is_shared:
+            # Locked first and read then: a statement that waits for a lock counts what was there before it waited.
+            locked = await tx.fetch_all(jobs, params)
+            if not locked:
+                return []
+            places, params = in_list(row["id"] for row in locked)
+            jobs = f"SELECT * FROM jobs WHERE id IN ({places})"
         uncounted = "1 = 0" if count_active else "j.overlap = 'allow'"
         rows = await tx.fetch_all(
             f"""

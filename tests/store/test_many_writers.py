@@ -1,0 +1,170 @@
+"""Two nodes that do the same thing at the same moment: what one file with one writer gets for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+from scheduler.domain.account import Role
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.execution import Outcome, Status, settle
+from scheduler.domain.job import Job
+from scheduler.domain.retry import RetryPolicy
+from scheduler.store.dead_letters import Selection
+from scheduler.store.members import Refusal
+from scheduler.store.postgres import PostgresDatabase
+from scheduler.store.stores import Stores
+from scheduler.store.vault import Vault
+from tests.conftest import SECRET_KEY, SetClock
+from tests.factories import USER, add_job, make_job, rows_of, start_run, webhooks_of
+
+BROKEN = Outcome(error="http_500 Broken", response_code=500)
+
+
+@pytest.fixture
+async def nodes(postgres_url: str) -> AsyncIterator[tuple[Stores, Stores]]:
+    async with AsyncExitStack() as stack:
+        found = []
+        for name in ("one:1:1", "two:2:2"):
+            db = await PostgresDatabase.open(postgres_url, pool_size=8)
+            stack.push_async_callback(db.close)
+            stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id=name)
+            await stores.nodes.join(name, lease_s=3600)
+            found.append(stores)
+        yield found[0], found[1]
+
+
+async def test_a_new_user_has_one_personal_account(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for user in ("ann", "bob", "cem"):
+        made = await asyncio.gather(*(node.accounts.personal(user=user, now=clock.now()) for node in nodes * 5))
+        assert len({account.id for account in made}) == 1
+
+
+async def test_a_quota_holds(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    account = await nodes[0].accounts.personal(user=USER, now=clock.now())
+    made = await asyncio.gather(
+        *(node.jobs.insert([(make_job(account.id, clock.now()), [])], most=5) for node in nodes * 8),
+        return_exceptions=True,
+    )
+    refused = [error for error in made if isinstance(error, SchedulerError) and error.code == "RATE_LIMITED"]
+    assert len(refused) == 11
+    assert (await nodes[0].jobs.page(USER, skip=0, limit=100)).total == 5
+
+
+async def test_an_account_keeps_an_owner(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(5):
+        account = await nodes[0].accounts.create(name=f"{number}", user="ann", now=clock.now())
+        await nodes[0].members.add(account.id, "bob", Role.OWNER, clock.now())
+        ended = await asyncio.gather(
+            nodes[0].members.change(account.id, "ann", Role.VIEWER), nodes[1].members.remove(account.id, "bob")
+        )
+        assert Refusal.LAST_OWNER in ended
+        people = (await nodes[0].members.page(account.id, skip=0, limit=10)).items
+        assert [one.role for one in people].count(Role.OWNER) == 1
+
+
+async def fail_all(stores: Stores, job: Job, clock: SetClock) -> None:
+    claims = await stores.queue.claim(clock.now(), 100)
+    ends = [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims]
+    await stores.queue.settle(ends, clock.now())
+
+
+async def test_a_dead_letter_is_redriven_once(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    job = await add_job(nodes[0], clock.now(), retry=RetryPolicy(max_attempts=1), auto_disable=False)
+    for _ in range(10):
+        await start_run(nodes[0], job, clock.now())
+    await fail_all(nodes[0], job, clock)
+    dead = tuple(row.id for row in await rows_of(nodes[0], job))
+    counts = await asyncio.gather(
+        *(node.dead_letters.redrive(USER, Selection(ids=dead), clock.now(), dry_run=False) for node in nodes * 2)
+    )
+    assert sum(counts) == 10
+    rows = await rows_of(nodes[0], job)
+    assert sorted((row.run_id, row.attempt) for row in rows) == sorted({(row.run_id, row.attempt) for row in rows})
+    assert [row.status for row in rows].count(Status.QUEUED) == 10
+
+
+async def test_nothing_of_a_paused_job_starts(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    """A retry that is queued while its job is being paused is held like the others."""
+    for number in range(20):
+        job = await add_job(nodes[0], clock.now(), retry=RetryPolicy(max_attempts=3, delays=(0,), jitter=0))
+        await start_run(nodes[0], job, clock.now())
+        (claim,) = await nodes[0].queue.claim(clock.now(), 1)
+        end = settle(claim.execution, BROKEN, clock.now(), policy=claim.policy)
+
+        def pause(job: Job) -> Job:
+            return replace(job, enabled=False, next_run_at=None)
+
+        works = [nodes[0].queue.settle([end], clock.now()), nodes[1].jobs.change(job.id, pause)]
+        await asyncio.gather(*(works if number % 2 else reversed(works)))
+        clock.advance(1)
+        assert await nodes[1].queue.claim(clock.now(), 10) == []
+        await nodes[0].jobs.delete(job.id)
+
+
+async def test_what_is_deleted_meanwhile_takes_nobody_with_it(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(20):
+        jobs = [await add_job(nodes[0], clock.now(), auto_disable=False) for _ in range(3)]
+        for job in jobs:
+            await start_run(nodes[0], job, clock.now())
+        claims = await nodes[0].queue.claim(clock.now(), 3)
+        ends = [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims]
+        (webhook,) = await webhooks_of(nodes[0], jobs[1])
+        works = [
+            nodes[0].queue.settle(ends, clock.now()),
+            nodes[1].jobs.delete(jobs[0].id),
+            nodes[1].webhooks.delete(webhook.id, clock.now()),
+        ]
+        await asyncio.gather(*(works if number % 2 else reversed(works)))
+        assert await rows_of(nodes[0], jobs[0]) == []
+        assert [row.status for row in await rows_of(nodes[0], jobs[2])] == [Status.FAILURE, Status.QUEUED]
+        for job in jobs:
+            await nodes[0].jobs.delete(job.id)
+
+
+async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for _ in range(10):
+        job = await add_job(nodes[0], clock.now(), auto_disable=False, retry=RetryPolicy(max_attempts=1))
+        await start_run(nodes[0], job, clock.now())
+        claims = await nodes[0].queue.claim(clock.now(), 10)
+        ends = [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims]
+        await asyncio.gather(
+            nodes[1].accounts.delete(job.account_id),
+            nodes[0].queue.settle(ends, clock.now()),
+            nodes[0].jobs.change(job.id, lambda job: replace(job, name="another")),
+        )
+        assert await nodes[0].jobs.get(job.id) is None
+
+
+@pytest.mark.parametrize("overlap", ["skip", "buffer_one", "cancel_previous"])
+async def test_an_overlap_policy_holds_across_nodes(
+    nodes: tuple[Stores, Stores], clock: SetClock, overlap: str
+) -> None:
+    from scheduler.domain.firing import Present, start
+    from scheduler.store.database import Transaction
+    from scheduler.store.ids import new_id
+
+    job = await add_job(nodes[0], clock.now(), overlap=overlap)
+
+    async def run(stores: Stores) -> None:
+        async def write(tx: Transaction) -> None:
+            found = await stores.jobs.lock_one(tx, job.id)
+            assert found is not None
+            now = clock.now()
+            present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
+            firing = start(
+                found.job, found.webhook_ids, present, overlap=overlap, active=found.active, waiting=found.waiting
+            )
+            await stores.queue.apply(tx, [firing], now)
+
+        await stores.db.transaction(write)
+
+    await asyncio.gather(*(run(node) for node in nodes * 5))
+    rows = await rows_of(nodes[0], job)
+    active = [row for row in rows if row.status in (Status.QUEUED, Status.RUNNING)]
+    assert len(rows) == 10
+    assert len(active) == {"skip": 1, "buffer_one": 2, "cancel_previous": 1}[overlap]
