@@ -15,6 +15,9 @@ from scheduler.store.migrate import MigrationError, migrate
 from scheduler.store.sealing import check_key
 from scheduler.store.vault import Vault, WrongKeyError
 
+_LEAST_IDLE_S = 2.0
+"""Working out what a batch of jobs has missed takes a while, and is done within its transaction."""
+
 
 async def open_database(
     config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
@@ -41,8 +44,12 @@ async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda
             # only who uses PostgreSQL needs its driver
             from scheduler.store.postgres import PostgresDatabase  # noqa: PLC0415
 
+            idle_limit_s = max(_LEAST_IDLE_S, config.engine.lease_s / 2)
             return await PostgresDatabase.open(
-                dsn, pool_size=config.database.pool_size, idle_limit_s=config.engine.lease_s / 2, on_commit=on_commit
+                dsn,
+                pool_size=config.database.pool_size,
+                idle_limit_s=idle_limit_s,
+                on_commit=on_commit,
             )
         from scheduler.store.sqlite import SqliteDatabase  # noqa: PLC0415
 

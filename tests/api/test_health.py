@@ -102,3 +102,36 @@ async def test_json_metrics_count_what_is_mine(api: Api) -> None:
     nobody = await metrics("carl")
     assert nobody["jobs"]["total"] == nobody["executions"]["total"] == 0
     assert nobody["executions"]["success_rate"] == 0.0
+
+
+async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
+    import platform
+
+    await api.new_job(schedule="* * * * *", webhook={"url": "https://example.com/"})
+    api.clock.advance(90)
+    await api.service.trigger_loop.fire_due(api.clock.now())
+    api.clock.advance(5)
+    reply = await api.get("/health/detailed", user=None)
+    queue = reply.json["queue"]
+    assert (queue["ready"], queue["planned"], queue["in_lanes"]) == (1, 0, 0)
+    assert queue["lag_s"] == 5.0 and queue["overdue_s"] == 0.0
+    assert reply.json["database_version"].startswith("SQLite 3.")
+    assert reply.json["storage"] == "ok" and reply.json["nodes"] == 1
+    assert reply.json["last_backup_at"] is None and reply.json["last_tick_at"] is not None
+    assert platform.node() not in reply.text and str(api.service.config.data_dir) not in reply.text
+
+
+async def test_storage_that_is_nearly_full_is_not_ready(
+    open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scheduler import vitals
+
+    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
+        await service.start()
+        await service.trigger_loop.fire_due(service.clock.now())
+        assert (await api.get("/health/ready", user=None)).status == 200
+        monkeypatch.setattr(vitals, "_RESERVE_BYTES", 2**62)
+        reply = await api.get("/health/ready", user=None)
+        assert (reply.status, reply.json["storage"]) == (503, "full")
+        assert "storage full" in reply.json["detail"]
+        await service.stop()

@@ -27,6 +27,7 @@ from tests.postgres import Server
 
 T = TypeVar("T")
 
+_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _AWAY = 5 * SECOND
 """So long after a crash of the server, at the latest, everything is settled again (P8)."""
 
@@ -239,9 +240,10 @@ class PostgresView:
         self._thread.start()
 
     def status_of(self, run_id: str, attempt: int) -> str | None:
+        sql = "SELECT status FROM executions WHERE run_id = $1 AND attempt = $2"
         try:
-            rows = self._fetch("SELECT status FROM executions WHERE run_id = $1 AND attempt = $2", run_id, attempt)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            rows = self._run(self._ask(sql, run_id, attempt))
+        except _TROUBLE:
             return None
         return rows[0]["status"] if rows else "absent"
 
@@ -278,12 +280,23 @@ class PostgresView:
         self._loop.close()
 
     def _fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
-        return self._run(self._ask(sql, *values))
+        return self._run(self._ask_until_told(sql, *values))
+
+    async def _ask_until_told(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        while True:
+            try:
+                return await self._ask(sql, *values)
+            except _TROUBLE:
+                await asyncio.sleep(0.1)  # the server is being started again
 
     async def _ask(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(self._url)
-        return await self._connection.fetch(sql, *values)
+        try:
+            return await self._connection.fetch(sql, *values)
+        except _TROUBLE:
+            self._connection.terminate()
+            raise
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

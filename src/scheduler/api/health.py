@@ -28,7 +28,7 @@ async def live(request: web.Request) -> web.Response:
 @operation(
     tag="health",
     summary="May requests be sent here?",
-    description="Not while draining, without the database or with a stalled trigger loop.",
+    description="Not while draining, without the database, with full storage or with a stalled trigger loop.",
     answers={200: HealthDocument, 503: HealthDocument},
     public=True,
 )
@@ -96,7 +96,11 @@ def _health_answer(state: Health, *, healthy: bool, words: tuple[str, str]) -> w
     }
     if healthy:
         return answer(document)
-    trouble = (
-        "draining" if state.draining else f"database {state.database}, scheduler service {state.scheduler_service}"
-    )
+    trouble = f"database {state.database}, scheduler service {state.scheduler_service}"
+    if state.details.get("storage") == "full":
+        trouble += ", storage full"
+    if not state.details.get("lease", {}).get("held", True):
+        trouble += ", lease lost"
+    if state.draining:
+        trouble = "draining"
     return answer({**document, "detail": trouble, "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}, 503)

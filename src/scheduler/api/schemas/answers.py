@@ -225,12 +225,43 @@ class Alive(Answer):
     service = _text()
 
 
+class PoolDocument(Answer):
+    size = _whole()
+    in_use = _whole()
+
+
+class QueueDocument(Answer):
+    """What waits, counted up to `counted_to`: ready now, planned for later, held back for its account's share."""
+
+    ready = _whole()
+    planned = _whole()
+    in_lanes = _whole()
+    counted_to = _whole()
+    lag_s = fields.Float(required=True, metadata={"description": "How long the oldest that is ready has waited."})
+    overdue_s = fields.Float(required=True, metadata={"description": "How long the most overdue job is due."})
+
+
+class LeaseDocument(Answer):
+    held = _flag()
+    clock_skew_s = fields.Float(required=True, metadata={"description": "How far the database's clock is ahead."})
+
+
 class HealthDocument(Alive):
     """How the process is; with status 503 it is an error document as well."""
 
     database = _word(("connected", "disconnected"))
     scheduler_service = _word(("running", "stopped"))
     draining = _flag()
+    storage = _word(("ok", "full", "unknown"))
+    version = _text()
+    python_version = _text()
+    database_version = _text()
+    last_tick_at = _time(null=True)
+    last_backup_at = _time(null=True)
+    pool = fields.Nested(PoolDocument, required=True)
+    queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database is away."})
+    nodes = fields.Integer(metadata={"description": "Processes that work on this database."})
+    lease = fields.Nested(LeaseDocument, metadata={"description": "On a database that several nodes share."})
     detail = fields.String()
     error_code = fields.String()
     status_code = fields.Integer()
