@@ -1,9 +1,9 @@
 """Durable deliveries per second against a bare aiohttp client, interleaved, medians over rounds.
 
-    python -m tests.bench.deliveries [--rounds 5] [--count 10000] [--concurrency 64] [--durability full|normal]
+    python -m tests.bench.deliveries [--rounds 5] [--count 10000] [--concurrency 64] [--durability full] [--postgres]
 
-Both post the same 200-byte body to the same receiver. The product runs whole: due jobs in SQLite are fired, claimed,
-delivered and settled; the clock stops when the last settlement is on disk.
+Both post the same 200-byte body to the same receiver. The product runs whole: due jobs in SQLite, or in a Postgres
+server of its own, are fired, claimed, delivered and settled; the clock stops when the last settlement is on disk.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -32,6 +33,7 @@ from scheduler.domain.execution import Status
 from scheduler.service import open_service
 from tests.bench.receiver import pin, receiver
 from tests.factories import USER, make_job, make_webhook
+from tests.postgres import running_server
 
 BODY = json.dumps({"event": "job.due", "pad": "x" * 169})
 
@@ -57,13 +59,13 @@ async def _bare(url: str, count: int, concurrency: int) -> None:
         await _measured(asyncio.gather(*(post(session) for _ in range(concurrency))), count)
 
 
-async def _product(url: str, count: int, concurrency: int, durability: str) -> None:
+async def _product(url: str, count: int, concurrency: int, database: DatabaseConfig) -> None:
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
             data_dir=Path(folder),
-            database=DatabaseConfig(durability=durability),
+            database=database,
             engine=EngineConfig(concurrency=concurrency),
             egress=EgressConfig(allow=("127.0.0.0/8",)),
         )
@@ -111,7 +113,8 @@ def _child(arguments: argparse.Namespace) -> None:
     if arguments.child == "bare":
         uvloop.run(_bare(arguments.url, arguments.count, arguments.concurrency))
     else:
-        uvloop.run(_product(arguments.url, arguments.count, arguments.concurrency, arguments.durability))
+        database = DatabaseConfig(url=arguments.database_url, durability=arguments.durability)
+        uvloop.run(_product(arguments.url, arguments.count, arguments.concurrency, database))
 
 
 def main() -> None:
@@ -120,6 +123,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--durability", default="full")
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--database-url")
     parser.add_argument("--child")
     parser.add_argument("--url")
     arguments = parser.parse_args()
@@ -127,15 +132,19 @@ def main() -> None:
         _child(arguments)
         return
     rounds = []
-    with receiver() as url:
+    with ExitStack() as stack:
+        url = stack.enter_context(receiver())
+        server = stack.enter_context(running_server(durable=True)) if arguments.postgres else None
         for number in range(arguments.rounds):
             row = {}
             for child in ("bare", "product"):
+                database = ["--database-url", asyncio.run(server.create())] if server is not None else []
                 command = [
                     sys.executable,
                     "-m",
                     "tests.bench.deliveries",
                     *sys.argv[1:],
+                    *database,
                     "--child",
                     child,
                     "--url",
