@@ -155,7 +155,8 @@ async def _source(config: Config) -> AsyncIterator[tuple[Reader, Callable[[], Aw
 
 async def _demand_idle(db: Database, config: Config) -> None:
     if await NodeStore(db).alive():
-        raise DatabaseInUseError(f"a service is running on {database_name(config)}: stop it first")
+        name = database_name(config)
+        raise DatabaseInUseError(f"a service is running on {name}: stop it first (a killed one ends with its lease)")
 
 
 async def _nothing_to_ask() -> None:
