@@ -8,7 +8,7 @@ COPY src ./src
 # Uid 10001 cannot write bytecode, so all of it is here, and valid whatever the layers make of the time stamps it would
 # otherwise be checked against. pip has no work in the image after that.
 RUN python -m venv /opt/scheduler \
- && /opt/scheduler/bin/pip install --no-cache-dir --no-compile --quiet . \
+ && /opt/scheduler/bin/pip install --no-cache-dir --no-compile --quiet '.[postgres]' \
  && /opt/scheduler/bin/pip uninstall --quiet --yes setuptools pip \
  && /opt/scheduler/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/scheduler/lib
 
