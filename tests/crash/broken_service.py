@@ -19,6 +19,7 @@ from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.store import queue
 from scheduler.store.jobs import JobStore
 from scheduler.store.queue import ExecutionQueue
+from scheduler.store.sqlite import SqliteDatabase
 
 _PAUSE_S = 0.4
 """How long a gap between two commits is held open that ought to be one."""
@@ -162,13 +163,25 @@ def answers_before_commit() -> None:
     """The API says 201 to a job while the job is still on its way to the disk."""
     insert = JobStore.insert
 
-    async def insert_later(self: Any, entries: Sequence[Any], *, by: str) -> None:
+    async def insert_later(self: Any, entries: Sequence[Any], **named: Any) -> None:
         if [job.name for job, _ in entries] == ["acknowledged"]:
-            _later(_PAUSE_S, insert(self, entries, by=by))
+            _later(_PAUSE_S, insert(self, entries, **named))
         else:
-            await insert(self, entries, by=by)
+            await insert(self, entries, **named)
 
     _put(JobStore, "insert", insert_later)
+
+
+def synchronous_off() -> None:
+    """The database takes a commit for done when it is in the page cache."""
+    open_it: Any = SqliteDatabase.open
+
+    async def open_and_relax(*args: Any, **named: Any) -> Any:
+        db = await open_it(*args, **named)
+        await db._writer.execute_fetchall("PRAGMA synchronous = OFF")
+        return db
+
+    _put(SqliteDatabase, "open", open_and_relax)
 
 
 BUGS = {
@@ -187,8 +200,14 @@ BUGS = {
 }
 
 
+POWER_CUT_BUGS = {
+    bug.__name__: Bug((bug.__doc__ or "").strip(), breaks, bug) for bug, breaks in ((synchronous_off, {"I2", "I9"}),)
+}
+"""What no kill can show, because the page cache survives it; ``tests.crash.test_durability`` does."""
+
+
 def _split_firing(*, executions_first: bool) -> None:
-    async def write(self: Any, make: Any, now: int) -> Any:
+    async def write(self: Any, make: Any, now: int, **_: Any) -> Any:
         async def first(tx: Any) -> Any:
             firings = await make(tx)
             await step(tx, firings, is_first=True)
@@ -238,5 +257,5 @@ def _later(delay_s: float, work: Any) -> None:
 
 
 if __name__ == "__main__":
-    BUGS[sys.argv.pop(1)].plant()
+    (BUGS | POWER_CUT_BUGS)[sys.argv.pop(1)].plant()
     cli.main()

@@ -59,7 +59,7 @@ def connect(passed: Passed) -> None:
         connection_made(self, transport)
         passed()
 
-    Exchange.connection_made = made  # type: ignore[method-assign]
+    _put(Exchange, "connection_made", made)
 
 
 def send(passed: Passed) -> None:
@@ -78,7 +78,7 @@ def send(passed: Passed) -> None:
         finally:
             asking.cancel()
 
-    Exchange.ask = ask_and_pass  # type: ignore[method-assign]
+    _put(Exchange, "ask", ask_and_pass)
 
 
 def response(passed: Passed) -> None:
@@ -90,7 +90,7 @@ def response(passed: Passed) -> None:
         passed()
         return outcome
 
-    Sender.send = send_and_pass  # type: ignore[method-assign]
+    _put(Sender, "send", send_and_pass)
 
 
 def commit(step: str, passed: Passed, *, before: bool) -> None:
@@ -112,8 +112,8 @@ def commit(step: str, passed: Passed, *, before: bool) -> None:
         done.clear()
         await roll_back(self)
 
-    aiosqlite.Connection.commit = commit_and_pass  # type: ignore[method-assign]
-    aiosqlite.Connection.rollback = forget  # type: ignore[method-assign]
+    _put(aiosqlite.Connection, "commit", commit_and_pass)
+    _put(aiosqlite.Connection, "rollback", forget)
 
 
 def _note_steps(note: Callable[[str], None]) -> None:
@@ -141,10 +141,15 @@ def _note_steps(note: Callable[[str], None]) -> None:
         await insert_webhooks(self, *args, **named)
         note("create")
 
-    JobStore.advance = fire  # type: ignore[method-assign]
-    Claimer._take = claim  # type: ignore[method-assign]
-    vars(queue)["draw_consequences"] = settle
-    WebhookStore.insert_many = create  # type: ignore[method-assign]
+    _put(JobStore, "advance", fire)
+    _put(Claimer, "_take", claim)
+    _put(queue, "draw_consequences", settle)
+    _put(WebhookStore, "insert_many", create)
+
+
+def _put(owner: Any, name: str, part: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} any more: adapt this point"
+    setattr(owner, name, part)
 
 
 POINTS: dict[str, Callable[[Passed], None]] = {

@@ -20,7 +20,7 @@ from typing import Any, Self
 import aiohttp
 import jwt
 
-from tests.crash.evidence import DatabaseView, Evidence, Life, Request, Row, WatchedJob
+from tests.crash.evidence import DatabaseView, Evidence, Life, Request, WatchedJob
 from tests.crash.oracle import SECOND
 from tests.crash.receiver import Answer, CrashReceiver, _Connection, now
 from tests.crash.service import Api, ServiceProcess
@@ -101,7 +101,7 @@ class Episode:
         self._stack.callback(self.view.close)
         watching = asyncio.create_task(self._watch_stalls())
         self._stack.callback(watching.cancel)
-        self._stack.push_async_callback(lambda: self._life.aclose())
+        self._stack.push_async_callback(self._life.aclose)
         return self
 
     async def __aexit__(
@@ -111,7 +111,7 @@ class Episode:
             error.add_note("\n".join(["errors that the service logged:", *self.evidence.complaints]))
         await self._stack.aclose()
 
-    async def begin(self, *program: str, data_dir: Path | None = None, **environ: str) -> None:
+    async def begin(self, *program: str, **environ: str) -> None:
         """Begin a life of ``program`` and wait until it listens. The database has no other reader when it starts."""
         await self._life.aclose()
         self.view.close()
@@ -120,7 +120,7 @@ class Episode:
         self.evidence.lives.append(life)
         self.service = await ServiceProcess.start(
             program or ("-m", "scheduler"),
-            data_dir or self.data_dir,
+            self.data_dir,
             allow=self.receiver.url.removeprefix("http://"),
             **environ,
         )
@@ -129,7 +129,7 @@ class Episode:
         async with asyncio.timeout(60):
             base = await self.service.ready()
         life.ready_at = now()
-        headers = {"Authorization": f"Bearer {self._token(data_dir or self.data_dir)}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=30)
         session = await self._life.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout))
         self.api = Api(session)
@@ -145,17 +145,18 @@ class Episode:
     async def died(self, within_s: float = 30) -> None:
         """Wait until this life has ended by itself, and read what it has left on disk."""
         async with asyncio.timeout(within_s):
-            await self.service.gone()
+            await self._gone()
         told = [json.loads(line) for line in self.service.told if '"message": "dies"' in line]
         self.evidence.lives[-1].killed_at = told[-1]["at"] if told else now()
-        await self._bury()
+        self.evidence.snapshots += self.view.rows()
+        self.evidence.glimpses += self.view.next_runs(now())
 
     async def kill(self) -> None:
-        """SIGKILL, and read what is left on disk."""
+        """SIGKILL, now; returns when nothing of this life is left but its files."""
         self.evidence.lives[-1].killed_at = now()
         self.service.kill()
-        await self.service.gone()
-        await self._bury()
+        await self._gone()
+        self.view.close()
 
     async def run_dry(self) -> Evidence:
         """Let this life catch up, end the schedules, wait for the last runs, stop it, and gather the rest."""
@@ -167,44 +168,37 @@ class Episode:
         statuses = ("queued", "running", "success", "failure", "dead_letter", "timed_out")
         self.evidence.counts = {name: int(metrics["executions"][name]) for name in statuses}
         assert await self.service.stop() == 0, "the last life did not end in peace"
-        self.gather(self.view, self.data_dir)
+        self.gather()
         return self.evidence
 
     def is_caught_up(self) -> bool:
         """Does no due time lie back?"""
-        glimpses = self.view.next_runs(self._clock())
+        glimpses, latest = self.view.next_runs(now()), self._clock() - SECOND
         self.evidence.glimpses += glimpses
-        return all(one.next_run_at is None or one.next_run_at >= one.seen_at - SECOND for one in glimpses)
+        return all(one.next_run_at is None or one.next_run_at >= latest for one in glimpses)
 
     async def end_schedules(self) -> None:
-        """Give every job a schedule that is never due; what was due before stays so."""
+        """Give every job a schedule that is due in ten years; what was due before stays so."""
         for position, job in enumerate(self.evidence.jobs):
             planned_at = next(one.next_run_at for one in self.view.next_runs(0) if one.job_id == job.id)
-            changed = await self.api.call("PUT", f"/api/jobs/{job.id}", {"schedule": "@yearly"})
+            changed = await self.api.call("PUT", f"/api/jobs/{job.id}", {"schedule": "@every 520w"})
             # What a clock that was ahead has fired already stays fired.
             until = max(instant(changed["updated_at"]), (planned_at or 0) - 1)
             perhaps = max(until, self._clock())
             self.evidence.jobs[position] = replace(job, due_until_at=until, perhaps_until_at=perhaps)
 
-    def gather(self, view: DatabaseView, data_dir: Path) -> None:
+    def gather(self) -> None:
         """Read what the database has at the end."""
-        wal = data_dir / "scheduler.db-wal"
+        wal = self.data_dir / "scheduler.db-wal"
         self.evidence.wal_bytes = wal.stat().st_size if wal.exists() else 0
-        self.evidence.rows = view.rows()
-        self.evidence.job_ids = {glimpse.job_id for glimpse in view.next_runs(0)}
-        self.evidence.integrity = view.integrity()
+        self.evidence.rows = self.view.rows()
+        self.evidence.job_ids = {glimpse.job_id for glimpse in self.view.next_runs(0)}
+        self.evidence.integrity = self.view.integrity()
 
-    def requests_of(self, run_id: str) -> list[Request]:
-        return [request for request in self.evidence.requests if request.run_id == run_id]
-
-    def rows_of(self, run_id: str) -> list[Row]:
-        return [row for row in self.evidence.rows if row.run_id == run_id]
-
-    async def _bury(self) -> None:
-        async with asyncio.timeout(10):
-            await self.receiver.abandoned()
-        self.evidence.snapshots += self.view.rows()
-        self.evidence.glimpses += self.view.next_runs(self._clock())
+    async def _gone(self) -> None:
+        """Wait for the end of the process, and until everything that it had sent has been read."""
+        await self.service.gone()
+        await self.receiver.abandoned()
 
     async def _watch_stalls(self) -> None:
         """Note how late this process gets its turn: the service shares the machine with it."""
@@ -215,9 +209,9 @@ class Episode:
             if self.evidence.lives:
                 self.evidence.lives[-1].stall = max(self.evidence.lives[-1].stall, late)
 
-    def _token(self, data_dir: Path) -> str:
+    def _token(self) -> str:
         at_s = self._clock() // SECOND
-        secret = (data_dir / "jwt.secret").read_bytes().strip()
+        secret = (self.data_dir / "jwt.secret").read_bytes().strip()
         return jwt.encode({"sub": "ann", "iat": at_s, "exp": at_s + 7 * 86_400}, secret, algorithm="HS256")
 
 

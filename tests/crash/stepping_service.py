@@ -49,10 +49,13 @@ def main() -> None:
 
     class SteppedDatetime(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> SteppedDatetime:  # type: ignore[override]
+        def now(cls, tz: tzinfo | None = None) -> SteppedDatetime:
             return cls.fromtimestamp(clock.now() / 1_000_000, tz)
 
-    SystemClock.now = lambda _: clock.now()  # type: ignore[method-assign]
+    def now(_: SystemClock) -> int:
+        return clock.now()
+
+    SystemClock.now = now  # type: ignore[method-assign,assignment]
     for module in (schedulers, executors):
         assert module.datetime is datetime, "APScheduler asks for the time in another way: adapt this clock"
         module.datetime = SteppedDatetime

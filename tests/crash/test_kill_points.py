@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.crash.checker import check, duplicates, chains_of
+from tests.crash.checker import chains_of, check, duplicates
 from tests.crash.dying_service import POINTS
 from tests.crash.episode import HELD, PROMPT, Episode, side_by_side, watched
 from tests.crash.evidence import Evidence, Request, Row
@@ -95,7 +95,7 @@ def body(schedule: str, url: str, name: str = "job") -> dict[str, Any]:
 async def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story | BaseException]:
     """All of them, told side by side: they mostly wait for the next second."""
     folder = tmp_path_factory.mktemp("kill-points")
-    told = await side_by_side(*(happen(point, folder / point) for point in POINTS), at_once=11)
+    told = await side_by_side(*(happen(point, folder / point) for point in POINTS), at_once=4)
     return dict(zip(POINTS, told, strict=True))
 
 
@@ -193,5 +193,7 @@ def test_a_job_that_was_committed_is_there_whole_though_nobody_was_told(story: S
 
 
 def test_every_point_has_its_test() -> None:
-    marks = [mark for name, test in globals().items() if name.startswith("test_") for mark in getattr(test, "pytestmark", [])]
+    marks = [
+        mark for name, test in globals().items() if name.startswith("test_") for mark in getattr(test, "pytestmark", [])
+    ]
     assert sorted(point for mark in marks for point in mark.args[1]) == sorted(POINTS)

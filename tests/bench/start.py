@@ -1,0 +1,220 @@
+"""Starting on a big database, and after a crash.
+
+    python -m tests.bench.start [--jobs 100000] [--executions 1000000] [--orphans 1000] [--rounds 15] [--keep DIRECTORY]
+
+Two figures of the real service in a process of its own, over several rounds:
+
+* ``ready``: from ``exec`` to the first 200 of ``/health/ready``. Half of the rounds drop the database from the page
+  cache before (``cold``), as far as the system lets go of it.
+* ``rescue``: with that many attempts ``running`` for a process that is gone: from ``exec`` to the first delivery, and to
+  the moment at which the last of them is closed and its next attempt in the queue.
+
+``--keep`` has the database, which takes a minute to build, made there and found there again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import random
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import uvloop
+
+from scheduler.config import Config
+from scheduler.data_dir import open_data_dir
+from scheduler.domain.clock import SECOND, Instant, SystemClock
+from scheduler.domain.execution import run_id_of
+from scheduler.service import open_service
+from scheduler.store.ids import new_id
+from tests.bench.herd import receiving
+from tests.factories import USER, make_job, make_webhook
+
+_DAY = 86_400 * SECOND
+_BATCH = 5000
+_ENDS = (
+    # share, status, trigger, attempt, response_code, error
+    (0.90, "success", "schedule", 1, 200, None),
+    (0.03, "failure", "schedule", 1, 503, "http_503 Service Unavailable"),
+    (0.03, "success", "retry", 2, 200, None),
+    (0.01, "timed_out", "schedule", 1, None, "timeout no complete answer from example.org:443 within 30 s"),
+    (0.01, "dead_letter", "retry", 3, 500, "http_500 Internal Server Error (before: attempt 1: http_500)"),
+    (0.02, "skipped", "schedule", 1, None, None),
+)
+_INSERT = """
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  reason, budget_from, budget_at, prior_errors, worker_id, started_at, finished_at, duration_ms, response_code,
+  response_body, response_headers, body_truncated, error, created_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1, ?, 1, ?, '', ?, ?, ?, 42, ?, ?, ?, 0, ?, ?)
+"""
+_ORPHANS = """
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  budget_from, budget_at, prior_errors, worker_id, started_at, body_truncated, created_at
+) VALUES (?, ?, ?, ?, ?, 'running', 1, 'schedule', ?, ?, 0, 1, 1, ?, '', 'gone:1:1', ?, 0, ?)
+"""
+
+
+async def build(folder: Path, jobs: int, executions: int) -> None:
+    """Jobs that are next due tomorrow, and what became of their runs over the last three weeks."""
+    config = Config(data_dir=folder)
+    async with open_service(config, open_data_dir(config)) as service:
+        now = SystemClock().now()
+        account = await service.stores.accounts.personal(user=USER, now=now)
+        for start in range(0, jobs, _BATCH):
+            entries = []
+            for _ in range(min(_BATCH, jobs - start)):
+                job = make_job(account.id, now - 30 * _DAY, schedule="@every 1h", next_run_at=now + _DAY)
+                entries.append((job, [make_webhook(job.id, now)]))
+            await service.stores.jobs.insert(entries)
+    with closing(sqlite3.connect(folder / "scheduler.db")) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        targets = connection.execute("SELECT job_id, id FROM webhooks").fetchall()
+        for start in range(0, executions, _BATCH):
+            size = min(_BATCH, executions - start)
+            at = now - 21 * _DAY + start * 20 * _DAY // executions
+            with connection:
+                connection.executemany(_INSERT, list(_history(targets, start, size, at, account.id)))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _history(targets: list[tuple[str, str]], start: int, size: int, at: Instant, account_id: str) -> Iterator[tuple]:
+    draw = random.Random(start)
+    ends = draw.choices(_ENDS, [share for share, *_ in _ENDS], k=size)
+    for number, (_, status, trigger, attempt, code, error) in enumerate(ends, start):
+        job_id, webhook_id = targets[number % len(targets)]
+        due_at = (at // SECOND + number // len(targets)) * SECOND
+        sent_at = None if status == "skipped" else due_at + 5000
+        reason = "missed: the service was not running, and catchup is none" if status == "skipped" else None
+        body, headers = ("ok" * 50, '{"Content-Type": "text/plain"}') if code == 200 else (None, None)
+        run_id = run_id_of(webhook_id, due_at)
+        yield (
+            new_id(due_at), run_id, job_id, account_id, webhook_id, status, attempt, trigger, due_at, due_at, reason,
+            due_at, "host:7:1", sent_at, due_at + 47_000, code, body, headers, error, due_at,
+        )  # fmt: skip
+
+
+def begin(folder: Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Start the service; returns it and the seconds until it was ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "scheduler", "serve", "--data-dir", str(folder), "--port", str(port)]
+    environment = os.environ | {"SCHEDULER_LOG__LEVEL": "error", "SCHEDULER_EGRESS__ALLOW": "127.0.0.0/8"}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    while True:
+        assert process.poll() is None, "the service has ended"
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/health/ready")
+                if connection.getresponse().status == 200:
+                    return process, time.perf_counter() - started
+            except OSError:
+                pass
+        time.sleep(0.002)
+
+
+def let_go(folder: Path) -> None:
+    """Ask the system to drop the database from its page cache."""
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def starts(folder: Path, rounds: int) -> None:
+    taken: dict[str, list[float]] = {"warm": [], "cold": []}
+    for number in range(2 * rounds):
+        kind = "cold" if number % 2 else "warm"
+        if kind == "cold":
+            let_go(folder)
+        process, seconds = begin(folder)
+        taken[kind].append(seconds)
+        process.terminate()
+        assert process.wait(30) == 0
+    for kind, seconds in taken.items():
+        print(json.dumps({"ready": kind, **_spread(seconds)}), flush=True)
+
+
+@contextmanager
+def orphans(folder: Path, count: int, url: str) -> Iterator[sqlite3.Connection]:
+    """What a crash leaves: attempts that are ``running`` for nobody. Gone again afterwards, with what came of them."""
+    now = SystemClock().now()
+    with closing(sqlite3.connect(folder / "scheduler.db", timeout=30)) as connection:
+        targets = connection.execute("SELECT w.job_id, w.id, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id")
+        chosen = targets.fetchmany(count)
+        with connection:
+            connection.executemany("UPDATE webhooks SET url = ? WHERE id = ?", [(url, one[1]) for one in chosen])
+            connection.executemany(
+                _ORPHANS,
+                [
+                    (new_id(now), run_id_of(webhook_id, now + number), job_id, account_id, webhook_id, *[now] * 5)
+                    for number, (job_id, webhook_id, account_id) in enumerate(chosen)
+                ],
+            )
+        yield connection
+        with connection:
+            connection.execute("DELETE FROM executions WHERE created_at >= ?", (now,))
+
+
+async def rescues(folder: Path, count: int, rounds: int) -> None:
+    first, last, delivered = [], [], []
+    for _ in range(rounds):
+        async with receiving() as arrivals:
+            with orphans(folder, count, arrivals.url) as connection:
+                started = SystemClock().now()
+                beginning = asyncio.create_task(asyncio.to_thread(begin, folder))
+                sql = "SELECT COUNT(*) FROM executions WHERE status = 'running' AND worker_id = 'gone:1:1'"
+                while connection.execute(sql).fetchone()[0]:
+                    await asyncio.sleep(0.005)
+                last.append((SystemClock().now() - started) / SECOND)
+                await arrivals.wait(count)
+                first.append((arrivals.runs[0][1] - started) / SECOND)
+                delivered.append((arrivals.runs[-1][1] - started) / SECOND)
+                process, _ = await beginning
+                process.terminate()
+                assert await asyncio.to_thread(process.wait, 30) == 0
+    for what, seconds in (("first delivery", first), ("last re-queued", last), ("last delivered", delivered)):
+        print(json.dumps({"rescue": what, "orphans": count, **_spread(seconds)}), flush=True)
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    figures = {"median_s": statistics.median(ordered), "p99_s": ordered[-(-len(ordered) * 99 // 100) - 1]}
+    return {"rounds": len(ordered)} | {name: round(value, 3) for name, value in figures.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--executions", type=int, default=1_000_000)
+    parser.add_argument("--orphans", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--keep", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary) / "data"
+        if not (folder / "scheduler.db").exists():
+            asyncio.run(build(folder, arguments.jobs, arguments.executions))
+        print(f"database of {(folder / 'scheduler.db').stat().st_size / 2**20:.0f} MiB", flush=True)
+        starts(folder, arguments.rounds)
+        uvloop.run(rescues(folder, arguments.orphans, arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()
