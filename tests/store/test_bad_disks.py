@@ -13,6 +13,7 @@ import pytest
 from scheduler.domain.errors import SchedulerError
 from scheduler.store import sqlite
 from scheduler.store.database import Transaction
+from scheduler.store.group_commit import BUSY_MS
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.sqlite_file import check
 
@@ -31,6 +32,12 @@ def insert(size: int) -> Any:
         await tx.execute("INSERT INTO things (text) VALUES (:text)", {"text": "x" * size})
 
     return work
+
+
+def failure(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
 
 
 async def test_a_full_disk_refuses_and_is_back_when_there_is_room(table: SqliteDatabase) -> None:
@@ -71,9 +78,7 @@ async def test_a_disk_that_does_not_confirm_ends_all_writing(
     commit = table._writer.commit
 
     async def unconfirmed() -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = code
-        raise error
+        raise failure(code)
 
     monkeypatch.setattr(table._writer, "commit", unconfirmed)
     results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(3)), return_exceptions=True)
@@ -85,15 +90,78 @@ async def test_a_disk_that_does_not_confirm_ends_all_writing(
     assert await table.fetch_all("SELECT id FROM things") == []
 
 
+async def test_what_waits_when_a_disk_does_not_confirm_is_not_written(
+    table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failed confirmation is enough, even if the next would succeed."""
+    commit = table._writer.commit
+
+    async def unconfirmed_once() -> None:
+        monkeypatch.setattr(table._writer, "commit", commit)
+        raise failure(sqlite3.SQLITE_IOERR_FSYNC)
+
+    monkeypatch.setattr(table._writer, "commit", unconfirmed_once)
+    results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(600)), return_exceptions=True)
+    assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
+    assert await table.fetch_all("SELECT id FROM things") == []
+
+
+async def test_a_checkpoint_that_is_not_confirmed_ends_all_writing(
+    table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    table.on_broken = heard.append
+
+    async def unconfirmed(_: str) -> None:
+        raise failure(sqlite3.SQLITE_IOERR_FSYNC)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table._writer, "execute_fetchall", unconfirmed)
+        with pytest.raises(SchedulerError):
+            await table.maintain()
+    assert len(heard) == 1
+    with pytest.raises(SchedulerError):
+        await table.transaction(insert(1))
+
+
+async def test_what_waits_for_a_locked_file_waits_together(table: SqliteDatabase, tmp_path: Path) -> None:
+    await table._writer.execute_fetchall("PRAGMA busy_timeout = 50")
+    begun: list[str] = []
+    await table._writer.set_trace_callback(begun.append)
+    with closing(sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(100)), return_exceptions=True)
+        intruder.execute("ROLLBACK")
+    assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
+    assert begun.count("BEGIN IMMEDIATE") <= 2
+    await table.transaction(insert(1))
+    (patience,) = await table._writer.execute_fetchall("PRAGMA busy_timeout")
+    assert patience[0] == BUSY_MS
+
+
+async def test_a_file_that_was_taken_away_is_not_written_to(table: SqliteDatabase, tmp_path: Path) -> None:
+    """Its descriptor would take everything, to lose it with the process."""
+    path, elsewhere = tmp_path / "scheduler.db", tmp_path / "elsewhere.db"
+    path.rename(elsewhere)
+    for trial in (table.transaction(insert(1)), table.ping()):
+        with pytest.raises(SchedulerError, match="put it back") as refusal:
+            await trial
+        assert refusal.value.code == "SERVICE_UNAVAILABLE"
+    path.write_bytes(elsewhere.read_bytes())
+    with pytest.raises(SchedulerError, match="replaced"):
+        await table.ping()
+    elsewhere.replace(path)
+    await table.ping()
+    await table.transaction(insert(1))
+
+
 async def test_other_errors_of_the_disk_do_not(table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
     table.on_broken = heard.append
     commit = table._writer.commit
 
     async def refused() -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
-        raise error
+        raise failure(sqlite3.SQLITE_IOERR_WRITE)
 
     monkeypatch.setattr(table._writer, "commit", refused)
     with pytest.raises(SchedulerError):

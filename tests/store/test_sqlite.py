@@ -38,7 +38,7 @@ def _insert(number: int, *, fail: bool = False):
 
 async def test_transactions_that_gather_share_a_commit_and_each_gets_its_own_result(table: SqliteDatabase) -> None:
     commits: list[float] = []
-    table._on_commit = commits.append
+    table._group_commit._on_commit = commits.append
     results = await asyncio.gather(*(table.transaction(_insert(number)) for number in range(50)))
     assert results == list(range(50))
     assert await _ids(table) == list(range(50))

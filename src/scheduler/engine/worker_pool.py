@@ -89,16 +89,13 @@ class WorkerPool:
 
     async def fill_slots(self) -> float:
         """One step: claim what may start into the free slots; returns how long to sleep, in seconds."""
+        if self._is_unsure:
+            await self._find_lost()
         free = self.size - len(self._tasks)
         if free <= 0 or not self.may_start():
             self._more_waiting = True
             return _LONGEST_SLEEP_S
-        if self._is_unsure:
-            await self._find_lost()
-            return 0.0
-        self._is_unsure = (
-            True  # unless the claim comes back: its commit may have succeeded although its answer was lost
-        )
+        self._is_unsure = True  # until it comes back: it may have been committed although its answer was lost
         claims = await self._queue.claim(self._clock.now(), free, self._places)
         self._is_unsure = False
         for claim in claims:

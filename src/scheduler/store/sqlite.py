@@ -1,95 +1,27 @@
-"""SQLite as the database: one writer with group commit, one connection for short reads, one for lists.
-
-Transactions that are handed in while the disk is busy with the last commit share the next one, and answer only when it
-is on disk. One that fails takes no other with it: then each is run again by itself. Failing is rare, so that costs less
-than a savepoint for each, which is two more trips to the writer's thread.
-"""
+"""SQLite as the database: one writer with group commit, one connection for short reads, one for lists."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 import sqlite3
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, TypeVar, cast
 
 import aiosqlite
 
 from scheduler.domain.clock import Instant, SystemClock
-from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Params, Row
+from scheduler.store.group_commit import BUSY_MS, GroupCommit, SqliteTransaction
+from scheduler.store.sqlite_errors import refusal_of
 from scheduler.store.sqlite_file import HAS_TABLE, SqliteFile, lock_file, unusable
 
 T = TypeVar("T")
 
-_GROUP_LIMIT = 500
 _LOG_LIMIT = 64 * 1024 * 1024
 """The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
-_SHARED_PRAGMAS = ("busy_timeout = 5000", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
-_UNCERTAIN = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-"""After these a page may be lost although the next attempt to write it succeeds."""
+_SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
-_ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+(?:, \w+)*)?(?: SKIP LOCKED)?")
-
-
-@dataclass(slots=True)
-class _Work:
-    run: Callable[[SqliteTransaction], Awaitable[Any]]
-    done: asyncio.Future[Any]
-    result: Any = None
-    error: Exception | None = None
-
-
-class SqliteTransaction:
-    """Statements on the writer connection. Each call is one trip to its thread; the first begins the transaction.
-
-    A trip costs more than most statements, so what needs no answer in between travels together (``execute_batch``).
-    """
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-        self.begun = False
-
-    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        text = without_locks(sql)
-        return await self._trip(lambda raw: raw.execute(text, params or _NO_PARAMS).fetchall())
-
-    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
-        rows = await self.fetch_all(sql, params)
-        return rows[0] if rows else None
-
-    async def execute(self, sql: str, params: Params | None = None) -> None:
-        await self.fetch_all(sql, params)
-
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        return (await self.execute_batch([(sql, rows)]))[0]
-
-    async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
-        if not any(rows for _, rows in steps):
-            return [0 for _ in steps]
-        bare = [(without_locks(sql), rows) for sql, rows in steps]
-        return await self._trip(lambda raw: [raw.executemany(sql, rows).rowcount if rows else 0 for sql, rows in bare])
-
-    async def take_turn(self, name: str) -> None:
-        """Nothing to wait for: transactions of the one writer take turns anyway."""
-
-    async def _trip(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        raw = self._connection._conn
-
-        def run() -> T:
-            if not self.begun:
-                raw.execute("BEGIN IMMEDIATE")
-                self.begun = True
-            return call(raw)
-
-        # aiosqlite's own way to its thread; its public calls take one statement each
-        return cast("T", await self._connection._execute(run))  # type: ignore[no-untyped-call]
 
 
 class SqliteDatabase:
@@ -113,14 +45,8 @@ class SqliteDatabase:
         self._reader = reader
         self._lister = lister
         self._lock = lock
-        self._on_commit = on_commit
-        self._waiting: deque[_Work] = deque()
-        self._arrived = asyncio.Event()
-        self._closing = False
-        self._failing = False
-        self._broken = False
         self.on_broken: Callable[[str], None] = lambda _: None
-        self._writing = asyncio.create_task(self._write(), name="sqlite-writer")
+        self._group_commit = GroupCommit(writer, path, on_commit=on_commit, on_broken=self._break)
 
     @classmethod
     async def open(
@@ -160,17 +86,10 @@ class SqliteDatabase:
         return await _read(self._lister, sql, params)
 
     async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
-        if self._closing or self._broken:
-            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
-        item = _Work(run=work, done=asyncio.get_running_loop().create_future())
-        self._waiting.append(item)
-        self._arrived.set()
-        return cast("T", await item.done)
+        return await self._group_commit.transaction(work)
 
     async def close(self) -> None:
-        self._closing = True
-        self._arrived.set()
-        await self._writing
+        await self._group_commit.close()
         for connection in (self._lister, self._reader, self._writer):
             await connection.close()
         self._lock.close()
@@ -197,7 +116,7 @@ class SqliteDatabase:
 
     async def ping(self) -> None:
         # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
-        writes = self._failing
+        writes = self._group_commit.is_failing
 
         async def ask(tx: SqliteTransaction) -> None:
             # A change: SQLite does not write a row that stays as it is. The lease of the one node means nothing.
@@ -205,7 +124,7 @@ class SqliteDatabase:
 
         await self.transaction(ask)
         if writes:
-            self._failing = False
+            self._group_commit.is_failing = False
 
     async def compact(self) -> None:
         """Write the file anew without what was deleted or replaced, and empty the write-ahead log.
@@ -213,55 +132,14 @@ class SqliteDatabase:
         For a database that nobody else uses meanwhile; needs as much free space as the file is large.
         """
         for statement in ("PRAGMA temp_store = FILE", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            await _read(self._writer, statement, None)
+            await self._group_commit.between(statement)
 
     async def maintain(self) -> None:
         """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
-        await _read(self._writer, "PRAGMA wal_checkpoint(PASSIVE)", None)
+        await self._group_commit.between("PRAGMA wal_checkpoint(PASSIVE)")
 
-    async def _write(self) -> None:
-        """The one writer: take what has gathered, commit it together, answer, repeat."""
-        while not (self._closing and not self._waiting):
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP_LIMIT))]
-                group = [item for item in taken if not item.done.cancelled()]
-                await self._commit(group)
-                _answer(group)
-
-    async def _commit(self, group: list[_Work]) -> None:
-        """One transaction for the whole group; on return each item has its result or its error.
-
-        When one of several fails, all of it is rolled back and each gets a transaction of its own.
-        """
-        tx = SqliteTransaction(self._writer)
-        started = time.perf_counter()
-        try:
-            for item in group:
-                item.result = await item.run(tx)
-            if tx.begun:
-                await self._writer.commit()
-            self._on_commit(time.perf_counter() - started)
-        except Exception as error:
-            if isinstance(error, sqlite3.OperationalError):
-                self._failing = True
-                if error.sqlite_errorcode in _UNCERTAIN and not self._broken:
-                    self._broken = True
-                    self.on_broken(f"the disk did not confirm what was written ({error})")
-            if self._writer.in_transaction:
-                await self._writer.rollback()
-            if len(group) == 1:
-                group[0].error = error
-                return
-            for item in group:
-                await self._commit([item])
-
-
-@lru_cache(maxsize=512)
-def without_locks(sql: str) -> str:
-    """The statement without its row locks: SQLite has one writer, whose transactions have it for themselves."""
-    return _ROW_LOCKS.sub("", sql)
+    def _break(self, why: str) -> None:
+        self.on_broken(why)
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
@@ -277,22 +155,4 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
     try:
         return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
     except sqlite3.Error as error:
-        raise _refusal(error) from error
-
-
-def _answer(group: list[_Work]) -> None:
-    for item in group:
-        if item.done.cancelled():
-            continue
-        if item.error is None:
-            item.done.set_result(item.result)
-        else:
-            item.done.set_exception(_refusal(item.error) if isinstance(item.error, sqlite3.Error) else item.error)
-
-
-def _refusal(error: sqlite3.Error) -> SchedulerError:
-    if isinstance(error, sqlite3.OperationalError):
-        return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {error}")
-    if isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY" in str(error):
-        return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
-    return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
+        raise refusal_of(error) from error
