@@ -133,5 +133,22 @@ async def test_storage_that_is_nearly_full_is_not_ready(
         monkeypatch.setattr(vitals, "_RESERVE_BYTES", 2**62)
         reply = await api.get("/health/ready", user=None)
         assert (reply.status, reply.json["storage"]) == (503, "full")
-        assert "storage full" in reply.json["detail"]
+        assert "storage full" in reply.json["detail"] and reply.headers["Retry-After"] == "1"
+        detailed = await api.get("/health/detailed", user=None)
+        assert (detailed.status, detailed.json["status"]) == (503, "unhealthy")
+        await service.stop()
+
+
+async def test_a_loop_that_stands_still_is_not_ready(
+    open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scheduler import vitals
+
+    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
+        await service.start()
+        await service.trigger_loop.fire_due(service.clock.now())
+        monkeypatch.setattr(vitals, "_STALLED_S", 0)
+        reply = await api.get("/health/ready", user=None)
+        assert (reply.status, reply.json["scheduler_service"]) == (503, "stopped")
+        assert (await api.get("/health/live", user=None)).status == 200
         await service.stop()

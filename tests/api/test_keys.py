@@ -156,11 +156,11 @@ async def test_the_last_use_is_written_once_a_minute(api: Api) -> None:
     assert (await api.get("/api/keys")).json["items"][0]["last_used_at"] == "2026-06-01T00:00:21Z"
     await keys.write_uses()
     assert (await db.fetch_one(stored))["at"] == api.clock.now()
-    commits = api.service.stores.db._on_commit
+    commits = api.service.stores.db._group_commit._on_commit
     written: list[float] = []
-    db._on_commit = written.append
+    db._group_commit._on_commit = written.append
     await keys.write_uses()
-    db._on_commit = commits
+    db._group_commit._on_commit = commits
     assert written == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -114,6 +115,42 @@ def test_a_full_disk(directory: Path) -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     assert "the disk is full" in done.stderr
+    assert contents(directory) == before
+
+
+_FULL = """
+mount -t tmpfs -o size=1m full "$ELSEWHERE" && cp -p "$DIRECTORY"/* "$ELSEWHERE"
+cat /dev/zero > "$ELSEWHERE/filler" 2> "$DIRECTORY/told"; rm "$DIRECTORY/told"
+"$@" --data-dir "$ELSEWHERE"; code=$?
+cp -p "$ELSEWHERE"/*.key "$ELSEWHERE"/*.secret "$ELSEWHERE"/*.db "$DIRECTORY"; exit $code
+"""
+_READ_ONLY = """
+mount --bind "$DIRECTORY" "$DIRECTORY" && mount -o remount,ro,bind "$DIRECTORY" && exec "$@" --data-dir "$DIRECTORY"
+"""
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="only root may mount a file system",
+)
+@pytest.mark.parametrize(
+    ("script", "told"), [(_FULL, "the disk is full"), (_READ_ONLY, "make it with the right owner")], ids=["full", "ro"]
+)
+def test_a_file_system_that_takes_nothing(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, script: str, told: str
+) -> None:
+    before = contents(directory)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *command("serve", "--port", "0")],
+        capture_output=True,
+        text=True,
+        env=environment(DIRECTORY=str(directory), ELSEWHERE=str(tmp_path_factory.mktemp("full"))),
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert told in done.stderr
     assert contents(directory) == before
 
 

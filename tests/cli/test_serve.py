@@ -231,6 +231,11 @@ async def test_the_demo_receiver_behaves_as_each_job_says() -> None:
     assert "attempt 1  answered 503" in lines[7]
 
 
+def test_the_banner_names_the_database_of_a_server() -> None:
+    page = banner(replace(STARTED, server="postgresql://ann@db/scheduler"))
+    assert "  Database   postgresql://ann@db/scheduler" in page.splitlines()
+
+
 def test_the_banner_has_no_token_where_an_identity_provider_makes_them() -> None:
     page = banner(replace(STARTED, token=None))
     assert "Token      from your identity provider" in page

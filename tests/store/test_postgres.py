@@ -11,7 +11,7 @@ import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Transaction
-from scheduler.store.postgres import PostgresDatabase, _translated
+from scheduler.store.postgres import PostgresDatabase
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def update(*ids: int) -> Any:
     ],
 )
 def test_parameters_get_numbers(sql: str, translated: tuple[str, tuple[str, ...]]) -> None:
-    assert _translated(sql) == translated
+    assert translated(sql) == translated
 
 
 async def test_many_rows_are_counted_as_they_change(db: PostgresDatabase) -> None:

@@ -34,19 +34,19 @@ async def live(request: web.Request) -> web.Response:
 )
 async def ready(request: web.Request) -> web.Response:
     state = await request.app[SERVICES].health()
-    return _health_answer(state, healthy=state.ready, words=("ready", "not ready"))
+    return _health_answer(state, words=("ready", "not ready"))
 
 
 @operation(
     tag="health",
     summary="How are the parts of the process?",
+    description="503 for the same reasons as `/health/ready`.",
     answers={200: HealthDocument, 503: HealthDocument},
     public=True,
 )
 async def health_detailed(request: web.Request) -> web.Response:
     state = await request.app[SERVICES].health()
-    is_well = state.database == "connected" and state.scheduler_service == "running"
-    return _health_answer(state, healthy=is_well, words=("healthy", "unhealthy"))
+    return _health_answer(state, words=("healthy", "unhealthy"))
 
 
 @operation(
@@ -85,22 +85,29 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-def _health_answer(state: Health, *, healthy: bool, words: tuple[str, str]) -> web.Response:
+def _health_answer(state: Health, *, words: tuple[str, str]) -> web.Response:
     document: dict[str, Any] = {
-        "status": words[0] if healthy else words[1],
+        "status": words[0] if state.ready else words[1],
         "service": _SERVICE,
         "database": state.database,
         "scheduler_service": state.scheduler_service,
         "draining": state.draining,
         **state.details,
     }
-    if healthy:
+    if state.ready:
         return answer(document)
+    refusal = {"detail": _trouble(state), "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}
+    response = answer({**document, **refusal}, 503)
+    response.headers[hdrs.RETRY_AFTER] = "1"
+    return response
+
+
+def _trouble(state: Health) -> str:
+    if state.draining:
+        return "draining"
     trouble = f"database {state.database}, scheduler service {state.scheduler_service}"
     if state.details.get("storage") == "full":
         trouble += ", storage full"
     if not state.details.get("lease", {}).get("held", True):
         trouble += ", lease lost"
-    if state.draining:
-        trouble = "draining"
-    return answer({**document, "detail": trouble, "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}, 503)
+    return trouble

@@ -31,6 +31,8 @@ class Started:
     token: str | None
     """``None`` where only an identity provider can make tokens."""
     token_life_s: int
+    server: str | None = None
+    """The database where it is on a server, without its password."""
     demo_url: str | None = None
     """A page of the demo receiver that accepts everything."""
     is_dev: bool = False
@@ -56,6 +58,8 @@ def _lines(started: Started) -> Iterator[str]:
     if started.created:
         names = [f"{name} (SQLite, WAL)" if name.endswith(".db") else name for name in started.created]
         yield f"  created    {started.data_dir}/{', '.join(names)} — keep copies with your backups"
+    if started.server is not None:
+        yield f"  Database   {started.server}"
     yield f"  API docs   {started.url}/docs"
     yield f"  Metrics    {started.url}/metrics    Health  {started.url}/health"
     if started.token is None:
@@ -81,7 +85,14 @@ def first_job_command(started: Started) -> str:
 
 def log_start(started: Started) -> None:
     """The banner as one log event, without the token; ``--dev`` is a warning of its own."""
-    event = {"version": __version__, "url": started.url, "data_dir": started.data_dir, "files_made": started.created}
+    event: dict[str, object] = {
+        "version": __version__,
+        "url": started.url,
+        "data_dir": started.data_dir,
+        "files_made": started.created,
+    }
+    if started.server is not None:
+        event["database"] = started.server
     log.info("started", extra=event)
     if started.is_dev:
         log.warning(DEV_WARNING)

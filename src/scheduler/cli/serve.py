@@ -16,7 +16,7 @@ from scheduler.cli import NOT_PERMITTED, Failure
 from scheduler.cli.banner import Started, banner, log_start, reachable_url
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
-from scheduler.config import Config, ServerConfig, database_path
+from scheduler.config import Config, ServerConfig, database_dsn, database_name, database_path
 from scheduler.data_dir import DataDir, StartError, open_data_dir
 from scheduler.domain.clock import SystemClock
 
@@ -88,6 +88,7 @@ def _started(config: Config, opened: DataDir, *, url: str, demo_url: str | None,
         user=_USER,
         token=token,
         token_life_s=life_s,
+        server=database_name(config) if database_dsn(config) else None,
         demo_url=demo_url,
         is_dev=config.dev,
     )

@@ -7,16 +7,13 @@ waited for each other, is run again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -24,7 +21,8 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Params, Row
 from scheduler.store.notices import Notices
-from scheduler.store.postgres_errors import AGAIN, TROUBLE, refusal_of, unreachable
+from scheduler.store.postgres_errors import AGAIN, LOST, TROUBLE, refusal_of, unreachable
+from scheduler.store.postgres_transaction import HAS_TABLE, PostgresTransaction
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -35,51 +33,9 @@ _CONNECT_S = 5.0
 _STATEMENT_S = 15.0
 """Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
 _TRIES = 8
-_NO_PARAMS: Params = {}
-_PARAM = re.compile(r"'[^']*'|:([a-z_][a-z0-9_]*)")
-_HAS_TABLE = "SELECT 1 AS one FROM pg_tables WHERE schemaname = current_schema() AND tablename = :name"
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
 
 log = logging.getLogger(__name__)
-
-
-class PostgresTransaction:
-    """The statements of one transaction on one connection."""
-
-    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
-        self._connection = connection
-
-    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        text, names = _translated(sql)
-        given = params or _NO_PARAMS
-        return cast("Sequence[Row]", await self._connection.fetch(text, *[given[name] for name in names]))
-
-    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
-        rows = await self.fetch_all(sql, params)
-        return rows[0] if rows else None
-
-    async def execute(self, sql: str, params: Params | None = None) -> None:
-        text, names = _translated(sql)
-        given = params or _NO_PARAMS
-        await self._connection.execute(text, *[given[name] for name in names])
-
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        if not rows:
-            return 0
-        text, names = _translated(sql)
-        # the rows travel in one go; one comes back for each that was changed, since nothing else would count them
-        values = [[row[name] for name in names] for row in rows]
-        return len(await self._connection.fetchmany(f"{text} RETURNING 1", values))
-
-    async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
-        return [await self.execute_many(sql, rows) for sql, rows in steps]
-
-    async def has_table(self, name: str) -> bool:
-        return await self.fetch_all(_HAS_TABLE, {"name": name}) != []
-
-    async def take_turn(self, name: str) -> None:
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", key)
 
 
 class PostgresDatabase:
@@ -177,7 +133,7 @@ class PostgresDatabase:
             raise refusal_of(error) from error
 
     async def has_table(self, name: str) -> bool:
-        return await self._read(_HAS_TABLE, {"name": name}) != []
+        return await self._read(HAS_TABLE, {"name": name}) != []
 
     async def now(self) -> Instant:
         rows = await self._read(_NOW)
@@ -199,15 +155,13 @@ class PostgresDatabase:
             await self.transaction(_touch)
 
     async def maintain(self) -> None:
-        """Nothing to do: the server vacuums by itself."""
+        """The server vacuums by itself."""
 
     async def settle_in(self) -> None:
-        """Let the planner know what is there now."""
         async with self._connection() as connection:
             await connection.execute("ANALYZE", timeout=None)
 
     async def compact(self) -> None:
-        """Write the table with secrets anew without what was replaced."""
         async with self._connection() as connection:
             await connection.execute("VACUUM FULL webhooks", timeout=None)
 
@@ -223,11 +177,14 @@ class PostgresDatabase:
             self._pool.terminate()
 
     async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        try:
-            async with self._connection() as connection:
-                return await PostgresTransaction(connection).fetch_all(sql, params)
-        except TROUBLE as error:
-            raise refusal_of(error) from error
+        for may_repeat in (True, False):
+            try:
+                async with self._connection() as connection:
+                    return await PostgresTransaction(connection).fetch_all(sql, params)
+            except TROUBLE as error:
+                if not (may_repeat and isinstance(error, LOST)):
+                    raise refusal_of(error) from error
+        raise AssertionError
 
     async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
         for attempt in itertools.count(1):
@@ -258,32 +215,33 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
-        connection = await self._pool.acquire(timeout=_CONNECT_S)
+        connection = await self._acquire()
         try:
             yield connection
         except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
             # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
             connection.terminate()
             raise
+        except LOST:
+            await self._pool.expire_connections()  # whoever comes next need not find out as well
+            raise
         finally:
             with suppress(*TROUBLE):
                 await self._pool.release(connection, timeout=_CONNECT_S)
 
+    async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
+        """A connection; each that turns out to be dead costs a try, and there are no more than the pool has."""
+        for left in range(self._pool.get_max_size(), -1, -1):
+            try:
+                return await self._pool.acquire(timeout=_CONNECT_S)
+            except asyncpg.ConnectionDoesNotExistError:
+                if not left:
+                    raise
+        raise AssertionError
+
 
 async def _touch(tx: PostgresTransaction) -> None:
     await tx.execute("UPDATE schema_migrations SET name = name WHERE version = 1")
-
-
-@lru_cache(maxsize=1024)
-def _translated(sql: str) -> tuple[str, tuple[str, ...]]:
-    """The statement with ``$1``, ``$2`` … for its ``:params``, and their names in that order."""
-    places: dict[str, str] = {}
-
-    def place(found: re.Match[str]) -> str:
-        name = found[1]
-        return found[0] if name is None else places.setdefault(name, f"${len(places) + 1}")
-
-    return _PARAM.sub(place, sql), tuple(places)
 
 
 def _settings(idle_limit_s: float) -> Mapping[str, str]:
