@@ -74,7 +74,7 @@ async def test_a_stop_under_load(tmp_path: Path, receiver: Receiver) -> None:
         return web.Response(text="ok")
 
     receiver.answer = slow
-    async with life(tmp_path, receiver, SCHEDULER_ENGINE__DRAIN_S="2") as client:
+    async with life(tmp_path, receiver, SCHEDULER_ENGINE__DRAIN_S="1") as client:
         await client.add_job(f"{receiver.url}/slow")
         await client.add_job(f"{receiver.url}/never")
         await receiver.wait_for(2)

@@ -101,7 +101,7 @@ class _NodeCampaign(Campaign):
         self._random.shuffle(blows)
         for kind in blows:
             writer = asyncio.create_task(self._write_things())
-            await self._arrivals(self._random.randint(20, 200))
+            await self._arrivals(self._random.randint(10, 80))
             await {"kill": self._kill_some, "freeze": self._freeze, "restart": self._restart_server}[kind]()
             writer.cancel()
             with suppress(asyncio.CancelledError, AssertionError):
@@ -176,7 +176,7 @@ class _NodeCampaign(Campaign):
         node = next((node for node in self._nodes if node.pid == busiest), self._nodes[0])
         self.blows.append(Blow(now(), node.pid, "freeze"))
         node.signal(signal.SIGSTOP)
-        until = now() + int((self._nodes_plan.lease_s + 3) * SECOND)
+        until = now() + int((self._nodes_plan.lease_s + 2.5) * SECOND)
         while now() < until:
             await self._pause()
         node.signal(signal.SIGCONT)
