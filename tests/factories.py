@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.execution import Execution
+from scheduler.domain.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.firing import Present, start
 from scheduler.domain.job import Job
 from scheduler.domain.webhook import Webhook
@@ -62,6 +62,33 @@ async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:
         return firing.executions
 
     return await stores.db.transaction(write)
+
+
+async def add_run(
+    stores: Stores, job: Job, at: Instant, *statuses: Status, scheduled_at: Instant | None = None, last_at: Instant = 0
+) -> str:
+    """A run of ``at`` with one attempt for each status, the last one made at ``last_at``; returns its id."""
+    (webhook,) = await webhooks_of(stores, job)
+    run_id = run_id_of(webhook.id, scheduled_at or at)
+    attempts = [
+        Execution(
+            id=new_id(last_at if last_at and number == len(statuses) else at),
+            run_id=run_id,
+            job_id=job.id,
+            account_id=job.account_id,
+            webhook_id=webhook.id,
+            status=status,
+            attempt=number,
+            trigger=Trigger.SCHEDULE,
+            scheduled_at=scheduled_at or at,
+            available_at=at,
+            created_at=at,
+            budget_at=at,
+        )
+        for number, status in enumerate(statuses, start=1)
+    ]
+    await stores.db.transaction(lambda tx: stores.queue.enqueue(tx, attempts))
+    return run_id
 
 
 async def webhooks_of(stores: Stores, job: Job, *, user: str = USER) -> list[Webhook]:

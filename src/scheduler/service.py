@@ -222,7 +222,7 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             pool=pool,
             trigger_loop=trigger_loop,
             maintenance=maintenance,
-            pruner=Pruner(store=stores.pruning, clock=clock, retention=config.retention),
+            pruner=Pruner(store=stores.pruning, clock=clock, telemetry=telemetry, retention=config.retention),
             membership=membership,
             colleagues=Colleagues(db=db, trigger_loop=trigger_loop, pool=pool),
         )

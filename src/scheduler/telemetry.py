@@ -65,6 +65,7 @@ class Telemetry:
         self._missed = counter("missed_times_total", "Due times that were skipped or merged into another run, by cause")
         self._disabled = counter("disabled_total", "Jobs and webhooks that the service disabled by itself, by kind")
         self._rescued = counter("rescued_total", "Attempts that an earlier stop had interrupted")
+        self._pruned = counter("executions_pruned_total", "Executions that were deleted because of their age or number")
         self._last_tick = gauge("last_tick_timestamp_seconds", "When the trigger loop last looked for due jobs")
         self._http = counter("http_requests_total", "API requests, by method, route and status")
         self._http_seconds = histogram("http_request_duration_seconds", "API requests, by route")
@@ -85,20 +86,13 @@ class Telemetry:
         }
         self._started = time.time()
         gauge("build_info", "What is running").set({"version": __version__, "python": platform.python_version()}, 1)
-        for status in (
-            Status.SUCCESS,
-            Status.FAILURE,
-            Status.TIMED_OUT,
-            Status.DEAD_LETTER,
-            Status.SKIPPED,
-            Status.CANCELLED,
-        ):
+        for status in (one for one in Status if one not in (Status.QUEUED, Status.RUNNING)):
             self._executions.add({"status": status.value}, 0)
         for cause in ("skipped", "merged"):
             self._missed.add({"cause": cause}, 0)
         for kind in ("job", "webhook"):
             self._disabled.add({"kind": kind}, 0)
-        for plain in (self._polls, self._enqueued, self._rescued):
+        for plain in (self._polls, self._enqueued, self._rescued, self._pruned):
             plain.add(_NO_LABELS, 0)
 
     def looked(self, now: Instant, *, seconds: float) -> None:
@@ -174,6 +168,10 @@ class Telemetry:
     def rescued(self, count: int) -> None:
         """This many attempts of an earlier life were closed and queued again."""
         self._rescued.add(_NO_LABELS, count)
+
+    def pruned(self, count: int) -> None:
+        """This many executions that retention does not keep are gone."""
+        self._pruned.add(_NO_LABELS, count)
 
     def committed(self, seconds: float) -> None:
         """The database committed once, in this time."""

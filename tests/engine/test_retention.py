@@ -9,21 +9,33 @@ import pytest
 
 from scheduler.config import Config
 from scheduler.config.retention import RetentionConfig
-from scheduler.domain.clock import Instant, seconds
-from scheduler.domain.execution import Execution, Status, Trigger, run_id_of
+from scheduler.domain.clock import seconds
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.execution import Status
 from scheduler.domain.explanation import Verdict, explain
 from scheduler.domain.job import Job
 from scheduler.engine import pruner
 from scheduler.store import ids
-from scheduler.store.dead_letters import Selection
-from scheduler.store.ids import new_id
 from scheduler.store.stores import Stores
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.factories import USER, add_job, deliver_ready, rows_of, webhooks_of
+from tests.factories import add_job, add_run, deliver_ready, rows_of
 
 pytestmark = both_databases
 
 DAY_S = 86_400
+HOUR = seconds(3600)
+NAMES = (
+    "job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers, "
+    "budget_from, budget_at, prior_errors, body_truncated, created_at"
+)
+COPY = f"""
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :more)
+INSERT INTO executions (id, run_id, {NAMES})
+SELECT SUBSTR(id, 1, 24) || SUBSTR(CAST(1000000000000 + n AS TEXT), 2),
+  SUBSTR(run_id, 1, 24) || SUBSTR(CAST(1000000000000 + n AS TEXT), 2), {NAMES}
+FROM numbers, executions
+"""
+"""So many more runs like the only one that there is."""
 
 
 @pytest.fixture
@@ -36,33 +48,6 @@ def config(config: Config) -> Config:
 def ids_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids of one process only grow; here time begins anew with each test."""
     monkeypatch.setattr(ids, "_last_tick", 0)
-
-
-async def add_run(
-    stores: Stores, job: Job, at: Instant, *statuses: Status, scheduled_at: Instant | None = None, last_at: Instant = 0
-) -> str:
-    """A run of ``at`` with one attempt for each status, the last one made at ``last_at``; returns its id."""
-    (webhook,) = await webhooks_of(stores, job)
-    run_id = run_id_of(webhook.id, scheduled_at or at)
-    attempts = [
-        Execution(
-            id=new_id(last_at if last_at and number == len(statuses) else at),
-            run_id=run_id,
-            job_id=job.id,
-            account_id=job.account_id,
-            webhook_id=webhook.id,
-            status=status,
-            attempt=number,
-            trigger=Trigger.SCHEDULE,
-            scheduled_at=scheduled_at or at,
-            available_at=at,
-            created_at=at,
-            budget_at=at,
-        )
-        for number, status in enumerate(statuses, start=1)
-    ]
-    await stores.db.transaction(lambda tx: stores.queue.enqueue(tx, attempts))
-    return run_id
 
 
 async def sweep(service: Any) -> int:
@@ -112,20 +97,6 @@ async def test_the_newest_of_each_job_stay(service: Any, clock: SetClock) -> Non
     assert await runs_of(stores, few) == set(kept)
 
 
-async def test_what_is_redriven_meanwhile_stays(service: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    stores = service.stores
-    clock.advance(-100 * DAY_S)
-    job = await add_job(stores, clock.now(), enabled=False)
-    run_id = await add_run(stores, job, clock.now() + 1, Status.FAILURE, Status.DEAD_LETTER)
-    clock.advance(100 * DAY_S)
-    found = await stores.pruning.oldest(after_id="", until_id=new_id(clock.now()), limit=10)
-    dead = (await rows_of(stores, job))[-1]
-    assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
-    until = new_id(clock.now() - seconds(95 * DAY_S))
-    assert await stores.pruning.prune(found, pruner.Edge(until_id=until, dead_until_id=until)) == 0
-    assert [row.attempt for row in await rows_of(stores, job) if row.run_id == run_id] == [1, 2, 3]
-
-
 async def test_nothing_goes_where_everything_is_kept(
     open_test_service: OpenService, config: Config, clock: SetClock
 ) -> None:
@@ -146,6 +117,7 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     clock.advance(-40 * DAY_S)
     job = await add_job(stores, clock.now(), schedule="0 * * * *")
     due_at = job.next_run_at
+    assert due_at is not None
     await service.trigger_loop.fire_due(due_at)
     (claim,) = await stores.queue.claim(due_at, 1)
     await stores.executions.cancel(claim.execution.id, due_at, reason="over")
@@ -156,28 +128,59 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     assert mark == due_at
     await stores.jobs.change(job.id, lambda job: replace(job, name="another"))
     assert await stores.jobs.pruned_until_at(job.id) == mark
-    versions = await stores.jobs.history(job.id)
-    told = explain(await stores.jobs.get(job.id), versions, [], due_at, clock.now(), pruned_until_at=mark)
+    versions, now = await stores.jobs.history(job.id), clock.now()
+    told = explain(await stores.jobs.get(job.id), versions, [], due_at, now, pruned_until_at=mark)
     assert told.verdict is Verdict.UNRECORDED and "retention" in told.detail
+    for dry_run in (True, False):
+        with pytest.raises(SchedulerError, match=r"from: .* pruned"):
+            await service.trigger_loop.backfill(job.id, [due_at, due_at + HOUR], now, dry_run=dry_run)
+    assert await rows_of(stores, job) == []
+    (row,) = await service.trigger_loop.backfill(job.id, [due_at + HOUR], now)
+    assert row.scheduled_at == due_at + HOUR
+
+
+async def test_what_was_pruned_is_counted(service: Any, clock: SetClock) -> None:
+    begun = clock.now()
+    job = await add_job(service.stores, begun, enabled=False)
+    for number in range(7):
+        await add_run(service.stores, job, begun + number, Status.FAILURE, Status.SUCCESS)
+    clock.advance(DAY_S)
+    await sweep(service)
+    rows = await rows_of(service.stores, job)
+    metrics, _ = await service.telemetry.render()
+    assert f"scheduler_executions_pruned_total {14 - len(rows)}\n" in metrics.decode()
+    assert [row.attempt for row in rows] == [1, 2] * 3  # five would cut a run in two
+
+
+async def test_a_failed_slice_begins_the_sweep_anew(service: Any, clock: SetClock) -> None:
+    stores, begun = service.stores, clock.now()
+    job = await add_job(stores, begun, enabled=False)
+    for number in range(8):
+        await add_run(stores, job, begun + number, Status.SUCCESS)
+    clock.advance(40 * DAY_S)
+    await stores.db.transaction(lambda tx: tx.execute("ALTER TABLE jobs RENAME COLUMN pruned_until_at TO away"))
+    with pytest.raises(SchedulerError):
+        await sweep(service)
+    assert len(await rows_of(stores, job)) == 8
+    await stores.db.transaction(lambda tx: tx.execute("ALTER TABLE jobs RENAME COLUMN away TO pruned_until_at"))
+    await sweep(service)
+    assert await rows_of(stores, job) == []
 
 
 async def test_a_big_table_is_pruned_between_deliveries(service: Any, receiver: Receiver, clock: SetClock) -> None:
     stores = service.stores
     clock.advance(-40 * DAY_S)
     job = await add_job(stores, clock.now(), enabled=False, urls=[receiver.url])
-    begun = clock.now()
-    await add_run(stores, job, begun, Status.SUCCESS)
-    (row,) = await rows_of(stores, job)
-    copies = [
-        replace(row, id=new_id(begun + number), run_id=run_id_of(job.id, begun + number)) for number in range(1, 1000)
-    ]
-    await stores.db.transaction(lambda tx: stores.queue.enqueue(tx, copies))
+    await add_run(stores, job, clock.now(), Status.SUCCESS)
+    await stores.db.transaction(lambda tx: tx.execute(COPY, {"more": 50_000}))
     clock.advance(40 * DAY_S)
-    delivered = 0
+    slices = delivered = 0
     while await service.pruner.step() < pruner._BETWEEN_SWEEPS_S:
-        await service.trigger_loop.start_run(job.id, clock.now())
-        await deliver_ready(service)
-        delivered += 1
-    assert delivered >= 1000 // pruner._SLICE
-    assert len(receiver.requests) == delivered
-    assert await runs_of(stores, job) == {request.headers["webhook-id"] for request in receiver.requests}
+        slices += 1
+        if slices % 10 == 0:
+            await service.trigger_loop.start_run(job.id, clock.now())
+            await deliver_ready(service)
+            delivered += 1
+            assert len(receiver.requests) == delivered
+    assert slices >= 50_000 // pruner._SLICE
+    assert await runs_of(stores, job) == {request.headers["webhook-id"] for request in receiver.requests[-5:]}

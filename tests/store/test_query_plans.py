@@ -10,10 +10,11 @@ from scheduler.domain.execution import Outcome, Status, settle
 from scheduler.domain.places import PlaceLimits, Places
 from scheduler.store.audit import AuditFilter
 from scheduler.store.executions import ExecutionFilter
+from scheduler.store.pruning import Edge
 from scheduler.store.sqlite import SqliteDatabase
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import USER, add_job, start_run
+from tests.factories import USER, add_job, add_run, start_run
 
 SUBQUERY_OF_AT_MOST_ONE_BATCH = "SCAN j"
 
@@ -130,3 +131,24 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     await stores.jobs.plans(USER, clock.now(), clock.now() + 1, account_id=job.account_id, limit=10)
 
     assert [scan for scan in await _scans(stores, statements) if " INDEX " not in scan.partition(":")[0]] == []
+
+
+async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:
+    job = await add_job(stores, clock.now(), enabled=False)
+    await add_run(stores, job, clock.now(), Status.FAILURE, Status.SUCCESS)
+    edge = Edge(until_id="~", dead_until_id="")  # behind every id
+    statements.clear()
+    found = await stores.pruning.oldest_of(job.id, edge, after_id="", limit=10)
+    assert found == await stores.pruning.oldest(edge, after_id="", limit=10)
+    assert found is not None
+    assert await stores.pruning.crowded(after_job_id="", kept=0, limit=10) == [(job.id, found.last_id)]
+    assert await stores.pruning.prune(found, edge) == 2
+    assert await _scans(stores, statements) == []
+    sorts = [
+        row["detail"]
+        for sql in statements
+        if "executions" in sql
+        for row in await stores.db.fetch_all(f"EXPLAIN QUERY PLAN {sql}")
+        if "TEMP B-TREE" in row["detail"]
+    ]
+    assert sorts == []

@@ -156,12 +156,6 @@ async def backfill_job(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
     times = await aside(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
-    pruned_until_at = await services.jobs.pruned_until_at(job.id)
-    if times and pruned_until_at is not None and times[0] <= pruned_until_at:
-        until = format_instant(pruned_until_at)
-        raise invalid(
-            "from", f"the record of runs up to {until} has been pruned, so which had none is lost: begin later"
-        )
     if job.next_run_at is not None and job.next_run_at <= now:
         await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
     dry_run = form.get("dry_run", False)

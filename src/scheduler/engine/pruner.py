@@ -11,7 +11,8 @@ from scheduler.config.retention import RetentionConfig
 from scheduler.domain.clock import Clock, Instant, seconds
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.ids import first_id
-from scheduler.store.pruning import Edge, PruningStore, Slice
+from scheduler.store.pruning import Edge, PruningStore
+from scheduler.telemetry import Telemetry
 
 _SLICE = 200
 _BETWEEN_SWEEPS_S = 300.0
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 class Pruner:
     """Sweeps through all executions every few minutes."""
 
-    def __init__(self, *, store: PruningStore, clock: Clock, retention: RetentionConfig) -> None:
+    def __init__(self, *, store: PruningStore, clock: Clock, telemetry: Telemetry, retention: RetentionConfig) -> None:
         self._store = store
         self._clock = clock
+        self._telemetry = telemetry
         self._retention = retention
         self._slices: AsyncIterator[int] | None = None
         self._pruned = 0
@@ -48,13 +50,15 @@ class Pruner:
         self._slices = None  # unless this slice succeeds the sweep begins anew
         started = time.perf_counter()
         try:
-            self._pruned += await anext(slices)
+            pruned = await anext(slices)
         except StopAsyncIteration:
             if self._pruned:
                 log.info("pruned %d executions", self._pruned)
             self._pruned = 0
             return _BETWEEN_SWEEPS_S
         self._slices = slices
+        self._pruned += pruned
+        self._telemetry.pruned(pruned)
         return (time.perf_counter() - started) * _REST
 
     async def _sweep(self, now: Instant) -> AsyncIterator[int]:
@@ -68,8 +72,8 @@ class Pruner:
                 yield pruned
 
     async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
-        after_id, until_id = "", max(edge.until_id, edge.dead_until_id)
-        while (found := await self._store.oldest(after_id=after_id, until_id=until_id, limit=_SLICE)).rows:
+        after_id = ""
+        while found := await self._store.oldest(edge, after_id=after_id, limit=_SLICE):
             yield await self._store.prune(found, edge)
             after_id = found.last_id
 
@@ -88,10 +92,7 @@ class Pruner:
 
     async def _of_job(self, job_id: str, edge: Edge) -> AsyncIterator[int]:
         after_id = ""
-        found: Slice
-        while (
-            found := await self._store.oldest_of(job_id, after_id=after_id, until_id=edge.until_id, limit=_SLICE)
-        ).rows:
+        while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=_SLICE):
             yield await self._store.prune(found, edge)
             after_id = found.last_id
 

@@ -23,6 +23,7 @@ from scheduler.store.audit import record_on_jobs
 from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.jobs import JobAtHand
+from scheduler.store.pruning import refuse_pruned
 from scheduler.store.stores import Stores
 from scheduler.telemetry import Telemetry
 
@@ -182,7 +183,7 @@ class TriggerLoop:
         """Run a job for due times that had no run; those that had one keep it. Empty for an unknown job.
 
         ``dry_run`` only tells which executions it would be; ``by`` is who is on record for it. Raises
-        ``SchedulerError`` when they are too many.
+        ``SchedulerError`` when they are too many, or lie so far back that the record of what ran may be pruned.
         """
 
         async def fill(tx: Transaction) -> list[Firing]:
@@ -198,6 +199,7 @@ class TriggerLoop:
         if len(times) * len(webhook_ids) > _MOST_BACKFILLED:
             webhooks = f"{len(webhook_ids)} webhooks of the job"
             raise invalid("to", f"{len(times)} times for {webhooks}: at most {_MOST_BACKFILLED} executions a call")
+        await refuse_pruned(tx, job.id, times)
         known = await self._stores.queue.last_attempts(tx, run_ids_of(job, webhook_ids, times))
         return backfill(job, webhook_ids, times, self._present(now), known=known)
 

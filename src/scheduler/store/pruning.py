@@ -6,22 +6,25 @@ at all, judged by its newest attempt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from scheduler.domain.clock import Instant
-from scheduler.store.database import Database, Row, Transaction
+from scheduler.domain.clock import Instant, format_instant
+from scheduler.domain.errors import invalid
+from scheduler.store.database import Database, Params, Row, Transaction
 from scheduler.store.ids import in_list
 
-_COLUMNS = "e.id, e.run_id, e.job_id, e.scheduled_at"
-_PRUNE = """
-DELETE FROM executions WHERE run_id = :run_id AND EXISTS (
-  SELECT 1 FROM executions n WHERE n.run_id = :run_id
-    AND n.attempt = (SELECT MAX(l.attempt) FROM executions l WHERE l.run_id = :run_id)
-    AND n.status NOT IN ('queued', 'running')
-    AND n.id <= CASE WHEN n.status = 'dead_letter' THEN :dead_until_id ELSE :until_id END
-)
-"""
+# Does the run of attempt e go? A subquery with a limit is never turned into a join with the whole table.
+_GOES = """(
+  SELECT CASE
+    WHEN n.status IN ('queued', 'running') THEN 0
+    WHEN n.id <= CASE n.status WHEN 'dead_letter' THEN :dead_until_id ELSE :until_id END THEN 1
+    ELSE 0
+  END
+  FROM executions n WHERE n.run_id = e.run_id ORDER BY n.attempt DESC LIMIT 1
+)"""
+_FOUND = f"e.id, e.run_id, e.job_id, {_GOES} AS goes"
 _MARK = """
 UPDATE jobs SET pruned_until_at = :at WHERE id = :job_id AND (pruned_until_at IS NULL OR pruned_until_at < :at)
 """
@@ -34,18 +37,24 @@ class Edge:
     until_id: str
     dead_until_id: str
 
+    @property
+    def last_id(self) -> str:
+        """Nothing behind it goes."""
+        return max(self.until_id, self.dead_until_id)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"until_id": self.until_id, "dead_until_id": self.dead_until_id}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """Some executions that may have to go, oldest first, and the runs they are attempts of."""
+    """What a look at some executions found."""
 
-    rows: Sequence[Row]
-
-    @property
-    def last_id(self) -> str:
-        """The id to go on behind."""
-        last: str = self.rows[-1]["id"]
-        return last
+    last_id: str
+    """The last one that was looked at: go on behind it."""
+    going: Mapping[str, str]
+    """The runs among them that go, as things stood, each with its job."""
 
 
 class PruningStore:
@@ -54,29 +63,30 @@ class PruningStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def oldest(self, *, after_id: str, until_id: str, limit: int) -> Slice:
-        """The oldest executions of all jobs behind one id, up to another."""
-        return Slice(
-            rows=await self._db.fetch_all(
-                f"""
-                SELECT {_COLUMNS} FROM executions e WHERE e.id > :after_id AND e.id <= :until_id
-                ORDER BY e.id LIMIT :limit
-                """,
-                {"after_id": after_id, "until_id": until_id, "limit": limit},
-            )
+    async def oldest(self, edge: Edge, *, after_id: str, limit: int) -> Slice | None:
+        """Look at the oldest executions of all jobs behind one id; ``None`` when there are none up to the edge."""
+        return await self._look(
+            f"""
+            SELECT {_FOUND} FROM executions e WHERE e.id > :after_id AND e.id <= :last_id ORDER BY e.id LIMIT :limit
+            """,
+            {"after_id": after_id, "last_id": edge.last_id, "limit": limit, **edge.params},
         )
 
-    async def oldest_of(self, job_id: str, *, after_id: str, until_id: str, limit: int) -> Slice:
-        """The oldest executions of one job behind one id, up to another."""
-        return Slice(
-            rows=await self._db.fetch_all(
-                f"""
-                SELECT {_COLUMNS} FROM executions e
-                WHERE e.job_id = :job_id AND e.id > :after_id AND e.id <= :until_id ORDER BY e.id LIMIT :limit
-                """,
-                {"job_id": job_id, "after_id": after_id, "until_id": until_id, "limit": limit},
-            )
+    async def oldest_of(self, job_id: str, edge: Edge, *, after_id: str, limit: int) -> Slice | None:
+        """``oldest`` for one job."""
+        return await self._look(
+            f"""
+            SELECT {_FOUND} FROM executions e
+            WHERE e.job_id = :job_id AND e.id > :after_id AND e.id <= :last_id ORDER BY e.id LIMIT :limit
+            """,
+            {"job_id": job_id, "after_id": after_id, "last_id": edge.last_id, "limit": limit, **edge.params},
         )
+
+    async def _look(self, sql: str, params: Params) -> Slice | None:
+        rows = await self._db.fetch_all(sql, params)
+        if not rows:
+            return None
+        return Slice(last_id=rows[-1]["id"], going={row["run_id"]: row["job_id"] for row in rows if row["goes"]})
 
     async def crowded(self, *, after_job_id: str, kept: int, limit: int) -> list[tuple[str, str | None]]:
         """The next ``limit`` jobs, each with the id of the newest execution that is one too many, if one is."""
@@ -92,33 +102,50 @@ class PruningStore:
         return [(row["id"], row["until_id"]) for row in rows]
 
     async def prune(self, found: Slice, edge: Edge) -> int:
-        """Delete the runs of a slice that are over and lie before the edge; returns how many executions that were.
+        """Delete the runs of a slice that still go; returns how many executions that were.
 
-        Each job is told up to when its runs may be missing. Jobs that somebody is just changing are left for next time.
+        Each job is told up to when its runs may be missing. Jobs that somebody is just changing are left for next time:
+        whoever queues a run again has its job locked.
         """
-        job_ids = sorted({row["job_id"] for row in found.rows})
+        if not found.going:
+            return 0
 
         async def prune(tx: Transaction) -> int:
-            places, params = in_list(job_ids)
+            jobs, params = in_list(sorted(set(found.going.values())))
             locked = await tx.fetch_all(
-                f"SELECT id FROM jobs WHERE id IN ({places}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", params
+                f"SELECT id FROM jobs WHERE id IN ({jobs}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", params
             )
             free = {row["id"] for row in locked}
-            rows = [row for row in found.rows if row["job_id"] in free]
-            until = {"until_id": edge.until_id, "dead_until_id": edge.dead_until_id}
-            run_ids = dict.fromkeys(row["run_id"] for row in rows)
-            pruned, _ = await tx.execute_batch(
-                [(_PRUNE, [{"run_id": run_id, **until} for run_id in run_ids]), (_MARK, _marks(rows))]
+            run_ids = [run_id for run_id, job_id in found.going.items() if job_id in free]
+            if not run_ids:
+                return 0
+            runs, params = in_list(run_ids)
+            pruned = await tx.fetch_all(
+                f"DELETE FROM executions AS e WHERE e.run_id IN ({runs}) AND {_GOES} = 1 "
+                "RETURNING run_id, job_id, scheduled_at",
+                {**params, **edge.params},
             )
-            return pruned
+            await tx.execute_many(_MARK, _marks(pruned))
+            return len(pruned)
 
         return await self._db.transaction(prune)
 
 
-def _marks(rows: Sequence[Row]) -> list[dict[str, str | int]]:
+async def refuse_pruned(tx: Transaction, job_id: str, times: Sequence[Instant]) -> None:
+    """Raise if, of these due times of a job, it may be forgotten which had a run; the job must be locked."""
+    row = await tx.fetch_one("SELECT pruned_until_at FROM jobs WHERE id = :id", {"id": job_id})
+    until_at = row["pruned_until_at"] if row else None
+    if until_at is not None and times and min(times) <= until_at:
+        until = format_instant(until_at)
+        raise invalid(
+            "from", f"the record of runs up to {until} has been pruned, so which had none is lost: begin later"
+        )
+
+
+def _marks(pruned: Sequence[Row]) -> list[dict[str, str | int]]:
     """The newest scheduled time of each job among these; runs by hand (UUIDv7, not 5) stand for none."""
     newest: dict[str, Instant] = {}
-    for row in rows:
+    for row in pruned:
         if row["run_id"][14] == "5":
             newest[row["job_id"]] = max(newest.get(row["job_id"], row["scheduled_at"]), row["scheduled_at"])
     return [{"job_id": job_id, "at": at} for job_id, at in sorted(newest.items())]
