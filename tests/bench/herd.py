@@ -172,7 +172,13 @@ async def herd(jobs: int) -> dict[str, float]:
                 statuses = Counter(dict(connection.execute("SELECT status, COUNT(*) FROM executions GROUP BY 1")))
     waits = sorted((at - due_at) / SECOND for _, at in arrivals.runs)
     assert statuses == Counter(success=jobs), statuses
-    return {"lost": lost, "twice": len(waits) - jobs, "first_s": waits[0], "p50_s": waits[jobs // 2], "last_s": waits[-1]}
+    return {
+        "lost": lost,
+        "twice": len(waits) - jobs,
+        "first_s": waits[0],
+        "p50_s": waits[jobs // 2],
+        "last_s": waits[-1],
+    }
 
 
 async def measure(jobs: int, rounds: int) -> None:
@@ -182,7 +188,9 @@ async def measure(jobs: int, rounds: int) -> None:
         figures = await herd(jobs)
         ratios.append(figures["last_s"] * rate / jobs)
         figures |= {"rate_per_s": rate, "last_over_n_by_rate": ratios[-1]}
-        print(json.dumps({"jobs": jobs, "round": number + 1} | {k: round(v, 3) for k, v in figures.items()}), flush=True)
+        print(
+            json.dumps({"jobs": jobs, "round": number + 1} | {k: round(v, 3) for k, v in figures.items()}), flush=True
+        )
     print(f"{jobs} jobs: last arrival after {statistics.median(ratios):.2f} (most {max(ratios):.2f}) times n / rate")
 
 

@@ -4,10 +4,10 @@
 
 Two figures of the real service in a process of its own, over several rounds:
 
-* ``ready``: from ``exec`` to the first 200 of ``/health/ready``. Half of the rounds drop the database from the page
-  cache before (``cold``), as far as the system lets go of it.
-* ``rescue``: with that many attempts ``running`` for a process that is gone: from ``exec`` to the first delivery, and to
-  the moment at which the last of them is closed and its next attempt in the queue.
+* ``ready``: from ``exec`` to the first 200 of ``/health/ready``, and the CPU that took. Half of the rounds drop the
+  database from the page cache before (``cold``), as far as the system lets go of it.
+* ``rescue``: with that many attempts ``running`` for a process that is gone: from ``exec`` to the first delivery, to
+  the moment at which the last of them is closed and its next attempt in the queue, and to its delivery.
 
 ``--keep`` has the database, which takes a minute to build, made there and found there again.
 """
@@ -26,11 +26,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import uvloop
 
 from scheduler.config import Config
@@ -38,7 +41,7 @@ from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, Instant, SystemClock
 from scheduler.domain.execution import run_id_of
 from scheduler.service import open_service
-from scheduler.store.ids import new_id
+from scheduler.store.ids import first_id, new_id
 from tests.bench.herd import receiving
 from tests.factories import USER, make_job, make_webhook
 
@@ -91,7 +94,9 @@ async def build(folder: Path, jobs: int, executions: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _history(targets: list[tuple[str, str]], start: int, size: int, at: Instant, account_id: str) -> Iterator[tuple]:
+def _history(
+    targets: list[tuple[str, str]], start: int, size: int, at: Instant, account_id: str
+) -> Iterator[tuple[Any, ...]]:
     draw = random.Random(start)
     ends = draw.choices(_ENDS, [share for share, *_ in _ENDS], k=size)
     for number, (_, status, trigger, attempt, code, error) in enumerate(ends, start):
@@ -101,31 +106,42 @@ def _history(targets: list[tuple[str, str]], start: int, size: int, at: Instant,
         reason = "missed: the service was not running, and catchup is none" if status == "skipped" else None
         body, headers = ("ok" * 50, '{"Content-Type": "text/plain"}') if code == 200 else (None, None)
         run_id = run_id_of(webhook_id, due_at)
+        made_id = f"{first_id(due_at)[:24]}{draw.getrandbits(48):012x}"  # `new_id` goes back behind no other
         yield (
-            new_id(due_at), run_id, job_id, account_id, webhook_id, status, attempt, trigger, due_at, due_at, reason,
+            made_id, run_id, job_id, account_id, webhook_id, status, attempt, trigger, due_at, due_at, reason,
             due_at, "host:7:1", sent_at, due_at + 47_000, code, body, headers, error, due_at,
         )  # fmt: skip
 
 
-def begin(folder: Path) -> tuple[subprocess.Popen[bytes], float]:
-    """Start the service; returns it and the seconds until it was ready."""
+@contextmanager
+def begun(folder: Path) -> Iterator[tuple[float, float]]:
+    """The service, ready; yields the seconds from ``exec`` to that, and those of CPU. It is ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "scheduler", "serve", "--data-dir", str(folder), "--port", str(port)]
     environment = os.environ | {"SCHEDULER_LOG__LEVEL": "error", "SCHEDULER_EGRESS__ALLOW": "127.0.0.0/8"}
     started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
-    while True:
-        assert process.poll() is None, "the service has ended"
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-            try:
-                connection.request("GET", "/health/ready")
-                if connection.getresponse().status == 200:
-                    return process, time.perf_counter() - started
-            except OSError:
-                pass
-        time.sleep(0.002)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
+        try:
+            while not _is_ready(port):
+                assert process.poll() is None, "the service has ended"
+                time.sleep(0.002)
+            taken_s = time.perf_counter() - started
+            yield taken_s, sum(psutil.Process(process.pid).cpu_times()[:2])
+        finally:
+            process.terminate()
+            ended_with = process.wait(30)
+        assert ended_with == 0
+
+
+def _is_ready(port: int) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
 
 
 def let_go(folder: Path) -> None:
@@ -138,17 +154,19 @@ def let_go(folder: Path) -> None:
 
 
 def starts(folder: Path, rounds: int) -> None:
-    taken: dict[str, list[float]] = {"warm": [], "cold": []}
+    taken: dict[str, list[tuple[float, float]]] = {"warm": [], "cold": []}
+    with begun(folder):
+        pass  # the first one compiles the program
     for number in range(2 * rounds):
         kind = "cold" if number % 2 else "warm"
         if kind == "cold":
             let_go(folder)
-        process, seconds = begin(folder)
-        taken[kind].append(seconds)
-        process.terminate()
-        assert process.wait(30) == 0
-    for kind, seconds in taken.items():
-        print(json.dumps({"ready": kind, **_spread(seconds)}), flush=True)
+        with begun(folder) as figures:
+            taken[kind].append(figures)
+    for kind, rounds_s in taken.items():
+        wall_s, cpu_s = zip(*rounds_s, strict=True)
+        cpu = {"cpu_median_s": round(statistics.median(cpu_s), 3)}
+        print(json.dumps({"ready": kind, **_spread(wall_s), **cpu}), flush=True)
 
 
 @contextmanager
@@ -156,8 +174,9 @@ def orphans(folder: Path, count: int, url: str) -> Iterator[sqlite3.Connection]:
     """What a crash leaves: attempts that are ``running`` for nobody. Gone again afterwards, with what came of them."""
     now = SystemClock().now()
     with closing(sqlite3.connect(folder / "scheduler.db", timeout=30)) as connection:
-        targets = connection.execute("SELECT w.job_id, w.id, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id")
-        chosen = targets.fetchmany(count)
+        chosen = connection.execute(
+            "SELECT w.job_id, w.id, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id LIMIT ?", (count,)
+        ).fetchall()  # all of them: a cursor that is left open would see nothing of what changes later
         with connection:
             connection.executemany("UPDATE webhooks SET url = ? WHERE id = ?", [(url, one[1]) for one in chosen])
             connection.executemany(
@@ -177,23 +196,35 @@ async def rescues(folder: Path, count: int, rounds: int) -> None:
     for _ in range(rounds):
         async with receiving() as arrivals:
             with orphans(folder, count, arrivals.url) as connection:
+                over = threading.Event()
                 started = SystemClock().now()
-                beginning = asyncio.create_task(asyncio.to_thread(begin, folder))
-                sql = "SELECT COUNT(*) FROM executions WHERE status = 'running' AND worker_id = 'gone:1:1'"
-                while connection.execute(sql).fetchone()[0]:
-                    await asyncio.sleep(0.005)
-                last.append((SystemClock().now() - started) / SECOND)
-                await arrivals.wait(count)
+                serving = asyncio.create_task(asyncio.to_thread(_serve_until, folder, over))
+                try:
+                    last.append((await _re_queued_at(connection) - started) / SECOND)
+                    await arrivals.wait(count)
+                finally:
+                    over.set()
+                    await serving
                 first.append((arrivals.runs[0][1] - started) / SECOND)
                 delivered.append((arrivals.runs[-1][1] - started) / SECOND)
-                process, _ = await beginning
-                process.terminate()
-                assert await asyncio.to_thread(process.wait, 30) == 0
     for what, seconds in (("first delivery", first), ("last re-queued", last), ("last delivered", delivered)):
         print(json.dumps({"rescue": what, "orphans": count, **_spread(seconds)}), flush=True)
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
+def _serve_until(folder: Path, over: threading.Event) -> None:
+    with begun(folder):
+        over.wait()
+
+
+async def _re_queued_at(connection: sqlite3.Connection) -> Instant:
+    sql = "SELECT COUNT(*) FROM executions WHERE status = 'running' AND worker_id = 'gone:1:1'"
+    async with asyncio.timeout(60):
+        while connection.execute(sql).fetchone()[0]:
+            await asyncio.sleep(0.005)
+    return SystemClock().now()
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     figures = {"median_s": statistics.median(ordered), "p99_s": ordered[-(-len(ordered) * 99 // 100) - 1]}
     return {"rounds": len(ordered)} | {name: round(value, 3) for name, value in figures.items()}
@@ -208,6 +239,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
+        # as installed: otherwise each start may compile the whole program first, which takes half as long again
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(temporary) / "bytecode")
         folder = arguments.keep or Path(temporary) / "data"
         if not (folder / "scheduler.db").exists():
             asyncio.run(build(folder, arguments.jobs, arguments.executions))

@@ -12,6 +12,7 @@ import pytest
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Transaction
 from scheduler.store.postgres import PostgresDatabase
+from scheduler.store.postgres_transaction import translated
 
 
 @pytest.fixture
@@ -49,15 +50,15 @@ def update(*ids: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("sql", "translated"),
+    ("sql", "numbered"),
     [
         ("SELECT :b, :a, :b", ("SELECT $1, $2, $1", ("b", "a"))),
         ("SELECT ':a' || :a, 'it''s :b'", ("SELECT ':a' || $1, 'it''s :b'", ("a",))),
         ("SELECT 1", ("SELECT 1", ())),
     ],
 )
-def test_parameters_get_numbers(sql: str, translated: tuple[str, tuple[str, ...]]) -> None:
-    assert translated(sql) == translated
+def test_parameters_get_numbers(sql: str, numbered: tuple[str, tuple[str, ...]]) -> None:
+    assert translated(sql) == numbered
 
 
 async def test_many_rows_are_counted_as_they_change(db: PostgresDatabase) -> None:
