@@ -30,6 +30,8 @@ T = TypeVar("T")
 _TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _AWAY = 5 * SECOND
 """So long after a crash of the server, at the latest, everything is settled again (P8)."""
+_SETTLING = SECOND
+"""So long, on a busy machine, the way to the disk may take through a server and beside nodes that are just starting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +228,7 @@ class _NodeCampaign(Campaign):
         # What was answered while the server was away could not be settled before the end came.
         away = [killed_at - blow.at for blow in self.blows if blow.kind == "restart" and killed_at is not None]
         waited = max((time for time in away if 0 <= time < _AWAY), default=0)
-        return Life(started_at=began_at, killed_at=killed_at, stall=stall + waited)
+        return Life(started_at=began_at, killed_at=killed_at, stall=stall + waited + _SETTLING)
 
 
 class PostgresView:

@@ -16,6 +16,10 @@ from typing import Any
 import aiohttp
 
 ROOT = Path(__file__).parents[2]
+FOR_EVER = dict.fromkeys(
+    (f"SCHEDULER_RETENTION__{name}" for name in ("EXECUTIONS_DAYS", "EXECUTIONS_PER_JOB", "DEAD_LETTER_DAYS")), "0"
+)
+"""Who checks what became of every run needs all rows, and some of these services fire each second for a long time."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -48,7 +52,7 @@ class ServiceProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=ROOT,
-                env=environment(SCHEDULER_EGRESS__ALLOW=allow, **environ),
+                env=environment(SCHEDULER_EGRESS__ALLOW=allow, **FOR_EVER | environ),
             )
         )  # fmt: skip
 

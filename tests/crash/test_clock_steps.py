@@ -25,7 +25,6 @@ POLICIES = ("latest", "all", "none")
 STOPS = {"1 min": MINUTE, "1 h": HOUR, "26 h": 26 * HOUR, "400 d": 400 * DAY}
 LIMIT = 20
 _NEVER = 1 << 62
-FOR_EVER = {"SCHEDULER_RETENTION__EXECUTIONS_DAYS": "0", "SCHEDULER_RETENTION__EXECUTIONS_PER_JOB": "0"}
 
 
 @dataclass(kw_only=True)
@@ -132,14 +131,14 @@ async def stop_and_start(data_dir: Path) -> Stops:
     async with Episode(data_dir, clock=clock.now) as episode:
         set_to(clock, clock.now())
         created_at = clock.now()
-        await episode.begin(*program, **FOR_EVER)
+        await episode.begin(*program)
         ids = await episode.add_jobs(*(body(episode.receiver.url, "* * * * *", catchup=policy) for policy in POLICIES))
         stops: dict[str, tuple[int, int]] = {}
         for name, pause in STOPS.items():
             assert await episode.service.stop() == 0
             stopped_at = clock.now()
             set_to(clock, stopped_at + pause)
-            await episode.begin(*program, **FOR_EVER)
+            await episode.begin(*program)
             stops[name] = (stopped_at, clock.now())
             await episode.receiver.until(lambda: episode.is_caught_up() and not episode.view.unfinished())
         next_run_at = {one.job_id: one.next_run_at or 0 for one in episode.view.next_runs(0)}

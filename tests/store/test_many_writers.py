@@ -14,13 +14,16 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.execution import Outcome, Status, settle
 from scheduler.domain.job import Job
 from scheduler.domain.retry import RetryPolicy
+from scheduler.store.database import Transaction
 from scheduler.store.dead_letters import Selection
+from scheduler.store.ids import new_id
 from scheduler.store.members import Refusal
 from scheduler.store.postgres import PostgresDatabase
+from scheduler.store.pruning import Edge
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.conftest import SECRET_KEY, SetClock
-from tests.factories import USER, add_job, make_job, rows_of, start_run, webhooks_of
+from tests.factories import USER, add_job, add_run, make_job, rows_of, start_run, webhooks_of
 
 BROKEN = Outcome(error="http_500 Broken", response_code=500)
 
@@ -145,8 +148,6 @@ async def test_an_overlap_policy_holds_across_nodes(
     nodes: tuple[Stores, Stores], clock: SetClock, overlap: str
 ) -> None:
     from scheduler.domain.firing import Present, start
-    from scheduler.store.database import Transaction
-    from scheduler.store.ids import new_id
 
     job = await add_job(nodes[0], clock.now(), overlap=overlap)
 
@@ -168,3 +169,19 @@ async def test_an_overlap_policy_holds_across_nodes(
     active = [row for row in rows if row.status in (Status.QUEUED, Status.RUNNING)]
     assert len(rows) == 10
     assert len(active) == {"skip": 1, "buffer_one": 2, "cancel_previous": 1}[overlap]
+
+
+async def test_what_is_just_being_redriven_is_not_pruned(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    job = await add_job(nodes[0], clock.now())
+    run_id = await add_run(nodes[0], job, clock.now(), Status.FAILURE, Status.DEAD_LETTER)
+    dead = (await rows_of(nodes[0], job))[-1]
+    edge = Edge(until_id=dead.id, dead_until_id=dead.id)
+
+    async def redrive(tx: Transaction) -> None:
+        await nodes[0].jobs.lock(tx, job.id)
+        again = replace(dead, id=new_id(clock.now()), status=Status.QUEUED, attempt=3)
+        await nodes[0].queue.enqueue(tx, [again])
+        assert await nodes[1].pruning.prune({run_id: job.id}, edge) == 0
+
+    await nodes[0].db.transaction(redrive)
+    assert [row.attempt for row in await rows_of(nodes[0], job)] == [1, 2, 3]

@@ -73,8 +73,8 @@ async def test_a_run_goes_with_all_of_its_attempts_or_not_at_all(stores: Stores,
     running = await add_run(stores, job, at + 2, Status.FAILURE, Status.RUNNING)
     edge = before(at + MINUTE)
     found = await look(stores, edge)
-    assert await stores.pruning.prune(found, edge) == 3
-    assert await stores.pruning.prune(found, edge) == 0
+    assert await stores.pruning.prune(found.going, edge) == 3
+    assert await stores.pruning.prune(found.going, edge) == 0
     assert {(row.run_id, row.attempt) for row in await rows_of(stores, job)} == {
         (run_id, attempt) for run_id in (straddling, running) for attempt in (1, 2)
     }
@@ -86,7 +86,7 @@ async def test_dead_letters_have_an_edge_of_their_own(stores: Stores, job: Job, 
     dead = await add_run(stores, job, at + MINUTE, Status.FAILURE, Status.DEAD_LETTER)
     await add_run(stores, job, at + MINUTE, Status.DEAD_LETTER, Status.SUCCESS, scheduled_at=at + 1)  # redriven
     edge = before(at + 2 * MINUTE, dead_at=at + MINUTE)
-    assert await stores.pruning.prune(await look(stores, edge), edge) == 4
+    assert await stores.pruning.prune((await look(stores, edge)).going, edge) == 4
     assert await runs_of(stores, job) == [dead]
 
 
@@ -95,7 +95,7 @@ async def test_dead_letters_may_go_before_others(stores: Stores, job: Job, clock
     kept = await add_run(stores, job, at, Status.SUCCESS)
     await add_run(stores, job, at, Status.DEAD_LETTER, scheduled_at=at + 1)
     edge = Edge(until_id="", dead_until_id=first_id(at + MINUTE))
-    assert await stores.pruning.prune(await look(stores, edge), edge) == 1
+    assert await stores.pruning.prune((await look(stores, edge)).going, edge) == 1
     assert await runs_of(stores, job) == [kept]
 
 
@@ -107,10 +107,10 @@ async def test_the_mark_is_the_newest_time_that_was_pruned(stores: Stores, job: 
     await add_run(stores, job, at + 3, Status.QUEUED, scheduled_at=at)
     edge = before(at + MINUTE, dead_at=at)
     assert await stores.jobs.pruned_until_at(job.id) is None
-    assert await stores.pruning.prune(await look(stores, edge), edge) == 2
+    assert await stores.pruning.prune((await look(stores, edge)).going, edge) == 2
     assert await stores.jobs.pruned_until_at(job.id) == at - 3 * MINUTE
     await add_run(stores, job, at + 4, Status.SUCCESS, scheduled_at=at - 4 * MINUTE)
-    assert await stores.pruning.prune(await look(stores, edge), edge) == 1
+    assert await stores.pruning.prune((await look(stores, edge)).going, edge) == 1
     assert await stores.jobs.pruned_until_at(job.id) == at - 3 * MINUTE
 
 
@@ -118,7 +118,7 @@ async def test_a_run_by_hand_leaves_no_mark(stores: Stores, job: Job, clock: Set
     (run,) = await start_run(stores, job, clock.now())
     await stores.executions.cancel(run.id, clock.now(), reason="over")
     edge = before(clock.now() + MINUTE)
-    assert await stores.pruning.prune(await look(stores, edge), edge) == 1
+    assert await stores.pruning.prune((await look(stores, edge)).going, edge) == 1
     assert await stores.jobs.pruned_until_at(job.id) is None
 
 
@@ -131,7 +131,7 @@ async def test_times_up_to_the_mark_are_refused(stores: Stores, job: Job, clock:
 
     await refuse(at)
     await add_run(stores, job, at, Status.SUCCESS)
-    await stores.pruning.prune(await look(stores, edge), edge)
+    await stores.pruning.prune((await look(stores, edge)).going, edge)
     await refuse()
     await refuse(at + 1)
     with pytest.raises(SchedulerError, match=rf"from: .*{clock}"):
@@ -149,7 +149,7 @@ async def test_what_is_queued_again_after_the_look_stays(stores: Stores, job: Jo
     letter = (await last_of(stores, dead, job)).id
     assert await stores.dead_letters.redrive(USER, Selection(ids=(letter,)), clock.now(), dry_run=False) == 1
     assert await stores.dead_letters.retry((await last_of(stores, skipped, job)).id, clock.now())
-    assert await stores.pruning.prune(found, edge) == 0
+    assert await stores.pruning.prune(found.going, edge) == 0
     assert sorted(row.attempt for row in await rows_of(stores, job)) == [1, 1, 2, 2, 3]
     assert await stores.jobs.pruned_until_at(job.id) is None
 
@@ -163,10 +163,9 @@ async def test_what_is_queued_again_at_that_very_moment_stays_or_is_gone(
     edge = before(at + MINUTE)
     clock.advance(10 * 60)
     for run_id, letter in zip(runs, letters, strict=True):
-        found = Slice(last_id=letter.id, going={run_id: job.id})
         redriven, pruned = await asyncio.gather(
             stores.dead_letters.redrive(USER, Selection(ids=(letter.id,)), clock.now(), dry_run=False),
-            stores.pruning.prune(found, edge),
+            stores.pruning.prune({run_id: job.id}, edge),
         )
         attempts = [row.attempt for row in await rows_of(stores, job) if row.run_id == run_id]
         assert (attempts, pruned) == (([1, 2, 3], 0) if redriven else ([], 2))
@@ -182,7 +181,7 @@ async def test_many_that_prune_and_purge_at_once_do_not_hinder_each_other(stores
     rows = [row for job in jobs for row in await rows_of(stores, job)]
     letters = tuple(row.id for row in reversed(rows) if row.status is Status.DEAD_LETTER)
     *pruned, purged = await asyncio.gather(
-        *[stores.pruning.prune(found, edge) for _ in range(3)],
+        *[stores.pruning.prune(found.going, edge) for _ in range(3)],
         stores.dead_letters.purge(USER, Selection(ids=letters), dry_run=False),
     )
     assert sum(pruned) + purged >= 40

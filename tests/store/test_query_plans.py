@@ -142,7 +142,7 @@ async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, sta
     assert found == await stores.pruning.oldest(edge, after_id="", limit=10)
     assert found is not None
     assert await stores.pruning.crowded(after_job_id="", kept=0, limit=10) == [(job.id, found.last_id)]
-    assert await stores.pruning.prune(found, edge) == 2
+    assert await stores.pruning.prune(found.going, edge) == 2
     assert await _scans(stores, statements) == []
     sorts = [
         row["detail"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from scheduler.config.retention import RetentionConfig
 from scheduler.domain.clock import Clock, Instant, seconds
@@ -74,27 +74,35 @@ class Pruner:
     async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
         after_id = ""
         while found := await self._store.oldest(edge, after_id=after_id, limit=_SLICE):
-            yield await self._store.prune(found, edge)
+            yield await self._store.prune(found.going, edge)
             after_id = found.last_id
 
     async def _by_count(self, dead_until_id: str) -> AsyncIterator[int]:
+        """What many jobs have one too many of goes together, or a commit for each of them would take its time."""
         after_job_id = ""
         while jobs := await self._store.crowded(
             after_job_id=after_job_id, kept=self._retention.executions_per_job, limit=_SLICE
         ):
-            yield 0  # looking costs, too
-            for job_id, until_id in jobs:
-                if until_id is not None:
-                    edge = Edge(until_id=until_id, dead_until_id=min(until_id, dead_until_id))
-                    async for pruned in self._of_job(job_id, edge):
-                        yield pruned
+            crowded = [(job_id, until_id) for job_id, until_id in jobs if until_id is not None]
+            last_id = max((until_id for _, until_id in crowded), default="")
+            edge = Edge(until_id=last_id, dead_until_id=min(last_id, dead_until_id))
+            going: dict[str, str] = {}
+            async for found in self._looks(crowded, dead_until_id):
+                going.update(found)
+                if len(going) < _SLICE:
+                    yield 0
+                else:
+                    yield await self._store.prune(going, edge)
+                    going = {}
+            yield await self._store.prune(going, edge)
             after_job_id = jobs[-1][0]
 
-    async def _of_job(self, job_id: str, edge: Edge) -> AsyncIterator[int]:
-        after_id = ""
-        while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=_SLICE):
-            yield await self._store.prune(found, edge)
-            after_id = found.last_id
+    async def _looks(self, crowded: Sequence[tuple[str, str]], dead_until_id: str) -> AsyncIterator[Mapping[str, str]]:
+        for job_id, until_id in crowded:
+            edge, after_id = Edge(until_id=until_id, dead_until_id=min(until_id, dead_until_id)), ""
+            while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=_SLICE):
+                yield found.going
+                after_id = found.last_id
 
 
 def _age_edge(now: Instant, days: float) -> str:

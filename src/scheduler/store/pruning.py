@@ -101,22 +101,22 @@ class PruningStore:
         )
         return [(row["id"], row["until_id"]) for row in rows]
 
-    async def prune(self, found: Slice, edge: Edge) -> int:
-        """Delete the runs of a slice that still go; returns how many executions that were.
+    async def prune(self, going: Mapping[str, str], edge: Edge) -> int:
+        """Delete the runs, each given with its job, that still go; returns how many executions that were.
 
         Each job is told up to when its runs may be missing. Jobs that somebody is just changing are left for next time:
         whoever queues a run again has its job locked.
         """
-        if not found.going:
+        if not going:
             return 0
 
         async def prune(tx: Transaction) -> int:
-            jobs, params = in_list(sorted(set(found.going.values())))
+            jobs, params = in_list(sorted(set(going.values())))
             locked = await tx.fetch_all(
                 f"SELECT id FROM jobs WHERE id IN ({jobs}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", params
             )
             free = {row["id"] for row in locked}
-            run_ids = [run_id for run_id, job_id in found.going.items() if job_id in free]
+            run_ids = [run_id for run_id, job_id in going.items() if job_id in free]
             if not run_ids:
                 return 0
             runs, params = in_list(run_ids)
