@@ -218,11 +218,12 @@ class PostgresDatabase:
         connection = await self._acquire()
         try:
             yield connection
-        except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
+        except (TimeoutError, asyncio.CancelledError):
             # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
             connection.terminate()
             raise
         except LOST:
+            connection.terminate()
             await self._pool.expire_connections()  # whoever comes next need not find out as well
             raise
         finally:
