@@ -16,8 +16,8 @@ from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig,
 from scheduler.domain.clock import Instant, format_instant, parse_instant, seconds
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.store.postgres import PostgresDatabase
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.postgres.database import PostgresDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.postgres import Server, running_server
@@ -167,7 +167,7 @@ OpenService = Callable[..., AbstractAsyncContextManager[Any]]
 @pytest.fixture
 def open_test_service(config: Config, clock: SetClock) -> OpenService:
     """Opens the service over this test's directory, not started: the test calls its steps."""
-    from scheduler.data_dir import DataDir
+    from scheduler.ops.data_dir import DataDir
     from scheduler.service import open_service
 
     @asynccontextmanager

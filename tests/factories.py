@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.execution import Execution, Status, Trigger, run_id_of
-from scheduler.domain.firing import Present, start
-from scheduler.domain.job import Job
-from scheduler.domain.webhook import Webhook
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
+from scheduler.domain.runs.firing import Present, start
+from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.database import Transaction
-from scheduler.store.executions import ExecutionFilter
+from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.ids import new_id
-from scheduler.store.queue import ExecutionQueue
+from scheduler.store.queue.queue import ExecutionQueue
 from scheduler.store.stores import Stores
 
 USER = "ann"

@@ -96,7 +96,7 @@ class Server:
 
     async def _make_template(self) -> None:
         from scheduler.store.migrate import migrate
-        from scheduler.store.postgres import PostgresDatabase
+        from scheduler.store.postgres.database import PostgresDatabase
 
         name = f"{self._prefix}_template"
         await self.run(f'CREATE DATABASE "{name}"')

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.config import AuthConfig, Config, DatabaseConfig
-from scheduler.data_dir import DataDir, StartError, open_data_dir
+from scheduler.ops.data_dir import DataDir, StartError, open_data_dir
 
 
 def refusal(config: Config) -> StartError:

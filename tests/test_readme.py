@@ -11,7 +11,7 @@ import pytest
 
 from scheduler import __version__
 from scheduler.api.app import openapi_document
-from scheduler.domain.signing import sign
+from scheduler.domain.webhooks.signing import sign
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

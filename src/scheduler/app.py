@@ -14,9 +14,9 @@ from dataclasses import replace
 from aiohttp import web
 
 from scheduler.config import Config
-from scheduler.data_dir import NOT_PERMITTED, DataDir, StartError
 from scheduler.demo import add_demo_jobs, demo_receiver, remove_demo_jobs
 from scheduler.domain.errors import SchedulerError
+from scheduler.ops.data_dir import NOT_PERMITTED, DataDir, StartError
 from scheduler.service import Service, open_service
 from scheduler.telemetry import attempts_log, configure_logging
 

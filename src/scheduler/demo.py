@@ -10,10 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from scheduler.api.forms import new_job
-from scheduler.api.schemas.bodies import JobCreate
+from scheduler.api.job_creation import JobCreate, new_job
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
-from scheduler.engine.egress import Egress
+from scheduler.engine.http.egress import Egress
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.store.stores import Stores
 

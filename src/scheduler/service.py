@@ -17,26 +17,26 @@ from aiohttp import web
 from scheduler.api.app import build_api
 from scheduler.api.services import Health, Services
 from scheduler.config import Config
-from scheduler.data_dir import DataDir
 from scheduler.domain.clock import Clock, SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Settlement
-from scheduler.domain.places import PlaceLimits
-from scheduler.engine.colleagues import Colleagues
+from scheduler.domain.runs.execution import Settlement
+from scheduler.domain.slots import PlaceLimits
 from scheduler.engine.delivery import Deliverer
-from scheduler.engine.egress import Egress
-from scheduler.engine.maintenance import Maintenance
-from scheduler.engine.membership import Membership
-from scheduler.engine.pruner import Pruner
+from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.sender import Sender
+from scheduler.engine.nodes.membership import Membership
+from scheduler.engine.nodes.peers import Colleagues
 from scheduler.engine.recorder import Recorder
-from scheduler.engine.sender import Sender
 from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.engine.upkeep.pruner import Pruner
+from scheduler.engine.upkeep.rescue import Maintenance
 from scheduler.engine.worker_pool import WorkerPool
-from scheduler.opening import demand_key, open_database
+from scheduler.health import Vitals
+from scheduler.ops.data_dir import DataDir
+from scheduler.ops.open_database import demand_key, open_database
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry
-from scheduler.vitals import Vitals
 
 _LAST_WRITE_S = 10
 """How long a stop waits for a database that does not take what is to be settled."""

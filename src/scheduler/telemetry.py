@@ -23,11 +23,11 @@ from aioprometheus.renderer import render
 
 from scheduler import __version__
 from scheduler.config import LogConfig
-from scheduler.domain.audit import Actor
+from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import SECOND, Instant, format_instant
-from scheduler.domain.execution import Execution, Settlement, Status, Trigger
-from scheduler.domain.firing import Firing
-from scheduler.domain.giving_up import Disabled
+from scheduler.domain.jobs.auto_disable import Disabled
+from scheduler.domain.runs.execution import Execution, Settlement, Status, Trigger
+from scheduler.domain.runs.firing import Firing
 
 _SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, math.inf]
 _NO_LABELS: dict[str, str] = {}

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from scheduler.api.app import openapi_document
-from scheduler.api.origin import client_address
+from scheduler.api.auth.client_address import client_address
 from tests.api.conftest import Api
 from tests.conftest import OpenService, Receiver
 from tests.factories import fire_and_deliver

@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
-from scheduler.api import decoder
-from scheduler.api.decoder import decode
+from scheduler.api.http import decoder
+from scheduler.api.http.decoder import decode
 from scheduler.domain.errors import SchedulerError
 from tests.api.conftest import Api
 

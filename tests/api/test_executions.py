@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.domain.execution import Outcome, settle
+from scheduler.domain.runs.execution import Outcome, settle
 from tests.api.conftest import Api
 
 OK = Outcome(response_code=204, response_headers={"Server": "x"}, response_body="fine")

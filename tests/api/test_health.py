@@ -124,13 +124,13 @@ async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
 async def test_storage_that_is_nearly_full_is_not_ready(
     open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scheduler import vitals
+    from scheduler import health
 
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
         await service.start()
         await service.trigger_loop.fire_due(service.clock.now())
         assert (await api.get("/health/ready", user=None)).status == 200
-        monkeypatch.setattr(vitals, "_RESERVE_BYTES", 2**62)
+        monkeypatch.setattr(health, "_RESERVE_BYTES", 2**62)
         reply = await api.get("/health/ready", user=None)
         assert (reply.status, reply.json["storage"]) == (503, "full")
         assert "storage full" in reply.json["detail"] and reply.headers["Retry-After"] == "1"
@@ -142,12 +142,12 @@ async def test_storage_that_is_nearly_full_is_not_ready(
 async def test_a_loop_that_stands_still_is_not_ready(
     open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scheduler import vitals
+    from scheduler import health
 
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
         await service.start()
         await service.trigger_loop.fire_due(service.clock.now())
-        monkeypatch.setattr(vitals, "_STALLED_S", 0)
+        monkeypatch.setattr(health, "_STALLED_S", -60)
         reply = await api.get("/health/ready", user=None)
         assert (reply.status, reply.json["scheduler_service"]) == (503, "stopped")
         assert (await api.get("/health/live", user=None)).status == 200

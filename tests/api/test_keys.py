@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.api.key_ring import KeyRing
-from scheduler.api.token_keys import TokenRefusedError
-from scheduler.domain.api_key import key_digest, key_text
+from scheduler.api.auth.key_cache import KeyRing
+from scheduler.api.auth.verification_keys import TokenRefusedError
+from scheduler.domain.accounts.api_key import key_digest, key_text
 from tests.api.conftest import Api, Reply
 
 KNOWN = {"id", "account_id", "name", "prefix", "scopes", "created_by", "created_at"}
@@ -103,7 +103,7 @@ async def test_a_key_expires(api: Api) -> None:
 
 
 async def test_what_is_no_key_is_the_one_refusal(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="scheduler.api.auth")
+    caplog.set_level(logging.INFO, logger="scheduler.api.auth.authenticator")
     key = (await new_key(api))["key"]
     prefix, secret = key[:15], key[16:]
     revoked = await new_key(api)
@@ -212,7 +212,7 @@ async def test_a_busy_key_is_read_once_a_second(api: Api) -> None:
 
 
 async def test_many_keys_do_not_fill_the_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.api.key_ring._REMEMBERED", 3)
+    monkeypatch.setattr("scheduler.api.auth.key_cache._REMEMBERED", 3)
     ring = KeyRing(api.service.stores.keys, api.clock)
     for _ in range(5):
         await ring.key_of((await new_key(api))["key"])

@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from scheduler.api.app import build_api, openapi_document
-from scheduler.api.openapi import document
+from scheduler.api.http.openapi import document
 from scheduler.domain.clock import SystemClock
 from tests.api.conftest import Api
 

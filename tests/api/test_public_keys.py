@@ -21,9 +21,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from scheduler.api.auth import Authenticator
-from scheduler.api.key_set import KeySet
-from scheduler.api.token_keys import TokenRefusedError, UnknownKeyError
+from scheduler.api.auth.authenticator import Authenticator
+from scheduler.api.auth.jwks import KeySet
+from scheduler.api.auth.verification_keys import TokenRefusedError, UnknownKeyError
 from scheduler.config.auth import AuthConfig
 from scheduler.domain.clock import SECOND
 from tests.conftest import Receiver, SetClock
@@ -267,7 +267,7 @@ async def test_the_last_good_set_is_kept(
     async with opened(receiver, clock, jwk(RSA, "a")) as auth:
         receiver.answer = lambda _: BAD_ANSWERS[bad]()
         assert isinstance(auth.keys, KeySet)
-        with caplog.at_level(logging.WARNING, logger="scheduler.api.key_set"):
+        with caplog.at_level(logging.WARNING, logger="scheduler.api.auth.jwks"):
             assert not await auth.keys.refresh()
         assert caplog.records[0].__dict__["reason"]
         assert auth.user_of_token(token(clock, RSA, "RS256", headers={"kid": "a"})) == "ann"

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from scheduler.domain.clock import format_instant, seconds
-from scheduler.domain.signing import check_secret
+from scheduler.domain.webhooks.signing import check_secret
 from tests.api.conftest import Api
 from tests.conftest import Receiver
 from tests.factories import deliver_ready

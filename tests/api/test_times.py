@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from scheduler.domain.clock import SECOND, parse_instant
-from scheduler.domain.schedule import Schedule
+from scheduler.domain.schedule.schedule import Schedule
 from scheduler.store.database import Transaction
 from tests.api.conftest import Api, Reply
 from tests.factories import deliver_ready

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from scheduler.api.auth import Authenticator, TokenRefusedError
+from scheduler.api.auth.authenticator import Authenticator, TokenRefusedError
 from scheduler.config import AuthConfig
 from scheduler.domain.clock import SECOND
 from tests.api.conftest import Api
@@ -207,7 +207,7 @@ def test_many_tokens_do_not_fill_the_memory(authenticator: Authenticator, clock:
 
 
 async def test_every_refusal_is_the_same_and_the_log_says_which(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="scheduler.api.auth")
+    caplog.set_level(logging.INFO, logger="scheduler.api.auth.authenticator")
     good = api.token()
     given: list[dict[str, str]] = [
         {},

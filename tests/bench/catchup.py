@@ -25,10 +25,10 @@ import aiohttp
 import jwt
 
 from scheduler.config import Config
-from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, Instant, SystemClock
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.store.migrate import migrate
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.bench.receiver import receiver

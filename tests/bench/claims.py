@@ -19,11 +19,11 @@ from pathlib import Path
 import psutil
 
 from scheduler.domain.clock import SECOND, SystemClock
-from scheduler.domain.execution import Outcome, settle
-from scheduler.domain.firing import Present, fire, start
+from scheduler.domain.runs.execution import Outcome, settle
+from scheduler.domain.runs.firing import Present, fire, start
 from scheduler.store.ids import new_id
 from scheduler.store.migrate import migrate
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.factories import USER, make_job, make_webhook

@@ -27,9 +27,9 @@ from yarl import URL
 
 from scheduler.app import collect_rarely
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig
-from scheduler.data_dir import DataDir
 from scheduler.domain.clock import SECOND, SystemClock
-from scheduler.domain.execution import Status
+from scheduler.domain.runs.execution import Status
+from scheduler.ops.data_dir import DataDir
 from scheduler.service import open_service
 from tests.bench.receiver import pin, receiver
 from tests.factories import USER, make_job, make_webhook

@@ -28,9 +28,9 @@ import psutil
 import uvloop
 
 from scheduler.config import Config, EgressConfig, EngineConfig
-from scheduler.data_dir import DataDir
 from scheduler.domain.clock import SECOND
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.ops.data_dir import DataDir
 from scheduler.service import open_service
 from tests.bench.receiver import receiver
 from tests.engine.receivers import receiving, silence

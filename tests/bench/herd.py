@@ -27,8 +27,8 @@ from typing import cast
 import uvloop
 
 from scheduler.config import Config
-from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, Instant, SystemClock
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.service import open_service
 from tests.bench.receiver import pin
 from tests.factories import USER, make_job, make_webhook

@@ -25,7 +25,7 @@ import psutil
 
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.store.migrate import migrate
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.factories import USER, make_job, make_webhook

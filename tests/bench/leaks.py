@@ -21,9 +21,9 @@ from pathlib import Path
 import psutil
 
 from scheduler.config import Config
-from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, SystemClock
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.service import open_service
 from tests.bench.herd import receiving as answering_at_once
 from tests.bench.herd import serving

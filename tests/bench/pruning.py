@@ -25,8 +25,8 @@ import uvloop
 
 from scheduler.config import Config
 from scheduler.config.retention import RetentionConfig
-from scheduler.data_dir import open_data_dir
-from scheduler.engine.pruner import Pruner
+from scheduler.engine.upkeep.pruner import Pruner
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.service import open_service
 from tests.bench.start import build
 

@@ -24,8 +24,8 @@ import psutil
 import uvloop
 
 from scheduler.config import Config
-from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, Instant, SystemClock
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.service import open_service
 from tests.bench.herd import Arrivals, receiving, serving
 from tests.bench.receiver import pin

@@ -37,9 +37,9 @@ import psutil
 import uvloop
 
 from scheduler.config import Config
-from scheduler.data_dir import open_data_dir
 from scheduler.domain.clock import SECOND, Instant, SystemClock
-from scheduler.domain.execution import run_id_of
+from scheduler.domain.runs.execution import run_id_of
+from scheduler.ops.data_dir import open_data_dir
 from scheduler.service import open_service
 from scheduler.store.ids import first_id, new_id
 from tests.bench.herd import receiving

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scheduler import data_dir, rotation
 from scheduler.config import Config
+from scheduler.ops import data_dir
+from scheduler.ops import rotate_key as rotation
 from scheduler.store import sealing
 from tests.cli.test_secrets import everything_opens
 

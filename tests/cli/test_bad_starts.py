@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.store.mounts import file_system_of
+from scheduler.store.sqlite.network_fs import file_system_of
 from tests.cli.test_serve import command, ending, environment, serving, started_event
 from tests.postgres import Server
 
@@ -218,13 +218,13 @@ def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) ->
 
 
 def test_a_network_file_system(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scheduler.store import mounts
     from scheduler.store.database import DatabaseUnusableError
-    from scheduler.store.sqlite_file import lock_file
+    from scheduler.store.sqlite import network_fs
+    from scheduler.store.sqlite.file import lock_file
 
     told = directory / "mountinfo"
     told.write_text(f"30 22 0:26 / {directory.resolve()} rw - nfs4 server:/srv rw\n")
-    monkeypatch.setattr(mounts, "_MOUNTS", told)
+    monkeypatch.setattr(network_fs, "_MOUNTS", told)
     before = contents(directory)
     with pytest.raises(DatabaseUnusableError, match=r"network file system \(nfs4\).*local disk"):
         lock_file(directory / "scheduler.db")

@@ -19,16 +19,16 @@ from typing import Any
 
 import pytest
 
-from scheduler.backup import write_backup
 from scheduler.config import Config, DatabaseConfig
-from scheduler.data_dir import StartError, last_backup_at
 from scheduler.domain.clock import SystemClock
-from scheduler.domain.execution import Status
-from scheduler.domain.retry import RetryPolicy
-from scheduler.moving import state_of
-from scheduler.opening import open_database
-from scheduler.store import sqlite_file
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Status
+from scheduler.ops.backup import write_backup
+from scheduler.ops.data_dir import StartError, last_backup_at
+from scheduler.ops.open_database import open_database
+from scheduler.ops.status import state_of
 from scheduler.store.ids import new_id
+from scheduler.store.sqlite import file as sqlite_file
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.cli.test_serve import command, ending, environment

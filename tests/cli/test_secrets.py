@@ -22,8 +22,8 @@ from click.testing import CliRunner, Result
 
 from scheduler.cli.secrets import secrets
 from scheduler.config import Config
-from scheduler.data_dir import StartError, open_data_dir, read_secret_keys
-from scheduler.domain.webhook import FormerSecret
+from scheduler.domain.webhooks.webhook import FormerSecret
+from scheduler.ops.data_dir import StartError, open_data_dir, read_secret_keys
 from scheduler.service import open_service
 from scheduler.store.vault import Vault
 from tests.cli.test_serve import ending, environment

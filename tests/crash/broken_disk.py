@@ -11,7 +11,7 @@ from typing import Any
 import aiosqlite
 
 from scheduler import cli
-from scheduler.store.jobs import JobStore
+from scheduler.store.jobs.jobs import JobStore
 
 
 def main() -> None:

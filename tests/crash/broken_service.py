@@ -11,15 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from scheduler import cli, opening
+from scheduler import cli
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.engine import recorder
-from scheduler.engine.maintenance import Maintenance
 from scheduler.engine.trigger_loop import TriggerLoop
-from scheduler.store import queue
-from scheduler.store.jobs import JobStore
-from scheduler.store.queue import ExecutionQueue
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.engine.upkeep.rescue import Maintenance
+from scheduler.ops import open_database as opening
+from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.queue import queue
+from scheduler.store.queue.queue import ExecutionQueue
+from scheduler.store.sqlite.database import SqliteDatabase
 
 _PAUSE_S = 0.4
 """How long a gap between two commits is held open that ought to be one."""

@@ -20,12 +20,12 @@ from typing import Any
 import aiosqlite
 
 from scheduler import cli
-from scheduler.engine.exchange import Exchange
-from scheduler.engine.sender import Sender
-from scheduler.store import queue
-from scheduler.store.claiming import Claimer
-from scheduler.store.jobs import JobStore
-from scheduler.store.webhooks import WebhookStore
+from scheduler.engine.http.exchange import Exchange
+from scheduler.engine.http.sender import Sender
+from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.queue import queue
+from scheduler.store.queue.claiming import Claimer
 
 Passed = Callable[[], None]
 

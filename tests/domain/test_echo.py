@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.domain.echo import without_echoes
-from scheduler.domain.execution import Outcome
-from scheduler.domain.webhook import Webhook
+from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.redaction import without_echoes
+from scheduler.domain.webhooks.webhook import Webhook
 
 TOKEN = "correct-horse-battery-staple"
 HEADERS = {

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
-from scheduler.domain.execution import (
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import (
     CRASH_REPEATS,
     INTERRUPTED,
     Execution,
@@ -20,7 +21,6 @@ from scheduler.domain.execution import (
     settle,
     skip,
 )
-from scheduler.domain.retry import RetryPolicy
 
 NOW = parse_instant("2026-06-01T00:00:10Z")
 FAILED = Outcome(error="http_500 Internal Server Error", response_code=500)

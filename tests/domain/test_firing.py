@@ -10,9 +10,9 @@ from uuid import UUID, uuid5
 import pytest
 
 from scheduler.domain.clock import Instant, parse_instant, seconds
-from scheduler.domain.execution import Status, Trigger, run_id_of
-from scheduler.domain.firing import THROUGH, Firing, Present, fire
-from scheduler.domain.job import Job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Status, Trigger, run_id_of
+from scheduler.domain.runs.firing import THROUGH, Firing, Present, fire
 
 WEBHOOK = "019a0000-0000-7000-8000-000000000001"
 OTHER = "019a0000-0000-7000-8000-000000000002"

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from scheduler.domain.clock import SECOND, seconds
-from scheduler.domain.pace import Pace
-from scheduler.domain.places import PlaceLimits, Places, account_lane
+from scheduler.domain.rate_limiter import Pace
+from scheduler.domain.slots import PlaceLimits, Places, account_lane
 
 NOW = 1_800_000_000 * SECOND
 

@@ -8,8 +8,8 @@ import pytest
 
 from scheduler.domain.clock import format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.job import Job
-from scheduler.domain.planning import change_job, create_job, upcoming
+from scheduler.domain.jobs.changes import change_job, create_job, upcoming
+from scheduler.domain.jobs.job import Job
 
 NOW = parse_instant("2026-06-01T00:00:00Z")
 LATER = parse_instant("2026-06-01T00:10:00Z")

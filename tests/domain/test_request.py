@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from scheduler.domain.claim import Claim
 from scheduler.domain.clock import parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Execution, Status, Trigger
-from scheduler.domain.request import Request, build_request
-from scheduler.domain.retry import RetryPolicy
-from scheduler.domain.webhook import Webhook
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Execution, Status, Trigger
+from scheduler.domain.webhooks.claim import Claim
+from scheduler.domain.webhooks.request import Request, build_request
+from scheduler.domain.webhooks.webhook import Webhook
 
 JOB = "01970000-0000-7000-8000-000000000001"
 ACCOUNT = "01970000-0000-7000-8000-000000000002"

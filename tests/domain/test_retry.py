@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.retry import RetryPolicy
 
 
 def waits(policy: RetryPolicy, count: int = 5) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule import Schedule, parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import Schedule, parse_schedule, require_fires
 
 NEW_YEAR = parse_instant("2026-01-01T00:00:00Z")
 

@@ -10,7 +10,7 @@ from cronsim import CronSim
 
 from scheduler.domain.clock import SECOND, format_instant, from_datetime, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule import parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import parse_schedule, require_fires
 
 NOW = parse_instant("2026-03-01T00:00:00Z")
 _PIECES = [

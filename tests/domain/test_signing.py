@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.signing import check_secret, new_secret, sign
+from scheduler.domain.webhooks.signing import check_secret, new_secret, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

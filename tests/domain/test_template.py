@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.template import NAMES, RESULT_LIMIT, check_template, render
+from scheduler.domain.webhooks.template import NAMES, RESULT_LIMIT, check_template, render
 
 VALUES = {"job.name": "nightly", "attempt": 2, "trigger": None}
 

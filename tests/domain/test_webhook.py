@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.webhook import MASK, check_headers, check_query_params, mask_headers, unmask_headers
+from scheduler.domain.webhooks.webhook import MASK, check_headers, check_query_params, mask_headers, unmask_headers
 
 
 @pytest.mark.parametrize(

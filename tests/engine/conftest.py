@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scheduler.engine.sender import Sender
+from scheduler.engine.http.sender import Sender
 from tests.conftest import SetClock
 from tests.engine.receivers import make_sender
 

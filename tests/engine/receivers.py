@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from scheduler.domain.clock import Clock
-from scheduler.domain.execution import Outcome
-from scheduler.domain.request import Request
-from scheduler.engine.egress import Egress
-from scheduler.engine.sender import Sender
+from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.request import Request
+from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.sender import Sender
 
 SHORT_S = 0.2
 BODY_LIMIT = 1000

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from scheduler.config import Config, DatabaseConfig
-from scheduler.data_dir import DataDir, StartError
-from scheduler.domain.execution import Outcome, Status, settle
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.ops.data_dir import DataDir, StartError
 from scheduler.service import open_service
 from scheduler.store.database import Transaction
-from scheduler.store.dead_letters import Selection
+from scheduler.store.executions.dead_letters import Selection
 from tests.conftest import JWT_SECRET, SECRET_KEY, Receiver, SetClock
 from tests.factories import USER, add_job, deliver_ready, rows_of
 

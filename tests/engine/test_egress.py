@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.engine.egress import Egress, dialling
+from scheduler.engine.http.egress import Egress, dialling
 
 
 def refusal(egress: Egress, address: str, port: int = 80, name: str = "") -> str | None:

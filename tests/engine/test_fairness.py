@@ -12,10 +12,10 @@ from typing import Any
 
 from scheduler.config import Config, LimitsConfig
 from scheduler.domain.clock import SECOND
-from scheduler.domain.execution import Status
-from scheduler.domain.job import Job
-from scheduler.domain.planning import change_job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Status
 from tests.conftest import OpenService, Receiver, SetClock
 from tests.engine.receivers import SHORT_S, RawReceiver, keeping, open_descriptors, receiving, silence, until
 from tests.engine.test_hostile_receivers import CASES

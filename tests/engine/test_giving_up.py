@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 
 from scheduler.domain.clock import format_instant
-from scheduler.domain.execution import Status
-from scheduler.domain.explanation import Verdict, explain
-from scheduler.domain.planning import change_job
-from scheduler.domain.retry import RetryPolicy
-from scheduler.store.audit import AuditFilter
-from scheduler.store.dead_letters import Selection
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Status
+from scheduler.domain.runs.explanation import Verdict, explain
+from scheduler.store.accounts.audit import AuditFilter
+from scheduler.store.executions.dead_letters import Selection
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
 

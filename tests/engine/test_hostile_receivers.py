@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import uvloop
 
-from scheduler.engine.sender import Sender
+from scheduler.engine.http.sender import Sender
 from tests.conftest import SetClock
 from tests.engine.receivers import (
     BODY_LIMIT,

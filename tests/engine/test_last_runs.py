@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from scheduler.domain.execution import Status
-from scheduler.domain.planning import change_job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Status
 from tests.conftest import Receiver, SetClock, both_databases
 from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
 

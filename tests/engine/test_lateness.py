@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scheduler.domain.clock import SECOND, Instant, format_instant, from_datetime, parse_instant, to_datetime
-from scheduler.domain.execution import Execution
-from scheduler.domain.job import Job
-from scheduler.domain.planning import change_job
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Execution
 from tests.conftest import OpenService, SetClock
 from tests.factories import add_job, rows_of
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from scheduler.config import Config, DatabaseConfig, EngineConfig
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Outcome, Status, settle
+from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
 from tests.conftest import OpenService, Receiver

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from scheduler.domain.execution import Outcome, settle
-from scheduler.domain.job import Job
-from scheduler.domain.planning import change_job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Outcome, settle
 from tests.conftest import Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
 from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from scheduler.domain.clock import SECOND, seconds
-from scheduler.domain.execution import run_id_of
-from scheduler.domain.job import Job
-from scheduler.domain.planning import change_job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.changes import change_job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import run_id_of
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
 from tests.factories import add_job, deliver_ready, fire_and_deliver, make_webhook, rows_of, webhooks_of

@@ -12,8 +12,8 @@ import pytest
 from scheduler.config import Config, DatabaseConfig, EngineConfig
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Status
-from scheduler.store import postgres
+from scheduler.domain.runs.execution import Status
+from scheduler.store.postgres import database as postgres
 from tests.api.conftest import Api, serve  # noqa: F401 - a fixture
 from tests.conftest import OpenService, Receiver
 from tests.factories import add_job, deliver_ready, rows_of, start_run

@@ -11,10 +11,10 @@ from scheduler.config import Config
 from scheduler.config.retention import RetentionConfig
 from scheduler.domain.clock import seconds
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Status
-from scheduler.domain.explanation import Verdict, explain
-from scheduler.domain.job import Job
-from scheduler.engine import pruner
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Status
+from scheduler.domain.runs.explanation import Verdict, explain
+from scheduler.engine.upkeep import pruner
 from scheduler.store import ids
 from scheduler.store.stores import Stores
 from tests.conftest import OpenService, Receiver, SetClock, both_databases

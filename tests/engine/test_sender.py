@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from scheduler.domain.clock import parse_instant
-from scheduler.engine.sender import Sender
+from scheduler.engine.http.sender import Sender
 from tests.conftest import SetClock
 from tests.engine.receivers import (
     BODY_LIMIT,
@@ -266,14 +266,14 @@ async def test_connecting_has_the_time_of_the_attempt(full_listener: int, sender
 async def test_connecting_has_a_limit_of_its_own(
     full_listener: int, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.engine.sender.CONNECT_LIMIT_S", SHORT_S)
+    monkeypatch.setattr("scheduler.engine.http.sender.CONNECT_LIMIT_S", SHORT_S)
     async with make_sender(clock) as sender:
         outcome = await sender.send(to(f"http://127.0.0.1:{full_listener}/", timeout_s=300))
     assert outcome.error_code == "connect_timeout"
 
 
 async def test_the_body_has_a_grace_of_its_own(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.engine.sender.BODY_GRACE_S", SHORT_S)
+    monkeypatch.setattr("scheduler.engine.http.sender.BODY_GRACE_S", SHORT_S)
     async with receiving(dripping(HEAD + b"Content-Length: 1000000\r\n\r\n", b"x")) as receiver:
         outcome = await sender.send(to(receiver, timeout_s=300))
         assert (outcome.error, outcome.body_truncated) == (None, True)

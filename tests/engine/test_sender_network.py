@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.engine.egress import Egress
-from scheduler.engine.resolver import MOST_ADDRESSES, Resolver
+from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.resolver import MOST_ADDRESSES, Resolver
 from tests.conftest import SetClock
 from tests.engine.receivers import (
     OK,
@@ -101,7 +101,7 @@ async def test_a_hanging_look_up_ends_with_the_attempt(zone: Zone, clock: SetClo
 async def test_a_hanging_look_up_has_the_limit_of_connecting(
     zone: Zone, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.engine.sender.CONNECT_LIMIT_S", SHORT_S)
+    monkeypatch.setattr("scheduler.engine.http.sender.CONNECT_LIMIT_S", SHORT_S)
     async with make_sender(clock, resolver=Resolver(zone)) as sender:
         outcome = await sender.send(to("http://hanging.test/", timeout_s=300))
     assert outcome.error_code == "dns_failed"

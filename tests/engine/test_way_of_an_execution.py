@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from scheduler.domain.clock import SECOND
-from scheduler.domain.execution import Status, Trigger
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Status, Trigger
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.factories import add_job, claim_and_die, deliver_ready, fire_and_deliver, rows_of
 

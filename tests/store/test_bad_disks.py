@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.store import sqlite
 from scheduler.store.database import Transaction
-from scheduler.store.group_commit import BUSY_MS
-from scheduler.store.sqlite import SqliteDatabase
-from scheduler.store.sqlite_file import check
+from scheduler.store.sqlite import database as sqlite
+from scheduler.store.sqlite.database import SqliteDatabase
+from scheduler.store.sqlite.file import check
+from scheduler.store.sqlite.writer import BUSY_MS
 
 
 @pytest.fixture

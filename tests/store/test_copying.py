@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from scheduler.config import Config, DatabaseConfig
-from scheduler.data_dir import StartError
-from scheduler.domain.api_key import ApiKey, Scope
-from scheduler.domain.audit import Actor
+from scheduler.domain.accounts.api_key import ApiKey, Scope
+from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import SystemClock
-from scheduler.domain.execution import Outcome, settle
-from scheduler.domain.webhook import FormerSecret
-from scheduler.moving import copy_database, state_of
-from scheduler.opening import open_database
-from scheduler.store import copying
-from scheduler.store.copying import NOT_COPIED, TABLES, count_rows
+from scheduler.domain.runs.execution import Outcome, settle
+from scheduler.domain.webhooks.webhook import FormerSecret
+from scheduler.ops.copy import copy_database
+from scheduler.ops.data_dir import StartError
+from scheduler.ops.open_database import open_database
+from scheduler.ops.status import state_of
+from scheduler.store import copy as copying
+from scheduler.store.copy import NOT_COPIED, TABLES, count_rows
 from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.sealing import check_key

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.execution import Outcome, Status, settle
-from scheduler.domain.job import Job
-from scheduler.domain.retry import RetryPolicy
-from scheduler.store.dead_letters import Selection
-from scheduler.store.executions import ExecutionFilter
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock, both_databases
 from tests.factories import USER, add_job, rows_of, start_run

@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.account import Role
+from scheduler.domain.accounts.account import Role
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Outcome, Status, settle
-from scheduler.domain.job import Job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.store.accounts.members import Refusal
 from scheduler.store.database import Transaction
-from scheduler.store.dead_letters import Selection
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.pruning import Edge
 from scheduler.store.ids import new_id
-from scheduler.store.members import Refusal
-from scheduler.store.postgres import PostgresDatabase
-from scheduler.store.pruning import Edge
+from scheduler.store.postgres.database import PostgresDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.conftest import SECRET_KEY, SetClock
@@ -147,7 +147,7 @@ async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores]
 async def test_an_overlap_policy_holds_across_nodes(
     nodes: tuple[Stores, Stores], clock: SetClock, overlap: str
 ) -> None:
-    from scheduler.domain.firing import Present, start
+    from scheduler.domain.runs.firing import Present, start
 
     job = await add_job(nodes[0], clock.now(), overlap=overlap)
 

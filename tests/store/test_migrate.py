@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler.store.migrate import Migration, MigrationError, migrate, packaged_migrations
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from tests.conftest import SetClock
 
 NEXT = Migration(

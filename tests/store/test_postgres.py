@@ -12,8 +12,8 @@ import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Transaction
-from scheduler.store.postgres import PostgresDatabase
-from scheduler.store.postgres_transaction import translated
+from scheduler.store.postgres.database import PostgresDatabase
+from scheduler.store.postgres.transaction import translated
 
 
 @pytest.fixture

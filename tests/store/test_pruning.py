@@ -8,12 +8,12 @@ import pytest
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Execution, Status
-from scheduler.domain.job import Job
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store import ids
-from scheduler.store.dead_letters import Selection
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.pruning import Edge, Slice, refuse_pruned
 from scheduler.store.ids import first_id
-from scheduler.store.pruning import Edge, Slice, refuse_pruned
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock, both_databases
 from tests.factories import USER, add_job, add_run, rows_of, start_run

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scheduler.domain.execution import Outcome, Status, settle
-from scheduler.domain.places import PlaceLimits, Places
-from scheduler.store.audit import AuditFilter
-from scheduler.store.executions import ExecutionFilter
-from scheduler.store.pruning import Edge
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.store.accounts.audit import AuditFilter
+from scheduler.store.executions.executions import ExecutionFilter
+from scheduler.store.executions.pruning import Edge
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
 from tests.factories import USER, add_job, add_run, start_run

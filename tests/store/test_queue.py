@@ -8,9 +8,9 @@ import pytest
 
 from scheduler.domain.clock import SECOND, seconds
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import INTERRUPTED, Execution, Outcome, Status, settle
-from scheduler.domain.job import Job
-from scheduler.domain.retry import RetryPolicy
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import INTERRUPTED, Execution, Outcome, Status, settle
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock, both_databases

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.domain.webhook import FormerSecret
+from scheduler.domain.webhooks.webhook import FormerSecret
 from scheduler.store.database import Row, Transaction
 from scheduler.store.sealing import SEALED_COLUMNS, check_key, reseal
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault, WrongKeyError, place_of
 from tests.conftest import SECRET_KEY, SetClock

@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import DatabaseUnusableError, Transaction
-from scheduler.store.sqlite import SqliteDatabase
+from scheduler.store.sqlite.database import SqliteDatabase
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.api.docs import STATIC
+from scheduler.api.http.docs import STATIC
 from tests.api.conftest import Api
 
 PAGES = {"/docs": "swagger-ui", "/redoc": "redoc"}

@@ -17,17 +17,26 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
 
-from scheduler.api import accounts, audit, dead_letter, docs, executions, health, jobs, keys, members, times, webhooks
-from scheduler.api.aside import TURN
-from scheduler.api.auth import Authenticator, authentication
-from scheduler.api.key_ring import KeyRing
-from scheduler.api.key_set import KeySet
-from scheduler.api.middleware import accept_any_expectation, framing
-from scheduler.api.openapi import document
-from scheduler.api.operation import needs_token
-from scheduler.api.pacing import pacing
-from scheduler.api.parser import RequestParser
+from scheduler.api import job_creation
+from scheduler.api.accounts import accounts, keys, members
+from scheduler.api.audit import handlers as audit
+from scheduler.api.auth.authenticator import Authenticator, authentication
+from scheduler.api.auth.jwks import KeySet
+from scheduler.api.auth.key_cache import KeyRing
+from scheduler.api.executions import dead_letters, runs
+from scheduler.api.executions import handlers as executions
+from scheduler.api.health import handlers as health
+from scheduler.api.http import docs
+from scheduler.api.http.middleware import accept_any_expectation, framing
+from scheduler.api.http.offload import TURN
+from scheduler.api.http.openapi import document
+from scheduler.api.http.operation import needs_token
+from scheduler.api.http.parser import RequestParser
+from scheduler.api.http.rate_limit import pacing
+from scheduler.api.jobs import handlers as jobs
+from scheduler.api.schedules import handlers as schedules
 from scheduler.api.services import KEY_RING, SERVICES, Services
+from scheduler.api.webhooks import handlers as webhooks
 
 log = logging.getLogger(__name__)
 
@@ -131,18 +140,18 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/accounts/{account_id}/members/{user}": {"PUT": members.change_member, "DELETE": members.remove_member},
     "/api/keys": {"GET": keys.list_keys, "POST": keys.create_key},
     "/api/keys/{key_id}": {"DELETE": keys.revoke_key},
-    "/api/jobs": {"GET": jobs.list_jobs, "POST": jobs.create_job},
-    "/api/jobs/bulk": {"POST": jobs.create_jobs},
+    "/api/jobs": {"GET": jobs.list_jobs, "POST": job_creation.create_job},
+    "/api/jobs/bulk": {"POST": job_creation.create_jobs},
     # "bulk" is no id: other methods than POST are wrong there, rather than meant for a job of that name
     "/api/jobs/{job_id:(?!bulk$)[^/]+}": {"GET": jobs.read_job, "PUT": jobs.update_job, "DELETE": jobs.delete_job},
     "/api/jobs/{job_id}/enable": {"PATCH": jobs.enable_job},
     "/api/jobs/{job_id}/disable": {"PATCH": jobs.disable_job},
-    "/api/jobs/{job_id}/trigger": {"POST": jobs.trigger_job},
-    "/api/jobs/{job_id}/executions": {"GET": jobs.list_job_executions},
-    "/api/jobs/{job_id}/explain": {"GET": times.explain_time},
-    "/api/jobs/{job_id}/backfill": {"POST": times.backfill_job},
-    "/api/schedules/preview": {"GET": times.preview_schedule},
-    "/api/upcoming": {"GET": times.list_upcoming},
+    "/api/jobs/{job_id}/trigger": {"POST": runs.trigger_job},
+    "/api/jobs/{job_id}/executions": {"GET": runs.list_job_executions},
+    "/api/jobs/{job_id}/explain": {"GET": runs.explain_time},
+    "/api/jobs/{job_id}/backfill": {"POST": runs.backfill_job},
+    "/api/schedules/preview": {"GET": schedules.preview_schedule},
+    "/api/upcoming": {"GET": schedules.list_upcoming},
     "/webhooks": _WEBHOOKS,
     "/webhooks/{webhook_id}": _WEBHOOK,
     "/webhooks/{webhook_id}/rotate-secret": {"POST": webhooks.rotate_webhook_secret},
@@ -153,9 +162,9 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/executions/{execution_id}": {"GET": executions.read_execution},
     "/api/executions/{execution_id}/retry": {"POST": executions.retry_execution},
     "/api/executions/{execution_id}/cancel": {"POST": executions.cancel_execution},
-    "/api/dead-letter": {"GET": dead_letter.list_dead_letter},
-    "/api/dead-letter/redrive": {"POST": dead_letter.redrive_dead_letter},
-    "/api/dead-letter/purge": {"POST": dead_letter.purge_dead_letter},
+    "/api/dead-letter": {"GET": dead_letters.list_dead_letter},
+    "/api/dead-letter/redrive": {"POST": dead_letters.redrive_dead_letter},
+    "/api/dead-letter/purge": {"POST": dead_letters.purge_dead_letter},
     "/api/audit": {"GET": audit.list_audit},
     "/health": {"GET": health.health},
     "/health/detailed": {"GET": health.health_detailed},

@@ -8,21 +8,21 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from scheduler.api.key_ring import KeyRing
+from scheduler.api.auth.key_cache import KeyRing
 from scheduler.config import Config
-from scheduler.domain.api_key import ApiKey
+from scheduler.domain.accounts.api_key import ApiKey
 from scheduler.domain.clock import Clock
-from scheduler.engine.egress import Egress
+from scheduler.engine.http.egress import Egress
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
-from scheduler.store.accounts import AccountStore
-from scheduler.store.audit import AuditStore
-from scheduler.store.dead_letters import DeadLetterStore
-from scheduler.store.executions import ExecutionStore
-from scheduler.store.jobs import JobStore
-from scheduler.store.keys import KeyStore
-from scheduler.store.members import MemberStore
-from scheduler.store.webhooks import WebhookStore
+from scheduler.store.accounts.accounts import AccountStore
+from scheduler.store.accounts.audit import AuditStore
+from scheduler.store.accounts.keys import KeyStore
+from scheduler.store.accounts.members import MemberStore
+from scheduler.store.executions.dead_letters import DeadLetterStore
+from scheduler.store.executions.executions import ExecutionStore
+from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.telemetry import Telemetry
 
 

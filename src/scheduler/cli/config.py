@@ -14,7 +14,7 @@ import click
 
 from scheduler.cli import CONFIGURATION, Failure
 from scheduler.config import KEYS, Config, ConfigError, Resolved, resolve_config
-from scheduler.config.keys import Key, limits_text
+from scheduler.config.settings import Key, limits_text
 
 config_option = click.option(
     "--config",

@@ -70,7 +70,7 @@ def _preview(
     """Description, zone in force and runs; a refused expression ends the command with its reason."""
     from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
     from scheduler.domain.errors import SchedulerError
-    from scheduler.domain.schedule import parse_schedule, require_fires
+    from scheduler.domain.schedule.schedule import parse_schedule, require_fires
 
     start_at = SystemClock().now() if start is None else _instant("--from", start)
     anchor_at = start_at if anchor is None else _instant("--anchor", anchor)

@@ -17,11 +17,11 @@ import click
 from scheduler.cli import CONFIGURATION, Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config.checks import shown_url, wrong_database_url
-from scheduler.data_dir import StartError
 from scheduler.domain.clock import format_instant
+from scheduler.ops.data_dir import StartError
 
 if TYPE_CHECKING:
-    from scheduler.moving import State
+    from scheduler.ops.status import State
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def backup(
     """
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
-    from scheduler.backup import write_backup
+    from scheduler.ops.backup import write_backup
 
     written = _run(write_backup(config, target.absolute(), force=force))
     if as_json:
@@ -88,7 +88,7 @@ def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path |
         if wrong := wrong_database_url(url):
             raise Failure(f"{option}: {wrong}", exit_code=CONFIGURATION)
 
-    from scheduler.moving import copy_database
+    from scheduler.ops.copy import copy_database
 
     with ExitStack() as stack:
         copied = _run(copy_database(config, source, target, lambda rows: _progress(stack, rows)))
@@ -111,7 +111,7 @@ def migrate(*, database_url: str | None, data_dir: Path | None, config_file: Pat
     """Bring the schema up to date, without serving. `scheduler serve` does so by itself."""
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
-    from scheduler.moving import bring_up_to_date
+    from scheduler.ops.status import bring_up_to_date
 
     applied = _run(bring_up_to_date(config))
     if as_json:
@@ -129,7 +129,7 @@ def status(*, database_url: str | None, data_dir: Path | None, config_file: Path
     """Tell what the database is and holds. Changes nothing, and a service may go on meanwhile."""
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
-    from scheduler.moving import state_of
+    from scheduler.ops.status import state_of
 
     state = _run(state_of(config))
     if as_json:

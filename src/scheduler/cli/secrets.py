@@ -13,10 +13,10 @@ from scheduler.cli import CONFIGURATION, Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config import Config
 from scheduler.config.checks import decode_secret_key
-from scheduler.data_dir import StartError
+from scheduler.ops.data_dir import StartError
 
 if TYPE_CHECKING:
-    from scheduler.rotation import Rotation
+    from scheduler.ops.rotate_key import Rotation
 
 
 @click.group()
@@ -44,9 +44,9 @@ def rotate_key(*, new_key_file: Path | None, data_dir: Path | None, config_file:
     config = read_config(config_file, {"data_dir": data_dir})
     new_key = _new_key(config, new_key_file)
 
-    from scheduler import rotation
+    from scheduler.ops import rotate_key
 
-    work = rotation.rotate_key_file(config) if new_key is None else rotation.rotate_configured_key(config, new_key)
+    work = rotate_key.rotate_key_file(config) if new_key is None else rotate_key.rotate_configured_key(config, new_key)
     try:
         _report(asyncio.run(work), config, as_json=as_json)
     except StartError as error:

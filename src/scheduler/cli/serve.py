@@ -17,8 +17,8 @@ from scheduler.cli.banner import Started, banner, log_start, reachable_url
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
 from scheduler.config import Config, ServerConfig, database_dsn, database_name, database_path
-from scheduler.data_dir import DataDir, StartError, open_data_dir
 from scheduler.domain.clock import SystemClock
+from scheduler.ops.data_dir import DataDir, StartError, open_data_dir
 
 _USER = "admin"
 

@@ -12,9 +12,9 @@ import click
 from scheduler.cli import CONFIGURATION, USAGE, Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config.auth import AuthConfig
-from scheduler.config.token_keys import SHORTEST_SECRET
-from scheduler.data_dir import StartError, read_jwt_secret
+from scheduler.config.jwt_algorithms import SHORTEST_SECRET
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
+from scheduler.ops.data_dir import StartError, read_jwt_secret
 
 _DAY_S = 86_400
 DEFAULT_DAYS = 30

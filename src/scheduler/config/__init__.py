@@ -23,9 +23,9 @@ from scheduler.config.checks import (
     wrong_public_url,
     wrong_secret_key,
 )
-from scheduler.config.keys import Key, Setting
 from scheduler.config.limits import LimitsConfig
 from scheduler.config.retention import RetentionConfig
+from scheduler.config.settings import Key, Setting
 from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
 
 _FLAGS = {

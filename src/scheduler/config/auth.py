@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from scheduler.config.keys import Setting
-from scheduler.config.sources import Found, Problem
-from scheduler.config.token_keys import (
+from scheduler.config.jwt_algorithms import (
     ALGORITHMS,
     PUBLIC_KEY_ALGORITHMS,
     SHORTEST_SECRET,
     wrong_secret_length,
 )
+from scheduler.config.settings import Setting
+from scheduler.config.sources import Found, Problem
 
 _MOST_PEM_BYTES = 65_536
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from scheduler.config.keys import Setting
+from scheduler.config.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)

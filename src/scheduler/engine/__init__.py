@@ -1,0 +1,13 @@
+"""The engine: due jobs become executions, executions become requests, outcomes become rows.
+
+Imports ``ops``, ``store``, ``config`` and ``domain``. Begin with ``delivery.py``, the life of one attempt.
+
+``trigger_loop``  when to look for due jobs
+``firing``        the transactions that turn jobs into executions
+``worker_pool``   a bounded number of deliveries in flight: claims what there are slots for
+``delivery``      one attempt, from its claim to its settlement
+``recorder``      writes settlements, in groups
+``http``          sending one request safely
+``nodes``         this process among others that share the database
+``upkeep``        rescue after a crash, housekeeping, pruning
+"""

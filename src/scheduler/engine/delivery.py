@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable
 
 from scheduler import __version__
-from scheduler.domain.claim import Claim
 from scheduler.domain.clock import Clock
-from scheduler.domain.echo import without_echoes
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import INTERRUPTED, Outcome, settle, skip
-from scheduler.domain.request import build_request
+from scheduler.domain.runs.execution import INTERRUPTED, Outcome, settle, skip
+from scheduler.domain.webhooks.claim import Claim
+from scheduler.domain.webhooks.redaction import without_echoes
+from scheduler.domain.webhooks.request import build_request
+from scheduler.engine.http.sender import Sender
 from scheduler.engine.recorder import Recorder
-from scheduler.engine.sender import Sender
 
 _DELETED = Outcome(error="no_webhook the webhook was deleted after this attempt had been queued")
 _OVERDUE = "missed: catchup_window_s had passed before it could start"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.execution import Settlement
-from scheduler.store.queue import ExecutionQueue
+from scheduler.domain.runs.execution import Settlement
+from scheduler.store.queue.queue import ExecutionQueue
 
 _GATHER_S = 0.0005
 _GROUP_LIMIT = 500

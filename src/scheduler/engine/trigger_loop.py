@@ -12,18 +12,18 @@ from datetime import UTC
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from scheduler.config import EngineConfig
-from scheduler.domain.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, Deed
 from scheduler.domain.clock import SECOND, Clock, Instant, seconds
 from scheduler.domain.errors import SchedulerError, invalid
-from scheduler.domain.execution import Execution, Status
-from scheduler.domain.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
+from scheduler.domain.runs.execution import Execution, Status
+from scheduler.domain.runs.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
 from scheduler.engine.heartbeat import Heartbeat, in_microseconds
 from scheduler.engine.worker_pool import WorkerPool
-from scheduler.store.audit import record_on_jobs
+from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
+from scheduler.store.executions.pruning import refuse_pruned
 from scheduler.store.ids import new_id
-from scheduler.store.jobs import JobAtHand
-from scheduler.store.pruning import refuse_pruned
+from scheduler.store.jobs.jobs import JobAtHand
 from scheduler.store.stores import Stores
 from scheduler.telemetry import Telemetry
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from scheduler.domain.claim import Claim
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.places import PlaceLimits, Places
-from scheduler.store.claiming import host_of
-from scheduler.store.queue import ExecutionQueue
+from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.domain.webhooks.claim import Claim
+from scheduler.store.queue.claiming import host_of
+from scheduler.store.queue.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
 """Never longer: monotonic timers stand still while a machine sleeps, the wall clock does not."""

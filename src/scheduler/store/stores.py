@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler.store.accounts import AccountStore
-from scheduler.store.audit import AuditStore
+from scheduler.store.accounts.accounts import AccountStore
+from scheduler.store.accounts.audit import AuditStore
+from scheduler.store.accounts.keys import KeyStore
+from scheduler.store.accounts.members import MemberStore
 from scheduler.store.database import Database
-from scheduler.store.dead_letters import DeadLetterStore
-from scheduler.store.executions import ExecutionStore
-from scheduler.store.jobs import JobStore
-from scheduler.store.keys import KeyStore
-from scheduler.store.members import MemberStore
-from scheduler.store.nodes import NodeStore
-from scheduler.store.pruning import PruningStore
-from scheduler.store.queue import ExecutionQueue
+from scheduler.store.executions.dead_letters import DeadLetterStore
+from scheduler.store.executions.executions import ExecutionStore
+from scheduler.store.executions.pruning import PruningStore
+from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.queue.nodes import NodeStore
+from scheduler.store.queue.queue import ExecutionQueue
 from scheduler.store.vault import Vault
-from scheduler.store.webhooks import WebhookStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,38 @@
+"""Accounts, members and keys as the JSON documents that answers carry."""
+
+from __future__ import annotations
+
+from scheduler.api.http.answers import Document, time_or_none
+from scheduler.domain.accounts.account import Account, Member
+from scheduler.domain.accounts.api_key import ApiKey
+from scheduler.domain.clock import format_instant
+
+
+def account_document(account: Account) -> Document:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "role": account.role.value,
+        "created_at": format_instant(account.created_at),
+        "updated_at": format_instant(account.updated_at),
+    }
+
+
+def member_document(member: Member) -> Document:
+    return {"user": member.user, "role": member.role.value, "created_at": format_instant(member.created_at)}
+
+
+def key_document(key: ApiKey) -> Document:
+    """A key, as much of it as may be known."""
+    return {
+        "id": key.id,
+        "account_id": key.account_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": [scope.value for scope in key.scopes],
+        "created_by": key.created_by,
+        "created_at": format_instant(key.created_at),
+        "last_used_at": time_or_none(key.last_used_at),
+        "expires_at": time_or_none(key.expires_at),
+        "revoked_at": time_or_none(key.revoked_at),
+    }

@@ -1,0 +1,86 @@
+"""API keys over HTTP."""
+
+from __future__ import annotations
+
+import secrets
+
+from aiohttp import web
+
+from scheduler.api.accounts.documents import key_document
+from scheduler.api.accounts.schemas import KeyCreate, KeyCreated, KeyList, KeyPage
+from scheduler.api.auth.access import Caller, missing
+from scheduler.api.http.answers import answer, page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.services import FORM, KEY_RING, QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.api_key import KEY_MARK, ApiKey, key_digest, key_text, ordered_scopes
+from scheduler.domain.errors import invalid
+from scheduler.store.ids import new_id
+
+_SECRET_BYTES = 32
+_PREFIX_BYTES = 6
+
+
+@operation(
+    tag="keys",
+    summary="Make a key for a machine",
+    description="The only answer that shows the key. It is a bearer token like a JWT and acts in its account alone: "
+    "`read` reads, `write` also changes jobs, webhooks, executions and dead letters, `admin` does what an owner "
+    "may. Only owners, and keys with the scope `admin`, make keys.",
+    body=KeyCreate,
+    answers={201: KeyCreated},
+    refuses=(403, 404, 409),
+)
+async def create_key(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    now = caller.services.clock.now()
+    expires_at = form.get("expires_at")
+    if expires_at is not None and expires_at <= now:
+        raise invalid("expires_at", "must lie in the future, or be null for a key that does not expire")
+    prefix = KEY_MARK + secrets.token_hex(_PREFIX_BYTES)
+    text = key_text(prefix, secrets.token_urlsafe(_SECRET_BYTES))
+    key = ApiKey(
+        id=new_id(now),
+        account_id=await caller.home(form.get("account_id"), now, need=Role.OWNER),
+        prefix=prefix,
+        name=form["name"],
+        scopes=ordered_scopes(form["scopes"]),
+        created_by=caller.user,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    most = caller.services.config.limits.keys_per_account
+    await caller.services.keys.insert(key, key_digest(text) or "", by=caller.actor, most=most)
+    return answer({**key_document(key), "key": text}, 201)
+
+
+@operation(
+    tag="keys",
+    summary="List keys, oldest first",
+    description="What may be known of them; revoked and expired ones are there too.",
+    query=KeyList,
+    answers={200: KeyPage},
+    refuses=(403, 404),
+)
+async def list_keys(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    if "account_id" in query:
+        await caller.account(query["account_id"], Role.VIEWER)
+    return page_answer(await caller.services.keys.page(caller.user, **query), key_document, query)
+
+
+@operation(
+    tag="keys",
+    summary="Revoke a key",
+    description="It stops to count at once, and within a second on every node. It cannot be undone.",
+    answers={204: "It does not count any more."},
+    refuses=(403, 404),
+)
+async def revoke_key(request: web.Request) -> web.Response:
+    caller = Caller.of(request)
+    key = await caller.api_key(request.match_info["key_id"], Role.OWNER)
+    revoked = await caller.services.keys.revoke(key.id, caller.services.clock.now(), by=caller.actor)
+    request.app[KEY_RING].forget(key.id)
+    if not revoked:
+        raise missing("KEY")
+    return web.Response(status=204)

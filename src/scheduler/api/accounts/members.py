@@ -1,0 +1,89 @@
+"""The members of an account over HTTP."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scheduler.api.accounts.documents import member_document
+from scheduler.api.accounts.schemas import MemberChange, MemberDocument, MemberForm, MemberPage
+from scheduler.api.auth.access import Caller, missing
+from scheduler.api.http.answers import answer, page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import Paging
+from scheduler.api.services import FORM, QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.accounts.members import Refusal
+
+
+@operation(
+    tag="members",
+    summary="List the members of an account",
+    query=Paging,
+    answers={200: MemberPage},
+    refuses=(403, 404),
+)
+async def list_members(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    account = await caller.account(request.match_info["account_id"], Role.VIEWER)
+    return page_answer(await caller.services.members.page(account.id, **query), member_document, query)
+
+
+@operation(
+    tag="members",
+    summary="Make a user a member",
+    description="A `viewer` reads; an `editor` also changes jobs, webhooks, executions and dead letters; an `owner` "
+    "also the account, its members and its keys.",
+    body=MemberForm,
+    answers={201: MemberDocument},
+    refuses=(403, 404, 409),
+)
+async def add_member(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    account = await caller.account(request.match_info["account_id"], Role.OWNER)
+    member = await caller.services.members.add(
+        account.id, form["user"], Role(form["role"]), caller.services.clock.now(), by=caller.actor
+    )
+    if member is None:
+        raise SchedulerError("CONFLICT", "this user is a member already: change the role with PUT")
+    return answer(member_document(member), 201)
+
+
+@operation(
+    tag="members",
+    summary="Give a member another role",
+    body=MemberChange,
+    answers={200: MemberDocument},
+    refuses=(403, 404, 409),
+)
+async def change_member(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    account = await caller.account(request.match_info["account_id"], Role.OWNER)
+    member = await caller.services.members.change(
+        account.id, request.match_info["user"], Role(form["role"]), by=caller.actor
+    )
+    if isinstance(member, Refusal):
+        raise _refused(member)
+    return answer(member_document(member))
+
+
+@operation(
+    tag="members",
+    summary="End a membership",
+    description="The last owner stays. Keys that the member made stay as well: they belong to the account.",
+    answers={204: "This user is no longer a member."},
+    refuses=(403, 404, 409),
+)
+async def remove_member(request: web.Request) -> web.Response:
+    caller = Caller.of(request)
+    account = await caller.account(request.match_info["account_id"], Role.OWNER)
+    refusal = await caller.services.members.remove(account.id, request.match_info["user"], by=caller.actor)
+    if refusal is not None:
+        raise _refused(refusal)
+    return web.Response(status=204)
+
+
+def _refused(refusal: Refusal) -> SchedulerError:
+    if refusal is Refusal.NO_MEMBER:
+        return missing("MEMBER")
+    return SchedulerError("CONFLICT", "an account needs an owner: make somebody else one first")

@@ -1,0 +1,35 @@
+"""The audit over HTTP."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scheduler.api.audit.documents import audit_document
+from scheduler.api.audit.schemas import AuditList, AuditPage
+from scheduler.api.auth.access import Caller
+from scheduler.api.http.answers import page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.services import QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.audit import Action
+from scheduler.store.accounts.audit import AuditFilter
+
+
+@operation(
+    tag="audit",
+    summary="Who did what, when, and from where, newest first",
+    description="For owners, of one account or of all that are yours. What the service disables by itself is there, "
+    "too, with the actor `scheduler` and no address.",
+    query=AuditList,
+    answers={200: AuditPage},
+    refuses=(403, 404),
+)
+async def list_audit(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    if "account_id" in query:
+        await caller.account(query["account_id"], Role.OWNER)
+    named = {name: query.get(name) for name in ("account_id", "actor", "subject_id", "since_at", "until_at")}
+    action = Action(query["action"]) if "action" in query else None
+    chosen = AuditFilter(**named, action=action)
+    page = await caller.services.audit.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    return page_answer(page, audit_document, query)

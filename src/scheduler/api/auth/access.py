@@ -1,0 +1,156 @@
+"""Who may do what. A caller sees the accounts they belong to and what those own; the rest is 403, or 404 if nowhere.
+
+With ``auth.hide_foreign`` what is somebody else's answers exactly as if it were nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from scheduler.api.auth.client_address import actor_of
+from scheduler.api.http.fields import canonical_id
+from scheduler.api.services import KEY, SERVICES, USER, Services
+from scheduler.domain.accounts.account import Account, Role
+from scheduler.domain.accounts.api_key import ApiKey
+from scheduler.domain.accounts.audit import Actor
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Execution
+from scheduler.domain.webhooks.webhook import Webhook
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.executions import ExecutionFilter
+
+_EVERY = 1_000_000
+_RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user with a valid token, or a machine with a key.
+
+    Each method answers with what the user may use, or raises ``SchedulerError``.
+
+    ``need`` is the least role that the use requires. Ids may be any text: what is no UUID is nowhere.
+    """
+
+    services: Services
+    user: str
+    actor: Actor
+    """The same, as it goes on record."""
+    key: ApiKey | None = None
+    """What a machine came with. It is a member of its account under the name ``user``, and the rest follows."""
+
+    @classmethod
+    def of(cls, request: web.Request) -> Caller:
+        return cls(request.app[SERVICES], request[USER], actor_of(request), request.get(KEY))
+
+    def require_person(self) -> None:
+        """Refuse keys, whose account was settled when they were made."""
+        if self.key is not None:
+            raise SchedulerError("FORBIDDEN", "a key acts in its own account only: this needs the token of a user")
+
+    async def account(self, account_id: str, need: Role) -> Account:
+        known = canonical_id(account_id)
+        account = await self.services.accounts.get(known, self.user) if known else None
+        if account is not None:
+            self._require(account.role, need)
+            return account
+        is_foreign = known is not None and await self.services.accounts.exists(known)
+        raise self._stranger("ACCOUNT", is_foreign=is_foreign)
+
+    async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
+        """The id of the account a new thing goes to: the one that is named, or else the oldest the user owns.
+
+        A key has one account; a user without any gets one.
+        """
+        if account_id is None and self.key is not None:
+            account_id = self.key.account_id
+        if account_id is None:
+            return (await self.services.accounts.personal(user=self.user, now=now, by=self.actor)).id
+        return (await self.account(account_id, need)).id
+
+    async def job(self, job_id: str, need: Role) -> Job:
+        known = canonical_id(job_id)
+        job = await self.services.jobs.get(known) if known else None
+        await self._admit("JOB", job.account_id if job else None, need)
+        assert job is not None  # noqa: S101 - admitted
+        return job
+
+    async def webhook(self, webhook_id: str, need: Role) -> Webhook:
+        known = canonical_id(webhook_id)
+        await self._admit("WEBHOOK", await self.services.webhooks.account_of(known) if known else None, need)
+        webhook = await self.services.webhooks.get(known) if known else None
+        if webhook is None:
+            raise missing("WEBHOOK")
+        return webhook
+
+    async def execution(self, execution_id: str, need: Role) -> Execution:
+        known = canonical_id(execution_id)
+        execution = await self.services.executions.get(known) if known else None
+        await self._admit("EXECUTION", execution.account_id if execution else None, need)
+        assert execution is not None  # noqa: S101 - admitted
+        return execution
+
+    async def api_key(self, key_id: str, need: Role) -> ApiKey:
+        known = canonical_id(key_id)
+        key = await self.services.keys.get(known) if known else None
+        await self._admit("KEY", key.account_id if key else None, need)
+        assert key is not None  # noqa: S101 - admitted
+        return key
+
+    async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
+        """The filter, if the account, the job and the run that it names may be used."""
+        if chosen.account_id is not None:
+            await self.account(chosen.account_id, need)
+        if chosen.job_id is not None:
+            await self.job(chosen.job_id, need)
+        if chosen.run_id is not None:
+            await self._admit("RUN", await self.services.executions.account_of_run(chosen.run_id), need)
+        return chosen
+
+    async def selection(self, ids: tuple[str, ...] | None, chosen: ExecutionFilter | None) -> Selection:
+        """Dead letters to change, if all that they name may be changed by the user."""
+        for execution_id in ids or ():
+            await self.execution(execution_id, Role.EDITOR)
+        if chosen is not None:
+            await self.filter(chosen, Role.EDITOR)
+            if chosen.account_id is None and chosen.job_id is None:
+                await self._may_change_everything()
+        return Selection(ids=ids, filter=chosen)
+
+    async def _may_change_everything(self) -> None:
+        """A filter that names neither account nor job reaches into every account of the user."""
+        accounts = await self.services.accounts.page(self.user, skip=0, limit=_EVERY)
+        for account in accounts.items:
+            self._require(account.role, Role.EDITOR)
+
+    async def _admit(self, what: str, account_id: str | None, need: Role) -> None:
+        """Let the user at a thing of this account; ``None`` means that there is no such thing."""
+        role = await self.services.accounts.role_of(account_id, self.user) if account_id else None
+        if role is None:
+            raise self._stranger(what, is_foreign=account_id is not None)
+        self._require(role, need)
+
+    def _stranger(self, what: str, *, is_foreign: bool) -> SchedulerError:
+        if is_foreign and not self.services.config.auth.hide_foreign:
+            whose = "you are not a member of this account"
+            if what != "ACCOUNT":
+                whose = f"this {what.lower()} belongs to an account that you are not a member of"
+            return SchedulerError("FORBIDDEN", whose)
+        return missing(what)
+
+    @staticmethod
+    def _require(role: Role, need: Role) -> None:
+        if _RANK[role] < _RANK[need]:
+            raise SchedulerError(
+                "FORBIDDEN", f"your role in the account, {role.value}, may not do this: it needs {need.value}"
+            )
+
+
+def missing(what: str) -> SchedulerError:
+    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT``, ``RUN``, ``KEY`` or ``MEMBER``."""
+    code = "NOT_FOUND" if what in ("RUN", "KEY", "MEMBER") else f"{what}_NOT_FOUND"
+    return SchedulerError(code, f"there is no such {what.lower()}")

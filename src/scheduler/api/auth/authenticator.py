@@ -1,0 +1,181 @@
+"""Who asks: bearer tokens (RFC 6750) that are JWTs (RFC 7519), or the keys of machines."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from scheduler.api.auth.jwks import KeySet
+from scheduler.api.auth.key_cache import KeyRing
+from scheduler.api.auth.verification_keys import KeySource, OneKey, TokenRefusedError, UnknownKeyError
+from scheduler.api.http.errors import unauthorized
+from scheduler.api.services import KEY, REQUEST_ID, USER
+from scheduler.config.auth import AuthConfig
+from scheduler.config.jwt_algorithms import ALGORITHMS
+from scheduler.domain.accounts.api_key import KEY_MARK, is_principal_of_key
+from scheduler.domain.accounts.audit import SERVICE
+from scheduler.domain.clock import SECOND, Clock, Instant
+
+log = logging.getLogger(__name__)
+
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_TYPES = ("jwt", "at+jwt", "application/at+jwt")
+_LONGEST_TOKEN = 8192
+_LONGEST_USER = 255
+_CACHED_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    user: str
+    until_at: Instant
+
+
+class Authenticator:
+    """Verifies JWTs with one algorithm, from the configuration and never from the token, and the keys of one source."""
+
+    def __init__(self, config: AuthConfig, clock: Clock) -> None:
+        """Raises ``ValueError`` for a configuration that cannot be safe."""
+        if config.algorithm not in ALGORITHMS:
+            raise ValueError(f"auth.algorithm: one of {', '.join(ALGORITHMS)}, not {config.algorithm}")
+        self.keys: KeySource = (
+            OneKey(config)
+            if config.jwks_url is None
+            else KeySet(config.jwks_url, algorithm=config.algorithm, clock=clock)
+        )
+        self._version = self.keys.version
+        self._config = config
+        self._clock = clock
+        self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+        self._granted: dict[bytes, _Grant] = {}
+
+    async def user_of(self, token: str) -> str:
+        """``user_of_token``, after another look at the keys where the token names one that is not known yet."""
+        try:
+            return self.user_of_token(token)
+        except UnknownKeyError:
+            if not await self.keys.look_again():
+                raise
+            return self.user_of_token(token)
+
+    def user_of_token(self, token: str) -> str:
+        """The user that ``token`` speaks for at this moment; raises ``TokenRefusedError``."""
+        if self._version != self.keys.version:
+            self._granted.clear()  # what a key vouched for counts no longer than the key
+            self._version = self.keys.version
+        if len(token) > _LONGEST_TOKEN or not _SHAPE.fullmatch(token):
+            raise TokenRefusedError("not three base64url parts")
+        # The signature was checked when the token was first seen; what changes with time is checked each time.
+        key = hashlib.sha256(token.encode()).digest()
+        grant = self._granted.get(key)
+        if grant is None:
+            grant = self._verify(token)
+            while len(self._granted) >= _CACHED_TOKENS:
+                del self._granted[next(iter(self._granted))]
+            self._granted[key] = grant
+        if grant.until_at <= self._clock.now():
+            self._granted.pop(key, None)
+            raise TokenRefusedError("expired")
+        return grant.user
+
+    def _verify(self, token: str) -> _Grant:
+        try:
+            # kid selects; what else the header brings along (jku, jwk, x5u, x5c) is not looked at
+            key = self.keys.find(jwt.get_unverified_header(token).get("kid"))
+            decoded = self._jwt.decode_complete(
+                token,
+                key=key,
+                algorithms=[self._config.algorithm],
+                audience=self._config.audience,
+                issuer=self._config.issuer,
+                # the times are compared below, with the clock that the rest of the service goes by
+                options={
+                    "require": ["exp", "iat", "sub"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except TokenRefusedError:
+            raise
+        except Exception as error:  # whatever a stranger's text makes the library raise, it is no token
+            raise TokenRefusedError(f"{type(error).__name__}: {str(error)[:200]}") from None
+        _check_header(decoded["header"])
+        return self._grant(decoded["payload"])
+
+    def _grant(self, claims: Mapping[str, Any]) -> _Grant:
+        user = claims["sub"]
+        if not isinstance(user, str) or not user.strip() or len(user) > _LONGEST_USER or not user.isprintable():
+            raise TokenRefusedError("sub is not a printable text of 1 to 255 characters")
+        if is_principal_of_key(user):
+            raise TokenRefusedError("sub is what a key of a machine is called")
+        if user == SERVICE:
+            raise TokenRefusedError("sub is what the service itself is called on record")
+        now_s = self._clock.now() / SECOND
+        leeway_s = self._config.leeway_s
+        expires_s, issued_s = _time(claims, "exp"), _time(claims, "iat")
+        if expires_s - issued_s > self._config.max_token_age_s:
+            raise TokenRefusedError("exp is too long after iat")
+        if issued_s > now_s + leeway_s:
+            raise TokenRefusedError("iat is in the future")
+        if "nbf" in claims and _time(claims, "nbf") > now_s + leeway_s:
+            raise TokenRefusedError("nbf is in the future")
+        return _Grant(user, round((expires_s + leeway_s) * SECOND))
+
+
+def authentication(
+    authenticator: Authenticator, key_ring: KeyRing, needs_token: Callable[[web.Request], bool]
+) -> Middleware:
+    """The middleware that lets requests that need a token through with a valid one only."""
+
+    async def identify(request: web.Request) -> None:
+        token = _bearer_token(request)
+        if token.startswith(KEY_MARK):
+            key = request[KEY] = await key_ring.key_of(token)
+            request[USER] = key.principal
+        else:
+            request[USER] = await authenticator.user_of(token)
+
+    @web.middleware
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if needs_token(request):
+            try:
+                await identify(request)
+            except TokenRefusedError as refused:
+                log.info("token refused", extra={"reason": str(refused), "request_id": request[REQUEST_ID]})
+                raise unauthorized() from None
+        return await handler(request)
+
+    return authenticate
+
+
+def _bearer_token(request: web.Request) -> str:
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if len(given) != 1:
+        raise TokenRefusedError("no Authorization header" if not given else "several Authorization headers")
+    scheme, _, token = given[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefusedError("the scheme is not Bearer")
+    return token.strip()
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+        raise TokenRefusedError("typ is neither JWT nor at+jwt: a token of another kind")
+
+
+def _time(claims: Mapping[str, Any], claim: str) -> float:
+    value = claims[claim]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15 or math.isnan(value):
+        raise TokenRefusedError(f"{claim} is not a time in seconds")
+    return float(value)

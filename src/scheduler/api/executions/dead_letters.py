@@ -1,0 +1,70 @@
+"""The dead letter over HTTP: runs that were given up, to be looked at, tried again or thrown away."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scheduler.api.auth.access import Caller
+from scheduler.api.executions.documents import execution_document
+from scheduler.api.executions.schemas import DeadLetterList, ExecutionPage, SelectionForm
+from scheduler.api.http.answers import Count, answer, page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.services import FORM, QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.executions import ExecutionFilter
+
+
+@operation(
+    tag="dead letter",
+    summary="List the dead letter, newest first",
+    query=DeadLetterList,
+    answers={200: ExecutionPage},
+    refuses=(403, 404),
+)
+async def list_dead_letter(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    named = {name: query.get(name) for name in ("account_id", "job_id", "error", "since_at", "until_at")}
+    chosen = await caller.filter(ExecutionFilter(**named), Role.VIEWER)
+    page = await caller.services.dead_letters.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    return page_answer(page, execution_document, query)
+
+
+@operation(
+    tag="dead letter",
+    summary="Try dead letters again",
+    description="Same runs, attempts counting on, with as many further attempts as the policy has.",
+    body=SelectionForm,
+    answers={200: Count},
+    refuses=(403, 404),
+)
+async def redrive_dead_letter(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services = caller.services
+    selection = await _selection(caller, request)
+    count = await services.dead_letters.redrive(
+        caller.user, selection, services.clock.now(), dry_run=form["dry_run"], by=caller.actor
+    )
+    services.worker_pool.wake()
+    return answer({"count": count})
+
+
+@operation(
+    tag="dead letter",
+    summary="Delete dead letters",
+    description="The earlier attempts of their runs go with them.",
+    body=SelectionForm,
+    answers={200: Count},
+    refuses=(403, 404),
+)
+async def purge_dead_letter(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    selection = await _selection(caller, request)
+    count = await caller.services.dead_letters.purge(caller.user, selection, dry_run=form["dry_run"], by=caller.actor)
+    return answer({"count": count})
+
+
+async def _selection(caller: Caller, request: web.Request) -> Selection:
+    form = request[FORM]
+    chosen = ExecutionFilter(**form["filter"]) if "filter" in form else None
+    return await caller.selection(form.get("ids"), chosen)

@@ -1,0 +1,126 @@
+"""The runs of a job over HTTP: start one, fill what was missed, list them, and say what became of a time."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scheduler.api.auth.access import Caller, missing
+from scheduler.api.executions.documents import execution_document, explanation_document
+from scheduler.api.executions.schemas import (
+    Backfill,
+    Backfilled,
+    ExecutionPage,
+    ExecutionsStarted,
+    Explain,
+    ExplanationDocument,
+    JobExecutionList,
+    Trigger,
+)
+from scheduler.api.http.answers import answer, items_answer, page_answer
+from scheduler.api.http.fields import MOST_AT_ONCE
+from scheduler.api.http.offload import aside
+from scheduler.api.http.operation import operation
+from scheduler.api.services import FORM, QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import invalid
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.execution import Status
+from scheduler.domain.runs.explanation import explain
+from scheduler.store.executions.executions import ExecutionFilter
+
+
+@operation(
+    tag="jobs",
+    summary="Run a job now, whatever its schedule says",
+    description="One execution for each of its webhooks. `next_run_at` does not move.",
+    body=Trigger,
+    answers={202: ExecutionsStarted},
+    refuses=(403, 404),
+)
+async def trigger_job(request: web.Request) -> web.Response:
+    caller = Caller.of(request)
+    job = await caller.job(request.match_info["job_id"], Role.EDITOR)
+    executions = await caller.services.trigger_loop.start_run(
+        job.id, caller.services.clock.now(), overlap=request[FORM]["overlap"], by=caller.actor
+    )
+    if not executions:
+        raise missing("JOB")
+    caller.services.worker_pool.wake()
+    return items_answer([execution_document(execution) for execution in executions], 202)
+
+
+@operation(
+    tag="jobs",
+    summary="List the executions of a job, newest first",
+    query=JobExecutionList,
+    answers={200: ExecutionPage},
+    refuses=(403, 404),
+)
+async def list_job_executions(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    job = await caller.job(request.match_info["job_id"], Role.VIEWER)
+    status = Status(query["status"]) if "status" in query else None
+    page = await caller.services.executions.page(
+        caller.user, ExecutionFilter(job_id=job.id, status=status), skip=query["skip"], limit=query["limit"]
+    )
+    return page_answer(page, execution_document, query)
+
+
+@operation(
+    tag="jobs",
+    summary="What became of this time?",
+    description="From recorded facts: ran, skipped, merged, paused and by whom, not due (with the nearest times) …",
+    query=Explain,
+    answers={200: ExplanationDocument},
+    refuses=(403, 404),
+)
+async def explain_time(request: web.Request) -> web.Response:
+    caller, at = Caller.of(request), request[QUERY]["at"]
+    job = await caller.job(request.match_info["job_id"], Role.VIEWER)
+    now = caller.services.clock.now()
+    versions = await caller.services.jobs.history(job.id)
+    executions = await caller.services.executions.standing_for(job.id, at)
+    pruned_until_at = await caller.services.jobs.pruned_until_at(job.id)
+    explained = await aside(request, explain, job, versions, executions, at, now, pruned_until_at=pruned_until_at)
+    return answer(explanation_document(explained))
+
+
+@operation(
+    tag="jobs",
+    summary="Run a job for past times that had no run",
+    description="`from` is included, `to` is not; at most 1,000 times a call. A time that has its run keeps that one, "
+    "so asking again adds nothing; one that was skipped, or merged into another run, gets a run of its own.",
+    body=Backfill,
+    answers={200: Backfilled, 202: Backfilled},
+    refuses=(403, 404),
+)
+async def backfill_job(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services, now = caller.services, caller.services.clock.now()
+    job = await caller.job(request.match_info["job_id"], Role.EDITOR)
+    times = await aside(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
+    if job.next_run_at is not None and job.next_run_at <= now:
+        await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
+    dry_run = form.get("dry_run", False)
+    executions = await services.trigger_loop.backfill(job.id, times, now, dry_run=dry_run, by=caller.actor)
+    count = len({execution.scheduled_at for execution in executions})
+    if dry_run:
+        return answer({"count": count, "items": []})
+    return answer({"count": count, "items": [execution_document(row) for row in executions]}, 202)
+
+
+def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> list[Instant]:
+    """The times of the present schedule, within `starts_at` and `ends_at`, in a past window."""
+    if to_at <= from_at:
+        raise invalid("to", "must be later than from")
+    if to_at > now:
+        raise invalid("to", "must not lie in the future: what is to come fires by itself")
+    first_at = from_at if job.starts_at is None else max(from_at, job.starts_at)
+    last_at = (to_at if job.ends_at is None else min(to_at, job.ends_at)) - 1
+    if first_at > last_at:
+        return []
+    count = job.parsed().count_between(first_at, last_at)
+    if count > MOST_AT_ONCE:
+        raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
+    return job.parsed().between(first_at, last_at, MOST_AT_ONCE)

@@ -1,0 +1,134 @@
+"""What requests say about executions, runs and dead letters, and what answers show of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, validate, validates_schema
+
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, text, texts, uuid_text, whole, word
+from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Items, Part, Text, Time, refuse
+from scheduler.api.http.queries import Paging, Query
+from scheduler.domain.jobs.job import OVERLAPS
+from scheduler.domain.runs import execution
+from scheduler.domain.runs.execution import Status
+from scheduler.domain.runs.explanation import Verdict
+
+STATUSES = tuple(status.value for status in Status)
+
+
+class JobExecutionList(Paging):
+    status = Choice(STATUSES)
+
+
+class ExecutionList(JobExecutionList):
+    account_id = Id()
+    job_id = Id()
+    run_id = Id()
+    since_at = Time(data_key="since", metadata={"description": "Created at this time or later."})
+
+
+class DeadLetterList(Paging):
+    account_id = Id()
+    job_id = Id()
+    error = Text(shortest=1, longest=500, metadata={"description": "A part of the error text."})
+    since_at = Time(data_key="since", metadata={"description": "Ended at this time or later."})
+    until_at = Time(data_key="until", metadata={"description": "Ended before this time."})
+
+
+class Explain(Query):
+    at = Time(required=True)
+
+
+class Backfill(Body):
+    from_at = Time(data_key="from", required=True, metadata={"description": "Included."})
+    to_at = Time(data_key="to", required=True, metadata={"description": "Excluded; not in the future."})
+    dry_run = Flag(metadata={"description": "Only count; default false."})
+
+
+class Trigger(Body):
+    """How a run that a person starts goes about an active one."""
+
+    body_optional = True
+    overlap = Choice(OVERLAPS, load_default="allow", metadata={"description": "Instead of the job's own policy."})
+
+
+class Empty(Body):
+    """An operation that needs no body; one that is sent must be an empty object."""
+
+    body_optional = True
+
+
+class SelectionFilter(Body):
+    account_id = Id()
+    job_id = Id()
+    error = Text(shortest=1, longest=500, metadata={"description": "A part of the error text."})
+    since_at = Time(data_key="since")
+    until_at = Time(data_key="until")
+
+
+class SelectionForm(Body):
+    """Dead letters, by ids or by a filter; exactly one of the two."""
+
+    one_of = ("ids", "filter")
+
+    ids = Items(Id(), fewest=1, most=MOST_AT_ONCE)
+    filter = Part(SelectionFilter, metadata={"description": "Every field narrows; `{}` selects all of yours."})
+    dry_run = Flag(load_default=False, metadata={"description": "Only count."})
+
+    @validates_schema
+    def _one_way(self, values: dict[str, Any], **_: Any) -> None:
+        if sum(name in values for name in self.one_of) != 1:
+            refuse("ids", "give either ids or filter")
+
+
+class ExecutionDocument(Answer):
+    """One attempt of one run, or the record that a due time was skipped."""
+
+    id = uuid_text()
+    run_id = uuid_text()
+    job_id = uuid_text()
+    account_id = uuid_text()
+    webhook_id = uuid_text(null=True)
+    status = word(STATUSES)
+    attempt = whole(least=1)
+    trigger = word(tuple(trigger.value for trigger in execution.Trigger))
+    scheduled_at = instant(what="When it should have run.")
+    available_at = instant(what="The earliest start of this attempt.")
+    covers = whole(least=1)
+    covers_from = instant(null=True)
+    reason = text(null=True, what="Why it is skipped or cancelled.")
+    worker_id = text(null=True)
+    started_at = instant(null=True)
+    finished_at = instant(null=True)
+    duration_ms = whole(null=True)
+    response_code = whole(null=True)
+    response_headers = texts(null=True)
+    response_body = text(null=True)
+    body_truncated = flag()
+    error = text(null=True)
+    created_at = instant()
+
+
+class ExecutionPage(PageAnswer):
+    items = fields.List(fields.Nested(ExecutionDocument), required=True)
+
+
+class ExecutionsStarted(Answer):
+    items = fields.List(fields.Nested(ExecutionDocument), required=True)
+
+
+class ExplanationDocument(Answer):
+    at = instant()
+    verdict = fields.String(required=True, validate=validate.OneOf(tuple(verdict.value for verdict in Verdict)))
+    detail = fields.String(required=True, metadata={"description": "The same for a person."})
+    executions = fields.List(fields.Nested(ExecutionDocument), required=True)
+    previous_at = instant(null=True)
+    next_at = instant(null=True)
+
+
+class Backfilled(Answer):
+    count = fields.Integer(
+        required=True, metadata={"minimum": 0, "description": "Times in the window that had no run."}
+    )
+    items = fields.List(fields.Nested(ExecutionDocument), required=True)

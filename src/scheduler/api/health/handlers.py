@@ -1,0 +1,114 @@
+"""Health and metrics over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from scheduler.api.auth.access import Caller
+from scheduler.api.health.documents import metrics_document
+from scheduler.api.health.schemas import Alive, HealthDocument, MetricsDocument
+from scheduler.api.http.answers import answer
+from scheduler.api.http.operation import operation
+from scheduler.api.services import SERVICES, Health
+
+_SERVICE = "scheduler"
+
+
+@operation(tag="health", summary="Is the process there?", answers={200: Alive}, public=True)
+async def health(request: web.Request) -> web.Response:
+    return answer({"status": "healthy", "service": _SERVICE})
+
+
+@operation(tag="health", summary="Is the process alive?", answers={200: Alive}, public=True)
+async def live(request: web.Request) -> web.Response:
+    return answer({"status": "alive", "service": _SERVICE})
+
+
+@operation(
+    tag="health",
+    summary="May requests be sent here?",
+    description="Not while draining, without the database, with full storage or with a stalled trigger loop.",
+    answers={200: HealthDocument, 503: HealthDocument},
+    public=True,
+)
+async def ready(request: web.Request) -> web.Response:
+    state = await request.app[SERVICES].health()
+    return _health_answer(state, words=("ready", "not ready"))
+
+
+@operation(
+    tag="health",
+    summary="How are the parts of the process?",
+    description="503 for the same reasons as `/health/ready`.",
+    answers={200: HealthDocument, 503: HealthDocument},
+    public=True,
+)
+async def health_detailed(request: web.Request) -> web.Response:
+    state = await request.app[SERVICES].health()
+    return _health_answer(state, words=("healthy", "unhealthy"))
+
+
+@operation(
+    tag="health",
+    summary="Metrics",
+    description="Prometheus text; with `Accept: application/json` a summary of the caller's accounts.",
+    answers={200: MetricsDocument},
+    or_text=True,
+)
+async def metrics(request: web.Request) -> web.Response:
+    if wants_json(request):
+        caller = Caller.of(request)
+        summary = await caller.services.executions.summary(caller.user)
+        return answer(metrics_document(summary, caller.services.clock.now()))
+    body, headers = await request.app[SERVICES].telemetry.render()
+    return web.Response(body=body, headers=headers)
+
+
+def wants_json(request: web.Request) -> bool:
+    """Does the Accept header prefer JSON to text (RFC 9110, section 12.5.1)? Without one: no."""
+    weights = {"application/json": 0.0, "text/plain": 0.0}
+    for offer in ",".join(request.headers.getall(hdrs.ACCEPT, ())).split(","):
+        media_type, *parameters = (part.strip().lower() for part in offer.split(";"))
+        if media_type in weights:
+            weights[media_type] = max(weights[media_type], _quality(parameters))
+    return weights["application/json"] > weights["text/plain"]
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _health_answer(state: Health, *, words: tuple[str, str]) -> web.Response:
+    document: dict[str, Any] = {
+        "status": words[0] if state.ready else words[1],
+        "service": _SERVICE,
+        "database": state.database,
+        "scheduler_service": state.scheduler_service,
+        "draining": state.draining,
+        **state.details,
+    }
+    if state.ready:
+        return answer(document)
+    refusal = {"detail": _trouble(state), "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}
+    response = answer({**document, **refusal}, 503)
+    response.headers[hdrs.RETRY_AFTER] = "1"
+    return response
+
+
+def _trouble(state: Health) -> str:
+    if state.draining:
+        return "draining"
+    trouble = f"database {state.database}, scheduler service {state.scheduler_service}"
+    if state.details.get("storage") == "full":
+        trouble += ", storage full"
+    if not state.details.get("lease", {}).get("held", True):
+        trouble += ", lease lost"
+    return trouble

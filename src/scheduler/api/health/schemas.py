@@ -1,0 +1,80 @@
+"""What health and metrics answer."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from scheduler.api.http.answers import Answer, flag, instant, number, text, whole, word
+
+
+class Alive(Answer):
+    status = text()
+    service = text()
+
+
+class PoolDocument(Answer):
+    size = whole()
+    in_use = whole()
+
+
+class QueueDocument(Answer):
+    """What waits, counted up to `counted_to`: ready now, planned for later, held back for its account's share."""
+
+    ready = whole()
+    planned = whole()
+    in_lanes = whole()
+    counted_to = whole()
+    lag_s = fields.Float(required=True, metadata={"description": "How long the oldest that is ready has waited."})
+    overdue_s = fields.Float(required=True, metadata={"description": "How long the most overdue job is due."})
+
+
+class LeaseDocument(Answer):
+    held = flag()
+    clock_skew_s = fields.Float(required=True, metadata={"description": "How far the database's clock is ahead."})
+
+
+class HealthDocument(Alive):
+    """How the process is; with status 503 it is an error document as well."""
+
+    database = word(("connected", "disconnected"))
+    scheduler_service = word(("running", "stopped"))
+    draining = flag()
+    storage = word(("ok", "full", "unknown"))
+    version = text()
+    python_version = text()
+    database_version = text()
+    last_tick_at = instant(null=True)
+    last_backup_at = instant(null=True)
+    pool = fields.Nested(PoolDocument, required=True)
+    queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database is away."})
+    nodes = fields.Integer(metadata={"description": "Processes that work on this database."})
+    lease = fields.Nested(LeaseDocument, metadata={"description": "On a database that several nodes share."})
+    detail = fields.String()
+    error_code = fields.String()
+    status_code = fields.Integer()
+
+
+class JobCounts(Answer):
+    total = whole()
+    enabled = whole()
+    disabled = whole()
+
+
+class ExecutionCounts(Answer):
+    total = whole()
+    queued = whole()
+    running = whole()
+    success = whole()
+    failure = whole()
+    dead_letter = whole()
+    timed_out = whole()
+    skipped = whole()
+    cancelled = whole()
+    success_rate = number()
+    avg_duration_ms = number()
+
+
+class MetricsDocument(Answer):
+    timestamp = instant()
+    jobs = fields.Nested(JobCounts, required=True)
+    executions = fields.Nested(ExecutionCounts, required=True)

@@ -1,0 +1,254 @@
+"""Fields of JSON bodies. Types are exact: ``"1"`` and ``true`` are no numbers, and nothing is rounded or trimmed.
+
+A field turns JSON into the value the domain works with (an instant, a tuple) and says in words what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from scheduler.domain.clock import MAX_INSTANT, Instant, parse_instant
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+# C0 and C1 controls, and the characters that reorder what a reader sees (bidirectional overrides and isolates)
+_UNPRINTABLE = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069"
+_ONE_LINE = re.compile(f"[{_UNPRINTABLE}]")
+ONE_LINE_PATTERN = f"^[^{_UNPRINTABLE}]*$"
+_NOT_BLANK_PATTERN = f"^[^{_UNPRINTABLE}]*[^\\s{_UNPRINTABLE}][^{_UNPRINTABLE}]*$"
+_MOST_MARKS = 8
+"""Combining marks in a row; real scripts need four or so, towers of them cover the lines around."""
+
+
+def canonical_id(text: str) -> str | None:
+    """The UUID in lower case with its hyphens, or ``None`` when the text is none (RFC 9562, section 4)."""
+    return text.lower() if _UUID.fullmatch(text) else None
+
+
+def integral(value: Any) -> Any:
+    """5.0 as the integer 5: JSON has one kind of number, and JSON Schema agrees. Anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class Body(Schema):
+    """A JSON object in a request: what it does not know, it refuses by name."""
+
+    body_optional = False
+    one_of: tuple[str, ...] = ()
+    """Exactly one of these fields must be given; for the document."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        known = ", ".join(sorted(field.data_key or name for name, field in self.load_fields.items()))
+        self.error_messages["unknown"] = (
+            f"no such field; known are {known}" if known else "no such field: none is known"
+        )
+        self.error_messages["type"] = "must be a JSON object"
+        for field in self.load_fields.values():
+            field.error_messages |= {"required": "missing: this field is needed", "null": "must not be null"}
+
+
+class Text(fields.String):
+    """Text of ``shortest`` to ``longest`` characters; one line of it unless ``lines`` says otherwise."""
+
+    def __init__(
+        self,
+        *,
+        shortest: int = 0,
+        longest: int,
+        lines: bool = False,
+        pattern: str | None = None,
+        wanted: str = "",
+        **options: Any,
+    ) -> None:
+        metadata = {"minLength": shortest, "maxLength": longest, **options.pop("metadata", {})}
+        if pattern or not lines:
+            metadata.setdefault("pattern", f"^(?:{pattern})$" if pattern else ONE_LINE_PATTERN)
+        super().__init__(metadata=metadata, **options)
+        self._shortest, self._longest, self._lines = shortest, longest, lines
+        self._pattern = re.compile(pattern) if pattern else None
+        self._wanted = wanted
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be a text")
+        if not self._shortest <= len(value) <= self._longest:
+            raise ValidationError(f"must have {self._shortest} to {self._longest} characters, not {len(value)}")
+        if "\0" in value or (not self._lines and not (value.isascii() and value.isprintable())):
+            self._refuse_unprintable(value)
+        if self._pattern and not self._pattern.fullmatch(value):
+            raise ValidationError(f"must be {self._wanted}")
+        return value
+
+    def _refuse_unprintable(self, value: str) -> None:
+        if "\0" in value or (found := _ONE_LINE.search(value)):
+            character = "\0" if "\0" in value else found.group() if found else ""
+            raise ValidationError(f"contains {character!a}: control characters and bidirectional overrides are refused")
+        marks = 0
+        for character in value:
+            marks = marks + 1 if unicodedata.combining(character) else 0
+            if marks > _MOST_MARKS:
+                raise ValidationError(f"more than {_MOST_MARKS} combining marks in a row")
+
+
+class Name(Text):
+    """A name for people: 1 to 255 characters, not all of them blank; kept as it is written."""
+
+    def __init__(self, **options: Any) -> None:
+        metadata = {"pattern": _NOT_BLANK_PATTERN, **options.pop("metadata", {})}
+        super().__init__(shortest=1, longest=255, metadata=metadata, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        if name.isspace():
+            raise ValidationError("must not be blank")
+        return name
+
+
+class JudgedText(fields.String):
+    """A text that the domain has a language of its own for, and judges itself, length included."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be a text")
+        return value
+
+
+class Choice(fields.String):
+    """One of a few words, exactly as they are written."""
+
+    def __init__(self, words: tuple[str, ...], **options: Any) -> None:
+        super().__init__(validate=validate.OneOf(words, error="must be one of {choices}"), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be a text")
+        return value
+
+
+class Flag(fields.Boolean):
+    """``true`` or ``false``."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class Whole(fields.Integer):
+    """A whole number from ``least`` to ``most``."""
+
+    def __init__(self, least: int, most: int, **options: Any) -> None:
+        super().__init__(metadata={"minimum": least, "maximum": most, **options.pop("metadata", {})}, **options)
+        self._least, self._most = least, most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        value = integral(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not self._least <= value <= self._most:
+            raise ValidationError(f"must be a whole number from {self._least} to {self._most}")
+        return value
+
+
+class Number(fields.Float):
+    """A number from ``least`` to ``most``, fractions welcome."""
+
+    def __init__(self, least: float, most: float, **options: Any) -> None:
+        super().__init__(metadata={"minimum": least, "maximum": most, **options.pop("metadata", {})}, **options)
+        self._least, self._most = least, most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self._least <= value <= self._most:
+            raise ValidationError(f"must be a number from {self._least:g} to {self._most:g}")
+        return value
+
+
+class Time(fields.String):
+    """An RFC 3339 time; becomes an instant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"format": "date-time", **options.pop("metadata", {})}, **options)
+
+    def _deserialize(  # type: ignore[override]
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Instant:
+        if not isinstance(value, str):
+            raise ValidationError("must be a text such as 2026-12-24T18:00:00Z")
+        try:
+            instant = parse_instant(value)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError(str(error)) from None
+        if not 0 <= instant <= MAX_INSTANT:
+            raise ValidationError("must lie between the years 1970 and 9999")
+        return instant
+
+
+class Id(fields.String):
+    """A UUID, in any case; becomes lower case."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"format": "uuid", **options.pop("metadata", {})}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        found = canonical_id(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValidationError(f"must be a UUID such as {_EXAMPLE_ID}")
+        return found
+
+
+class TextMap(fields.Dict):
+    """An object whose values are texts. What they may contain is judged by the domain; the patterns document it."""
+
+    def __init__(self, *, most: int, names: str | None = None, texts: str | None = None, **options: Any) -> None:
+        metadata = {"maxProperties": most, **options.pop("metadata", {})}
+        if names:
+            metadata["propertyNames"] = {"pattern": names}
+        text = fields.String(metadata={"pattern": texts} if texts else {})
+        super().__init__(keys=fields.String(), values=text, metadata=metadata, **options)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object of texts")
+        wrong = {name: ["must be a text"] for name, text in value.items() if not isinstance(text, str)}
+        if wrong:
+            raise ValidationError(wrong)
+        return value
+
+
+class Items(fields.List[Any]):
+    """A list of ``fewest`` to ``most`` values; becomes a tuple."""
+
+    def __init__(self, item: fields.Field[Any], *, fewest: int = 0, most: int, **options: Any) -> None:
+        metadata = {"minItems": fewest, "maxItems": most, **options.pop("metadata", {})}
+        super().__init__(item, metadata=metadata, **options)
+        item.error_messages["null"] = "must not be null"
+        self._fewest, self._most = fewest, most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValidationError("must be a list")
+        if not self._fewest <= len(value) <= self._most:
+            raise ValidationError(f"must have {self._fewest} to {self._most} entries, not {len(value)}")
+        return tuple(super()._deserialize(value, attr, data, **kwargs))
+
+
+class Part(fields.Nested):
+    """An object inside an object."""
+
+
+_EXAMPLE_ID = uuid.UUID(int=0x0198C0DE_0000_7000_8000_000000000001)
+
+
+def refuse(field: str, reason: str) -> NoReturn:
+    """Refuse one field from a check that looks at several."""
+    raise ValidationError({field: [reason]})
+
+
+MOST_AT_ONCE = 1_000
+"""Jobs in one bulk request, ids in one selection."""

@@ -1,0 +1,119 @@
+"""The outermost layer: every answer has a request id and the security headers, every refusal the one shape."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from scheduler.api.http.answers import answer
+from scheduler.api.http.errors import error_document
+from scheduler.api.services import REQUEST_ID
+from scheduler.domain.errors import SchedulerError
+from scheduler.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+X_REQUEST_ID: Final = "X-Request-ID"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_HEADERS: Final[Mapping[str, str]] = {
+    "Server": "scheduler",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
+"""Refusals that leave a body unread: the connection is closed rather than fed on."""
+
+
+def framing(telemetry: Telemetry) -> Middleware:
+    """The outermost middleware of an application."""
+
+    @web.middleware
+    async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        request_id = request[REQUEST_ID] = _request_id(request)
+        response = await _answered(request, handler)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers[X_REQUEST_ID] = request_id
+        telemetry.http_finished(
+            method=request.method if request.method in _METHODS else "OTHER",
+            route=_route(request),
+            status=response.status,
+            seconds=time.perf_counter() - started,
+        )
+        return response
+
+    return frame
+
+
+async def accept_any_expectation(request: web.Request) -> None:
+    """For routes: ``100 Continue`` is not sent now, before any check, but when a body is about to be read."""
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except SchedulerError as error:
+        return _refused(error, request)
+    except web.HTTPException as error:
+        return _translated(error, request)
+    except Exception:
+        log.exception("a request failed: a defect of the service", extra={"request_id": request[REQUEST_ID]})
+        return _refused(SchedulerError("INTERNAL_ERROR", "internal error"), request)
+
+
+def _refused(error: SchedulerError, request: web.Request) -> web.Response:
+    document = error_document(error, request[REQUEST_ID])
+    status: int = document["status_code"]
+    response = answer(document, status)
+    if status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if status in (429, 503):
+        response.headers[hdrs.RETRY_AFTER] = str(error.retry_after_s or 1)
+    if status >= 500:
+        log.error("refused: %s", error.message, extra={"request_id": request[REQUEST_ID], "error_code": error.code})
+    if status in _UNREAD_BODY and request.body_exists and not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def _translated(error: web.HTTPException, request: web.Request) -> web.StreamResponse:
+    """An exception of aiohttp's own (no route, wrong method) in our shape."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
+        if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204, headers={hdrs.ALLOW: allow})
+        refusal = SchedulerError("METHOD_NOT_ALLOWED", f"{_method_name(request)} is not allowed here: {allow}")
+        response = _refused(refusal, request)
+        response.headers[hdrs.ALLOW] = allow
+        return response
+    if error.status == 404:
+        return _refused(SchedulerError("NOT_FOUND", "there is nothing at this address"), request)
+    return _refused(
+        SchedulerError("VALIDATION_ERROR" if error.status < 500 else "INTERNAL_ERROR", error.reason), request
+    )
+
+
+def _method_name(request: web.Request) -> str:
+    return request.method if request.method in _METHODS else "this method"
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get(X_REQUEST_ID, "")
+    return given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _route(request: web.Request) -> str:
+    """The pattern of the route: from a closed set, whatever path was asked for."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

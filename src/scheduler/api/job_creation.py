@@ -1,0 +1,147 @@
+"""Creating jobs over HTTP, with their first webhooks: the one place where two nouns of the API meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+from marshmallow import fields
+
+from scheduler.api.auth.access import Caller
+from scheduler.api.http.answers import Answer, Document, answer, items_answer
+from scheduler.api.http.errors import under
+from scheduler.api.http.fields import MOST_AT_ONCE, Body, Items, JudgedText, Name, Part
+from scheduler.api.http.operation import operation
+from scheduler.api.jobs.documents import job_document
+from scheduler.api.jobs.schemas import JobChange, JobDocument
+from scheduler.api.services import FORM
+from scheduler.api.webhooks.documents import webhook_document
+from scheduler.api.webhooks.forms import Form, new_webhook
+from scheduler.api.webhooks.schemas import NestedWebhook, WebhookDocument
+from scheduler.domain.clock import Instant
+from scheduler.domain.jobs import changes
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.webhooks.webhook import Webhook
+from scheduler.engine.http.egress import Egress
+from scheduler.store.ids import new_id
+
+_BREATH = 4
+"""Jobs of a bulk request that are worked on before other requests get a turn."""
+
+
+class JobCreate(JobChange):
+    """A job, and perhaps its first webhook."""
+
+    name = Name(required=True, metadata={"example": "nightly report"})
+    schedule = JudgedText(required=True, metadata=JobChange._declared_fields["schedule"].metadata)
+    webhook = Part(NestedWebhook)
+
+
+class JobBulk(Body):
+    """Many jobs at once, all or none."""
+
+    jobs = Items(Part(JobCreate), fewest=1, most=MOST_AT_ONCE, required=True)
+
+
+class JobWithWebhook(JobDocument):
+    """A new job with the webhook that was created in the same call."""
+
+    webhook = fields.Nested(WebhookDocument)
+
+
+class JobsCreated(Answer):
+    items = fields.List(fields.Nested(JobWithWebhook), required=True)
+
+
+@operation(
+    tag="jobs",
+    summary="Create a job",
+    description="With `webhook` its first webhook is created in the same transaction and answered with it.",
+    body=JobCreate,
+    answers={201: JobWithWebhook},
+    refuses=(403, 404, 409),
+)
+async def create_job(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services, now = caller.services, caller.services.clock.now()
+    draft, webhooks = draft_job(form, egress=services.egress, now=now)
+    job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
+    await services.jobs.insert([(job, webhooks)], by=caller.actor, most=services.config.limits.jobs_per_account)
+    services.trigger_loop.wake(job.next_run_at)
+    return answer(created_job_document(job, webhooks), 201)
+
+
+@operation(
+    tag="jobs",
+    summary="Create up to 1,000 jobs, all or none",
+    body=JobBulk,
+    answers={201: JobsCreated},
+    refuses=(403, 404, 409),
+)
+async def create_jobs(request: web.Request) -> web.Response:
+    caller, forms = Caller.of(request), request[FORM]["jobs"]
+    entries = await _drafts(caller, forms)
+    homes = await _homes(caller, forms)
+    for position, form in enumerate(forms):
+        draft, webhooks = entries[position]
+        entries[position] = replace(draft, account_id=homes[form.get("account_id")]), webhooks
+    limits = caller.services.config.limits
+    await caller.services.jobs.insert(entries, by=caller.actor, most=limits.jobs_per_account)
+    caller.services.trigger_loop.wake(min((job.next_run_at for job, _ in entries if job.next_run_at), default=None))
+    created = []
+    for position, (job, webhooks) in enumerate(entries):
+        created.append(created_job_document(job, webhooks))
+        await _breathe(position)
+    return items_answer(created, 201)
+
+
+async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tuple[Job, list[Webhook]]]:
+    services, now = caller.services, caller.services.clock.now()
+    drafts = []
+    for position, form in enumerate(forms):
+        drafts.append(draft_job(form, egress=services.egress, now=now, path=f"jobs.{position}"))
+        await _breathe(position)
+    return drafts
+
+
+async def _homes(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
+    """The account of each name that the forms give, no name last: that one may have to be made."""
+    now = caller.services.clock.now()
+    named = sorted({form.get("account_id") for form in forms}, key=lambda name: (name is None, name))
+    return {name: await caller.home(name, now) for name in named}
+
+
+async def _breathe(position: int) -> None:
+    if position % _BREATH == _BREATH - 1:
+        await asyncio.sleep(0)
+
+
+def new_job(form: Form, *, account_id: str, egress: Egress, now: Instant) -> tuple[Job, list[Webhook]]:
+    """The job of an account that a form asks for, and the webhook nested in it."""
+    job, webhooks = draft_job(form, egress=egress, now=now)
+    return replace(job, account_id=account_id), webhooks
+
+
+def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tuple[Job, list[Webhook]]:
+    """The job that a form asks for, without its account, and the webhook nested in it. Errors are ``under`` the path.
+
+    The account comes last: a first account is made for a user only when nothing else is left to refuse.
+    """
+    fields = {name: value for name, value in form.items() if name not in ("webhook", "account_id")}
+    with under(path):
+        job = changes.create_job(fields, job_id=new_id(now), account_id="", now=now)
+        if "webhook" not in form:
+            return job, []
+        with under("webhook"):
+            return job, [new_webhook(form["webhook"], job_id=job.id, egress=egress, now=now)]
+
+
+def created_job_document(job: Job, webhooks: Sequence[Webhook]) -> Document:
+    """A new job, with the webhook that came with it; its signing secret is shown, this once."""
+    document = job_document(job)
+    if webhooks:
+        document["webhook"] = webhook_document(webhooks[0], reveal=True)
+    return document

@@ -1,0 +1,97 @@
+"""Jobs over HTTP, once they exist; ``api/job_creation.py`` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from scheduler.api.auth.access import Caller, missing
+from scheduler.api.http.answers import answer, page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.jobs.documents import job_document, job_summary
+from scheduler.api.jobs.schemas import JobChange, JobDocument, JobList, JobPage, Pause
+from scheduler.api.services import FORM, QUERY
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.jobs.changes import change_job
+
+
+@operation(tag="jobs", summary="List jobs, oldest first", query=JobList, answers={200: JobPage}, refuses=(403, 404))
+async def list_jobs(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    if "account_id" in query:
+        await caller.account(query["account_id"], Role.VIEWER)
+    return page_answer(await caller.services.jobs.page(caller.user, **query), job_summary, query)
+
+
+@operation(tag="jobs", summary="Read a job", answers={200: JobDocument}, refuses=(403, 404))
+async def read_job(request: web.Request) -> web.Response:
+    return answer(job_document(await Caller.of(request).job(request.match_info["job_id"], Role.VIEWER)))
+
+
+@operation(
+    tag="jobs",
+    summary="Change a job",
+    description="Partial: what is absent stays, null clears what may be null. A changed schedule counts from now on.",
+    body=JobChange,
+    answers={200: JobDocument},
+    refuses=(403, 404),
+)
+async def update_job(request: web.Request) -> web.Response:
+    form = request[FORM]
+    return await _changed(request, form)
+
+
+@operation(
+    tag="jobs",
+    summary="Resume a job, from now on",
+    description="What was missed while it was paused is not caught up; what was queued is released.",
+    body=Pause,
+    answers={200: JobDocument},
+    refuses=(403, 404),
+)
+async def enable_job(request: web.Request) -> web.Response:
+    form = request[FORM]
+    return await _changed(request, {**form, "enabled": True})
+
+
+@operation(
+    tag="jobs",
+    summary="Pause a job",
+    description="Nothing fires, and what is queued is held.",
+    body=Pause,
+    answers={200: JobDocument},
+    refuses=(403, 404),
+)
+async def disable_job(request: web.Request) -> web.Response:
+    form = request[FORM]
+    return await _changed(request, {**form, "enabled": False})
+
+
+async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Response:
+    caller = Caller.of(request)
+    services, now = caller.services, caller.services.clock.now()
+    before = await caller.job(request.match_info["job_id"], Role.EDITOR)
+    if before.next_run_at is not None and before.next_run_at <= now:
+        await services.trigger_loop.fire_one(before.id, now)  # what was due before the change still fires
+    job = await services.jobs.change(before.id, lambda job: change_job(job, fields, now), by=caller.actor)
+    if job is None:
+        raise missing("JOB")
+    services.trigger_loop.wake(job.next_run_at)
+    services.worker_pool.wake()
+    return answer(job_document(job))
+
+
+@operation(
+    tag="jobs",
+    summary="Delete a job with its webhooks and executions",
+    answers={204: "It is gone."},
+    refuses=(403, 404),
+)
+async def delete_job(request: web.Request) -> web.Response:
+    caller = Caller.of(request)
+    job = await caller.job(request.match_info["job_id"], Role.EDITOR)
+    if not await caller.services.jobs.delete(job.id, by=caller.actor):
+        raise missing("JOB")
+    return web.Response(status=204)

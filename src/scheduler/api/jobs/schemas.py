@@ -1,0 +1,200 @@
+"""What requests say about jobs, and what answers show of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load
+
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, number, text, uuid_text, whole, word
+from scheduler.api.http.fields import (
+    Body,
+    Choice,
+    Flag,
+    Id,
+    Items,
+    JudgedText,
+    Name,
+    Number,
+    Part,
+    Text,
+    Time,
+    Whole,
+    integral,
+)
+from scheduler.api.http.queries import Paging, QueryFlag
+from scheduler.domain.jobs.job import CATCHUPS, DELIVERIES, OVERLAPS
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.schedule.schedule import DAY_MATCHES, DST_POLICIES
+from scheduler.domain.schedule.text import MAX_LINE, MAX_LINES
+
+
+class JobList(Paging):
+    account_id = Id()
+    enabled = QueryFlag()
+
+
+MONTH_S = 30 * 86_400
+DECADE_S = 3_650 * 86_400
+INT32 = 2_147_483_647
+_RETRY_WORDS = ("network", "timeout", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class RetryCause(fields.Field[Any]):
+    """What is worth another attempt: a kind of failure, a status code, or a class of them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
+        value = integral(value)
+        if isinstance(value, str) and value in _RETRY_WORDS:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
+            return value
+        raise ValidationError(f"must be a status code or one of {', '.join(_RETRY_WORDS)}")
+
+
+class Retry(Body):
+    """When and how often a failed attempt is repeated. Given as a whole: what is absent takes its default."""
+
+    max_attempts = Whole(1, 100, metadata={"default": 3})
+    backoff_seconds = Number(0, MONTH_S, metadata={"default": 60})
+    backoff_type = Choice(("exponential", "linear", "fixed"), metadata={"default": "exponential"})
+    delays = Items(
+        Number(0, MONTH_S),
+        fewest=1,
+        most=100,
+        allow_none=True,
+        metadata={"description": "Seconds to wait after each attempt, instead of the backoff; the last one repeats."},
+    )
+    max_backoff_seconds = Number(0, MONTH_S, metadata={"default": 3600})
+    max_age_seconds = Number(0, MONTH_S, metadata={"default": 86_400})
+    jitter = Number(0, 1, metadata={"default": 0.1, "description": "Adds up to this share to each wait."})
+    retry_on = Items(
+        RetryCause(
+            metadata={
+                "anyOf": [{"enum": list(_RETRY_WORDS)}, {"type": "integer", "minimum": 100, "maximum": 599}],
+            }
+        ),
+        most=100,
+        allow_none=True,
+        metadata={"description": "Which failures are repeated; null: all but 410."},
+    )
+
+    @post_load
+    def _policy(self, values: dict[str, Any], **_: Any) -> RetryPolicy:
+        return RetryPolicy.from_mapping(values)
+
+
+class JobChange(Body):
+    """What may be said about a job at any time; defaults are those of creation."""
+
+    account_id = Id(
+        metadata={"description": "On creation: the oldest account you own when not given. Fixed afterwards."}
+    )
+    name = Name(metadata={"example": "nightly report"})
+    schedule = JudgedText(
+        metadata={
+            "format": "cron",
+            "minLength": 1,
+            "maxLength": MAX_LINES * (MAX_LINE + 2),
+            "description": "Five fields, six (seconds first), a macro, `@every 90s` or `@at 2026-12-24T18:00:00Z`; "
+            "several lines are a union.",
+            "example": "0 2 * * *",
+        },
+    )
+    type = Whole(-INT32 - 1, INT32, metadata={"description": "Your own classification; 1 = webhook, the default."})
+    timezone = JudgedText(
+        metadata={"format": "iana-timezone", "description": "IANA name, default UTC.", "example": "Europe/Paris"},
+    )
+    enabled = Flag(metadata={"description": "Default true."})
+    dst_policy = Choice(DST_POLICIES, metadata={"description": "Default debian."})
+    day_match = Choice(
+        DAY_MATCHES, metadata={"description": "Whether day-of-month or day-of-week is enough; default or."}
+    )
+    anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default the creation."})
+    starts_at = Time(
+        allow_none=True, metadata={"description": "No run before (included).", "example": "2027-01-01T00:00:00Z"}
+    )
+    ends_at = Time(
+        allow_none=True, metadata={"description": "No run from then on (excluded).", "example": "2099-01-01T00:00:00Z"}
+    )
+    max_runs = Whole(1, INT32, allow_none=True, metadata={"description": "The job is through after so many runs."})
+    jitter_s = Number(0, MONTH_S, metadata={"description": "Random delay of each run, up to this; default 0."})
+    spread_s = Number(0, MONTH_S, metadata={"description": "Stable delay of this job, up to this; default 0."})
+    catchup = Choice(CATCHUPS, metadata={"description": "What to do about missed runs; default latest."})
+    catchup_window_s = Number(0, DECADE_S, metadata={"description": "Default 86400."})
+    catchup_limit = Whole(1, 1000, metadata={"description": "Default 100."})
+    overlap = Choice(OVERLAPS, metadata={"description": "When the previous run is still active; default allow."})
+    retry = Part(Retry)
+    delivery = Choice(
+        DELIVERIES, metadata={"description": "After a crash in the middle of one; default at_least_once."}
+    )
+    auto_disable = Flag(metadata={"description": "Default true."})
+    note = Text(longest=2000, lines=True, allow_none=True, metadata={"description": "Why it is paused, and by whom."})
+    tags = Items(Text(shortest=1, longest=100), most=50, metadata={"description": "Default none."})
+
+
+class Pause(Body):
+    """Why a job is paused or goes on."""
+
+    body_optional = True
+    note = Text(longest=2000, lines=True, allow_none=True)
+
+
+class RetryDocument(Answer):
+    max_attempts = whole(least=1)
+    backoff_seconds = number()
+    backoff_type = text()
+    delays = fields.List(fields.Float(), required=True, allow_none=True)
+    max_backoff_seconds = number()
+    max_age_seconds = number()
+    jitter = number()
+    retry_on = fields.List(fields.Raw(), required=True, allow_none=True)
+
+
+class JobSummary(Answer):
+    """A job as lists show it."""
+
+    id = uuid_text()
+    account_id = uuid_text()
+    name = text()
+    schedule = text()
+    type = whole(least=None)
+    timezone = text()
+    enabled = flag()
+    dst_policy = word(DST_POLICIES)
+    day_match = word(DAY_MATCHES)
+    anchor = instant()
+    starts_at = instant(null=True)
+    ends_at = instant(null=True)
+    max_runs = whole(null=True)
+    jitter_s = number()
+    spread_s = number()
+    catchup = word(CATCHUPS)
+    catchup_window_s = number()
+    catchup_limit = whole()
+    overlap = word(OVERLAPS)
+    retry = fields.Nested(RetryDocument, required=True)
+    delivery = word(DELIVERIES)
+    auto_disable = flag()
+    note = text(null=True)
+    tags = fields.List(fields.String(), required=True)
+    disabled_reason = text(null=True, what="Why the service itself disabled it.")
+    last_run_at = instant(null=True)
+    next_run_at = instant(null=True, what="null while it is disabled.")
+    created_at = instant()
+    updated_at = instant()
+
+
+class JobDocument(JobSummary):
+    """A job as it is read one by one."""
+
+    description = text(what="The schedule in plain English.")
+    next_runs = fields.List(
+        fields.String(metadata={"format": "date-time"}),
+        required=True,
+        metadata={"description": "Up to five; empty while it is disabled."},
+    )
+
+
+class JobPage(PageAnswer):
+    items = fields.List(fields.Nested(JobSummary), required=True)

@@ -1,0 +1,1 @@
+"""Webhooks over HTTP: make, list, read, change, delete, rotate the signing secret."""

@@ -1,0 +1,80 @@
+"""Checked forms as webhooks. What only the domain or the egress rules can judge is judged here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.errors import invalid
+from scheduler.domain.webhooks.signing import check_secret, new_secret
+from scheduler.domain.webhooks.template import check_template
+from scheduler.domain.webhooks.webhook import MASK, Webhook, check_headers, check_query_params, unmask_headers
+from scheduler.engine.http.egress import Egress
+from scheduler.store.ids import new_id
+
+Form = Mapping[str, Any]
+GENERATE = "generate"
+"""Written in place of a signing secret to have one made."""
+_SECRET_BYTES = 32
+
+
+def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Webhook:
+    """The webhook that a form asks for."""
+    fields = {**_with_secret(form), "job_id": job_id}
+    if fields.get("headers") is not None:
+        fields["headers"] = unmask_headers(fields["headers"], None)
+    _check(fields, egress)
+    return Webhook(**fields, id=new_id(now), created_at=now, updated_at=now)
+
+
+def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
+    """The webhook with the fields of the form; a mask in place of a secret keeps the stored one."""
+    fields = _with_secret(form)
+    if fields.get("job_id", webhook.job_id) != webhook.job_id:
+        raise invalid("job_id", "a webhook stays with its job")
+    if fields.get("signing_secret") == MASK and webhook.signing_secret is not None:
+        del fields["signing_secret"]
+    if fields.get("headers") is not None:
+        fields["headers"] = unmask_headers(fields["headers"], webhook.headers)
+    _check(fields, egress)
+    if "signing_secret" in fields:
+        webhook = webhook.with_secret(fields.pop("signing_secret"))
+    changed = replace(webhook, **fields, updated_at=now)
+    return replace(changed, disabled_reason=None) if changed.enabled else changed
+
+
+def rotate_secret(webhook: Webhook, *, overlap_s: float, now: Instant) -> Webhook:
+    """The webhook with a new signing secret; the one before it stays valid for ``overlap_s``."""
+    return webhook.rotated(generate_secret(), now, until_at=now + seconds(overlap_s))
+
+
+def sets_secret(form: Form) -> bool:
+    """Does a form of a webhook set its signing secret, so that the answer shows it, this once?"""
+    return form.get("signing_secret") not in (None, MASK)
+
+
+def generate_secret() -> str:
+    return new_secret(os.urandom(_SECRET_BYTES))
+
+
+def _with_secret(form: Form) -> dict[str, Any]:
+    if form.get("signing_secret") == GENERATE:
+        return {**form, "signing_secret": generate_secret()}
+    return dict(form)
+
+
+def _check(fields: Form, egress: Egress) -> None:
+    """Refuse what is given and cannot be sent; what is absent was judged when it was saved."""
+    if "url" in fields:
+        egress.check_url(fields["url"])
+    if fields.get("headers") is not None:
+        check_headers(fields["headers"])
+    if fields.get("query_params") is not None:
+        check_query_params(fields["query_params"])
+    if fields.get("body_template") is not None:
+        check_template(fields["body_template"])
+    if fields.get("signing_secret") is not None:
+        check_secret(fields["signing_secret"])

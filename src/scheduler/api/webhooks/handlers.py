@@ -1,0 +1,118 @@
+"""Webhooks over HTTP."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scheduler.api.auth.access import Caller, missing
+from scheduler.api.http.answers import answer, page_answer
+from scheduler.api.http.operation import operation
+from scheduler.api.services import FORM, QUERY
+from scheduler.api.webhooks.documents import webhook_document
+from scheduler.api.webhooks.forms import change_webhook, new_webhook, rotate_secret, sets_secret
+from scheduler.api.webhooks.schemas import (
+    SecretRotation,
+    WebhookChange,
+    WebhookCreate,
+    WebhookDocument,
+    WebhookList,
+    WebhookPage,
+)
+from scheduler.domain.accounts.account import Role
+
+
+@operation(
+    tag="webhooks",
+    summary="Add a webhook to a job",
+    body=WebhookCreate,
+    answers={201: WebhookDocument},
+    refuses=(403, 404, 409),
+)
+async def create_webhook(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services = caller.services
+    job = await caller.job(form["job_id"], Role.EDITOR)
+    webhook = new_webhook(form, job_id=job.id, egress=services.egress, now=services.clock.now())
+    await services.webhooks.insert(webhook, by=caller.actor)
+    return answer(webhook_document(webhook, reveal=True), 201)
+
+
+@operation(
+    tag="webhooks",
+    summary="List webhooks, oldest first",
+    query=WebhookList,
+    answers={200: WebhookPage},
+    refuses=(403, 404),
+)
+async def list_webhooks(request: web.Request) -> web.Response:
+    caller, query = Caller.of(request), request[QUERY]
+    if "job_id" in query:
+        await caller.job(query["job_id"], Role.VIEWER)
+    return page_answer(await caller.services.webhooks.page(caller.user, **query), webhook_document, query)
+
+
+@operation(tag="webhooks", summary="Read a webhook", answers={200: WebhookDocument}, refuses=(403, 404))
+async def read_webhook(request: web.Request) -> web.Response:
+    return answer(webhook_document(await Caller.of(request).webhook(request.match_info["webhook_id"], Role.VIEWER)))
+
+
+@operation(
+    tag="webhooks",
+    summary="Change a webhook",
+    description="Partial: what is absent stays, null clears what may be null.",
+    body=WebhookChange,
+    answers={200: WebhookDocument},
+    refuses=(403, 404),
+)
+async def update_webhook(request: web.Request) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
+    services, now = caller.services, caller.services.clock.now()
+    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
+    webhook = await services.webhooks.change(
+        webhook_id,
+        lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now),
+        by=caller.actor,
+    )
+    if webhook is None:
+        raise missing("WEBHOOK")
+    return answer(webhook_document(webhook, reveal=sets_secret(form)))
+
+
+@operation(
+    tag="webhooks",
+    summary="Give a webhook a new signing secret",
+    description="The answer shows it, once. Until `overlap_s` has passed, requests carry one signature by the new "
+    "secret and one by each before it, so that receivers change over without losing a request. A webhook that has no "
+    "secret gets its first.",
+    body=SecretRotation,
+    answers={200: WebhookDocument},
+    refuses=(403, 404),
+)
+async def rotate_webhook_secret(request: web.Request) -> web.Response:
+    caller, overlap_s = Caller.of(request), request[FORM]["overlap_s"]
+    services, now = caller.services, caller.services.clock.now()
+    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
+    webhook = await services.webhooks.change(
+        webhook_id,
+        lambda webhook: rotate_secret(webhook, overlap_s=overlap_s, now=now),
+        by=caller.actor,
+        rotates=True,
+    )
+    if webhook is None:
+        raise missing("WEBHOOK")
+    return answer(webhook_document(webhook, reveal=True))
+
+
+@operation(
+    tag="webhooks",
+    summary="Delete a webhook",
+    description="What was queued for it is cancelled; its history stays.",
+    answers={204: "It is gone."},
+    refuses=(403, 404),
+)
+async def delete_webhook(request: web.Request) -> web.Response:
+    caller = Caller.of(request)
+    webhook = await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)
+    if not await caller.services.webhooks.delete(webhook.id, caller.services.clock.now(), by=caller.actor):
+        raise missing("WEBHOOK")
+    return web.Response(status=204)

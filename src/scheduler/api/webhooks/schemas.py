@@ -1,0 +1,119 @@
+"""What requests say about webhooks, and what answers show of them."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, number, text, texts, uuid_text, word
+from scheduler.api.http.fields import Body, Choice, Flag, Id, JudgedText, Number, Text, TextMap
+from scheduler.api.http.queries import Paging
+from scheduler.domain.webhooks.target import LONGEST_URL
+from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS
+
+
+class WebhookList(Paging):
+    job_id = Id()
+
+
+_MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?: ?; ?[A-Za-z0-9!#$&^_.+-]+=[A-Za-z0-9!#$&^_.+\"-]+)*"
+_URL = {"format": "http-url", "maxLength": LONGEST_URL, "example": "https://example.com/hook"}
+
+
+class WebhookFields(Body):
+    """What may be said about a webhook at any time."""
+
+    url = JudgedText(metadata=_URL)
+    method = Choice(METHODS, metadata={"description": "POST when it is not given."})
+    headers = TextMap(
+        most=MOST_HEADERS,
+        names=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        texts=r"^[\t\x20-\x7e\xa0-\xff]*$",
+        allow_none=True,
+        metadata={
+            "description": "At most 50. Values that look like credentials are shown as `***`; writing that keeps them.",
+            "example": {"X-Team": "accounting"},
+        },
+    )
+    query_params = TextMap(
+        most=MOST_QUERY_PARAMS,
+        names=r"^[^\x00]*$",
+        texts=r"^[^\x00]*$",
+        allow_none=True,
+        metadata={"description": "Merged into the query of `url`."},
+    )
+    body_template = JudgedText(
+        allow_none=True,
+        metadata={
+            "format": "body-template",
+            "description": "The body that is sent, with `{{ name }}` replaced. Names: job.id job.name account.id "
+            "webhook.id execution.id run.id attempt scheduled_at fired_at trigger. `{{{{` is a literal `{{`.",
+            "example": '{"job": "{{ job.name }}", "at": "{{ scheduled_at }}"}',
+        },
+    )
+    content_type = Text(
+        longest=255,
+        pattern=_MEDIA_TYPE,
+        wanted="a media type such as application/json",
+        metadata={"description": "`application/json` when it is not given."},
+    )
+    timeout_s = Number(0.1, 300, metadata={"description": "Total seconds for one attempt; 30 when it is not given."})
+    signing_secret = JudgedText(
+        allow_none=True,
+        metadata={
+            "format": "signing-secret",
+            "description": "`whsec_` and 24 to 64 bytes in base64, or `generate` to have one made. The answer shows "
+            "it once, later ones `***`; writing that keeps it. What is written replaces the old secret at once; "
+            "`rotate-secret` lets both be valid for a while.",
+        },
+    )
+    enabled = Flag(metadata={"description": "true when it is not given."})
+
+
+class NestedWebhook(WebhookFields):
+    """A webhook that is created together with its job."""
+
+    url = JudgedText(required=True, metadata=_URL)
+
+
+class WebhookCreate(NestedWebhook):
+    job_id = Id(required=True)
+
+
+class WebhookChange(WebhookFields):
+    job_id = Id(metadata={"description": "May be given, but not changed."})
+
+
+class SecretRotation(Body):
+    """How long the signing secret stays valid that is rotated away."""
+
+    body_optional = True
+    overlap_s = Number(
+        0,
+        7 * 86_400,
+        load_default=86_400,
+        metadata={"description": "Seconds during which requests carry a signature by the old secret, too."},
+    )
+
+
+class WebhookDocument(Answer):
+    id = uuid_text()
+    job_id = uuid_text()
+    url = text()
+    method = word(METHODS)
+    headers = texts(null=True)
+    query_params = texts(null=True)
+    body_template = text(null=True)
+    content_type = text()
+    timeout_s = number()
+    signing_secret = text(null=True, what="`***` when there is one; itself only in the answer that set it.")
+    former_secrets_until = instant(
+        null=True, what="When the secrets before the last rotation sign no more; null when there are none."
+    )
+    enabled = flag()
+    disabled_reason = text(null=True, what="Why the service itself disabled it.")
+    created_at = instant()
+    updated_at = instant()
+
+
+class WebhookPage(PageAnswer):
+    items = fields.List(fields.Nested(WebhookDocument), required=True)

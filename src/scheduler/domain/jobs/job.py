@@ -1,0 +1,86 @@
+"""A job: a schedule, what to do when it was late or overlaps, and how its failures are retried."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
+from scheduler.domain.schedule.schedule import Schedule, parse_schedule
+
+CATCHUPS = ("latest", "all", "none")
+OVERLAPS = ("allow", "skip", "buffer_one", "cancel_previous")
+DELIVERIES = ("at_least_once", "at_most_once")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as stored. Durations are seconds; ``next_run_at`` in the store is the only truth about what fires."""
+
+    id: str
+    account_id: str
+    name: str
+    schedule: str
+    type: int = 1
+    timezone: str = "UTC"
+    enabled: bool = True
+    dst_policy: str = "debian"
+    day_match: str = "or"
+    anchor_at: Instant
+    """Where ``@every`` counts from; the API calls it ``anchor``."""
+    starts_at: Instant | None = None
+    """No run before this instant (included)."""
+    ends_at: Instant | None = None
+    """No run from this instant on (excluded)."""
+    max_runs: int | None = None
+    """The job is through after this many scheduled runs."""
+    jitter_s: float = 0
+    spread_s: float = 0
+    catchup: str = "latest"
+    catchup_window_s: float = 86_400
+    catchup_limit: int = 100
+    overlap: str = "allow"
+    retry: RetryPolicy = DEFAULT_POLICY
+    delivery: str = "at_least_once"
+    auto_disable: bool = True
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+    disabled_reason: str | None = None
+    run_count: int = 0
+    """How many due times have fired so far."""
+    last_run_at: Instant | None = None
+    next_run_at: Instant | None = None
+    created_at: Instant
+    updated_at: Instant
+
+    def parsed(self) -> Schedule:
+        """The schedule, parsed; cheap, since parsing is cached."""
+        return parse_schedule(
+            self.schedule,
+            timezone=self.timezone,
+            anchor_at=self.anchor_at,
+            dst_policy=self.dst_policy,
+            day_match=self.day_match,
+        )
+
+    def next_after(self, instant: Instant, *, run_count: int | None = None) -> Instant | None:
+        """The first due time after ``instant`` within the bounds of the job; ``None`` when it is through.
+
+        ``run_count`` is how many runs there will have been by then, if not those so far.
+        """
+        if self.max_runs is not None and (self.run_count if run_count is None else run_count) >= self.max_runs:
+            return None
+        if self.starts_at is not None:
+            instant = max(instant, self.starts_at - 1)
+        due_at = self.parsed().next_after(instant)
+        if due_at is None or (self.ends_at is not None and due_at >= self.ends_at):
+            return None
+        return due_at
+
+    def spread(self) -> int:
+        """This job's stable share of ``spread_s``, in microseconds: a hash of its id, so it survives everything."""
+        if not self.spread_s:
+            return 0
+        digest = hashlib.sha256(self.id.encode()).digest()
+        return seconds(self.spread_s) * int.from_bytes(digest[:8], "big") >> 64

@@ -1,0 +1,228 @@
+"""An execution is one attempt to deliver one run. This module is its state machine.
+
+``queued`` → ``running`` → ``success`` | ``failure`` | ``timed_out`` | ``dead_letter``; ``skipped`` and ``cancelled``
+say why an attempt never was. A final row never changes: another try is another row of the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from scheduler.domain.clock import Instant, format_instant, seconds
+from scheduler.domain.jobs.retry import RetryPolicy
+
+CRASH_REPEATS = 3
+"""How often an attempt that our own crash interrupted may be repeated beyond the policy's attempts."""
+
+_REASON_LIMIT = 200
+_BEFORE = " (before: "
+
+
+class Status(StrEnum):
+    """What became of an attempt."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMED_OUT = "timed_out"
+    DEAD_LETTER = "dead_letter"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class Trigger(StrEnum):
+    """Why an attempt was queued."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    RETRY = "retry"
+    CATCHUP = "catchup"
+    REDRIVE = "redrive"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Execution:
+    """One row: one attempt of one run, or the record that a due time was skipped."""
+
+    id: str
+    run_id: str
+    """The same for all attempts of a run; sent as ``webhook-id``."""
+    job_id: str
+    account_id: str
+    webhook_id: str | None
+    status: Status
+    attempt: int = 1
+    trigger: Trigger
+    scheduled_at: Instant
+    """The nominal time; jitter, spread and retries move ``available_at`` only."""
+    available_at: Instant
+    """The earliest start of this attempt."""
+    created_at: Instant
+    covers: int = 1
+    """How many due times this row stands for; the first of them is ``covers_from``."""
+    covers_from: Instant | None = None
+    reason: str | None = None
+    """Why the row is ``skipped`` or ``cancelled``."""
+    budget_from: int = 1
+    """The attempt with which the present budget of attempts began: 1, or that of the last redrive."""
+    budget_at: Instant
+    """When that budget began; the age of a run is counted from here."""
+    prior_errors: str = ""
+    """One clause for each failed attempt before this one."""
+    worker_id: str | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    duration_ms: int | None = None
+    response_code: int | None = None
+    response_body: str | None = None
+    response_headers: Mapping[str, str] | None = None
+    body_truncated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of sending one request.
+
+    ``error`` is ``None`` for a success; otherwise its first word is a stable code (``dns_failed``, ``timeout``,
+    ``http_503`` …) and the rest is for people. ``response_code`` is ``None`` when no proper answer came.
+    """
+
+    error: str | None = None
+    response_code: int | None = None
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    response_body: str | None = None
+    body_truncated: bool = False
+    retry_after_s: float | None = None
+
+    @property
+    def error_code(self) -> str:
+        """The stable first word of ``error``, or an empty string."""
+        return self.error.partition(" ")[0].rstrip(":") if self.error else ""
+
+
+INTERRUPTED = Outcome(error="interrupted the service stopped while the request was in flight")
+"""The outcome of an attempt whose process ended before the answer was recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """The next attempt of a run, to be queued in the same transaction that settles the present one."""
+
+    attempt: int
+    available_at: Instant
+    prior_errors: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settlement:
+    """The end of one attempt as it is written down: the final state of its row and, perhaps, the next attempt."""
+
+    execution: Execution
+    status: Status
+    finished_at: Instant
+    outcome: Outcome
+    error: str | None
+    retry: Retry | None = None
+    reason: str | None = None
+    """Why it was ``skipped``."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Whole milliseconds from start to finish; never negative, though clocks may step."""
+        started_at = self.execution.started_at
+        return max(0, (self.finished_at - started_at) // 1000) if started_at is not None else 0
+
+
+def settle(
+    execution: Execution,
+    outcome: Outcome,
+    now: Instant,
+    *,
+    policy: RetryPolicy,
+    at_most_once: bool = False,
+    jitter: float = 0.0,
+) -> Settlement:
+    """Decide what becomes of an attempt that ended with ``outcome``: success, another attempt, or the dead letter.
+
+    ``jitter`` is a draw from 0 to 1 that spreads retries. Pure: the same arguments give the same settlement.
+    """
+    if outcome.error is None:
+        return _final(execution, outcome, now, Status.SUCCESS)
+    if outcome.error_code == "no_webhook" or (outcome.error_code == "interrupted" and at_most_once):
+        return _final(execution, outcome, now, Status.FAILURE)
+    retry = _next_attempt(execution, outcome, now, policy=policy, jitter=jitter)
+    if retry is None:
+        return _final(execution, outcome, now, Status.DEAD_LETTER)
+    timed_out = outcome.error_code in ("timeout", "connect_timeout")
+    status = Status.TIMED_OUT if timed_out else Status.FAILURE
+    return Settlement(
+        execution=execution, status=status, finished_at=now, outcome=outcome, error=outcome.error, retry=retry
+    )
+
+
+def skip(execution: Execution, now: Instant, *, reason: str) -> Settlement:
+    """End an attempt that is not made at all, because its time has passed."""
+    return Settlement(
+        execution=execution, status=Status.SKIPPED, finished_at=now, outcome=Outcome(), error=None, reason=reason
+    )
+
+
+def run_id_of(webhook_or_job_id: str, scheduled_at: Instant) -> str:
+    """The identity of a scheduled run: UUIDv5 (RFC 9562) of the scheduled time as the API writes it.
+
+    The namespace is the webhook's id (the job's where there is no webhook), so every node, every restart and every
+    restored backup gives the same run the same id.
+    """
+    namespace = bytes.fromhex(webhook_or_job_id.replace("-", ""))
+    digest = bytearray(hashlib.sha1(namespace + format_instant(scheduled_at).encode(), usedforsecurity=False).digest())
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # variant of RFC 9562
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
+
+
+def _next_attempt(
+    execution: Execution, outcome: Outcome, now: Instant, *, policy: RetryPolicy, jitter: float
+) -> Retry | None:
+    used = execution.attempt - execution.budget_from + 1
+    if outcome.error_code == "interrupted":
+        # Our own crash is not the receiver's fault: it counts, but the run may go a little beyond its policy.
+        if used >= policy.max_attempts + CRASH_REPEATS:
+            return None
+        available_at = now
+    else:
+        if used >= policy.max_attempts or not policy.covers(outcome.error_code, outcome.response_code):
+            return None
+        # The age stops what the policy plans. A receiver that asks for more patience than that gets it.
+        planned_s = policy.delay_s(used, retry_after_s=None, jitter=jitter)
+        if now + seconds(planned_s) > execution.budget_at + seconds(policy.max_age_seconds):
+            return None
+        available_at = now + seconds(policy.delay_s(used, retry_after_s=outcome.retry_after_s, jitter=jitter))
+    return Retry(
+        attempt=execution.attempt + 1,
+        available_at=available_at,
+        prior_errors=prior_errors_with(execution, outcome.error),
+    )
+
+
+def _final(execution: Execution, outcome: Outcome, now: Instant, status: Status) -> Settlement:
+    error = outcome.error
+    if status is Status.DEAD_LETTER and outcome.error_code == "interrupted":
+        error = "crash_suspect every repeat of this attempt was interrupted by a crash or a stop of the service"
+    if status is Status.DEAD_LETTER and execution.prior_errors:
+        error = f"{error}{_BEFORE}{execution.prior_errors})"
+    return Settlement(execution=execution, status=status, finished_at=now, outcome=outcome, error=error)
+
+
+def prior_errors_with(execution: Execution, error: str | None) -> str:
+    """The clauses of the attempts of a run up to and including this one, which ended with ``error``."""
+    if error is None:
+        return execution.prior_errors
+    own = error.partition(_BEFORE)[0]
+    clause = f"attempt {execution.attempt}: {own[:_REASON_LIMIT]}"
+    return f"{execution.prior_errors}; {clause}" if execution.prior_errors else clause

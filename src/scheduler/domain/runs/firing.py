@@ -1,0 +1,225 @@
+"""Firing: what a job whose time has come turns into. Every due time up to now ends in a row, or is covered by one.
+
+Pure: the present, the random draws and the ids are arguments, so a test can replay any day of any year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.runs.catchup import Portion, account_for
+from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
+
+NO_WEBHOOK = "no_webhook the job has no enabled webhook: add one with POST /webhooks, or enable one"
+THROUGH = "through: the schedule has no further time within ends_at and max_runs"
+_OVERLAPPED = "overlap: the previous run was still active"
+_REPLACED = "overlap: a newer run took its place"
+_MOST_ROWS = 1000
+"""Rows that one job may turn into at once, unless it has more webhooks than that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Present:
+    """What firing takes from the world, so that it need not ask for it."""
+
+    now: Instant
+    attentive_since: Instant
+    """Since when the trigger loop has been looking without a break: what was due before was missed."""
+    new_id: Callable[[], str]
+    draw: Callable[[], float]
+    """A number from 0 to 1 for each jittered run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Firing:
+    """What one job turns into: rows to insert, and how it goes on."""
+
+    job: Job
+    """As it was."""
+    next_run_at: Instant | None
+    last_run_at: Instant | None
+    run_count: int
+    executions: list[Execution]
+    """Ready to be queued, or final from the start (skipped, no webhook)."""
+    buffered: list[Execution]
+    """To be queued behind what is active."""
+    cancels_active: bool = False
+    """Whatever is queued or running for the job is to be cancelled first."""
+    end_reason: str | None = None
+    """Why the job ends with this and is disabled; ``None`` when it goes on."""
+    ends_behind: Instant | None = None
+    """The last time that was due, when the job ends."""
+
+    @property
+    def rows(self) -> list[Execution]:
+        """All that it inserts."""
+        return [*self.executions, *self.buffered]
+
+
+def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int, waiting: int = 0) -> Firing:
+    """Turn a due job (``next_run_at`` ≤ now) into executions and its next time.
+
+    ``active`` counts the job's queued and running executions, ``waiting`` those of them that wait behind another;
+    both matter only when ``overlap`` is not ``allow``.
+    """
+    portions, reached_at = account_for(
+        job,
+        present.now,
+        attentive_since=present.attentive_since,
+        most=max(1, _MOST_ROWS // max(1, len(webhook_ids))),
+    )
+    ready, buffered, cancels = _overlap(job, portions, active=active, waiting=waiting)
+    fired = sum(portion.skipped is None for portion in ready) + len(buffered)
+    run_count = job.run_count + fired
+    next_run_at = job.next_after(reached_at, run_count=run_count)
+    return Firing(
+        job=job,
+        next_run_at=next_run_at,
+        last_run_at=present.now if fired else job.last_run_at,
+        run_count=run_count,
+        executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
+        buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
+        cancels_active=cancels,
+        end_reason=THROUGH if next_run_at is None else None,
+        ends_behind=reached_at,
+    )
+
+
+def give_up(job: Job, *, reason: str) -> Firing:
+    """End a job that cannot be fired. What was due already gets no rows: nobody can tell when that was."""
+    return Firing(
+        job=job,
+        next_run_at=None,
+        last_run_at=job.last_run_at,
+        run_count=job.run_count,
+        executions=[],
+        buffered=[],
+        end_reason=reason,
+        ends_behind=None if job.next_run_at is None else job.next_run_at - 1,
+    )
+
+
+def start(
+    job: Job,
+    webhook_ids: Sequence[str],
+    present: Present,
+    *,
+    overlap: str = "allow",
+    active: int = 0,
+    waiting: int = 0,
+) -> Firing:
+    """A run that a person starts now: an identity of its own, the schedule untouched, the overlap theirs to choose."""
+    run = Portion(at=present.now, trigger=Trigger.MANUAL)
+    ready, buffered, cancels = _overlap(replace(job, overlap=overlap), [run], active=active, waiting=waiting)
+    starts = bool(buffered) or any(portion.skipped is None for portion in ready)
+    return Firing(
+        job=job,
+        next_run_at=job.next_run_at,
+        last_run_at=present.now if starts else job.last_run_at,
+        run_count=job.run_count,
+        executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
+        buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
+        cancels_active=cancels,
+    )
+
+
+def backfill(
+    job: Job,
+    webhook_ids: Sequence[str],
+    times: Sequence[Instant],
+    present: Present,
+    *,
+    known: Mapping[str, tuple[int, Status]],
+) -> Firing:
+    """Runs for due times that had none, as a person asks for. A run that exists keeps what it has.
+
+    ``known`` has the last attempt, and what became of it, of each run that exists. A record that a time was skipped is
+    no run: its next attempt is one.
+    """
+    rows = []
+    for row in (
+        row
+        for at in times
+        for row in _rows(job, webhook_ids, Portion(at=at, trigger=Trigger.MANUAL), present, is_due=True)
+    ):
+        attempt, status = known.get(row.run_id, (0, Status.SKIPPED))
+        if status is Status.SKIPPED:
+            rows.append(replace(row, attempt=attempt + 1, budget_from=attempt + 1))
+    return Firing(
+        job=job,
+        next_run_at=job.next_run_at,
+        last_run_at=present.now if rows else job.last_run_at,
+        run_count=job.run_count,
+        executions=rows,
+        buffered=[],
+    )
+
+
+def run_ids_of(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant]) -> list[str]:
+    """The identities of the scheduled runs of a job at these times."""
+    return [run_id_of(webhook_id, at) for at in times for webhook_id in webhook_ids or (job.id,)]
+
+
+def _overlap(
+    job: Job, portions: Sequence[Portion], *, active: int, waiting: int
+) -> tuple[Sequence[Portion], Sequence[Portion], bool]:
+    """Apply the overlap policy: what may start, what waits behind the active run, and whether that is cancelled."""
+    if job.overlap == "allow":
+        return portions, [], False
+    records = [portion for portion in portions if portion.skipped]
+    runs = [portion for portion in portions if not portion.skipped]
+    if not runs:
+        return records, [], False
+    if job.overlap == "cancel_previous":
+        replaced = [replace(run, skipped=_REPLACED) for run in runs[:-1]]
+        return [*records, *replaced, runs[-1]], [], active > 0
+    starting = [] if active else runs[:1]
+    behind = runs if active else runs[1:]
+    buffered = behind[:1] if job.overlap == "buffer_one" and not waiting else []
+    refused = [replace(run, skipped=_OVERLAPPED) for run in behind if run not in buffered]
+    return [*records, *starting, *refused], buffered, False
+
+
+def _rows(
+    job: Job, webhook_ids: Sequence[str], portion: Portion, present: Present, *, is_due: bool = False
+) -> list[Execution]:
+    """One row for each webhook of the job; one without a webhook when it has none.
+
+    The identity of a time that is due can be computed again; a run that a person starts gets a random one.
+    """
+    by_hand = portion.trigger is Trigger.MANUAL
+    late = by_hand or portion.at < present.attentive_since
+    start_at = present.now if late else portion.at
+    status = Status.SKIPPED if portion.skipped else Status.QUEUED if webhook_ids else Status.FAILURE
+    rows = []
+    for webhook_id in webhook_ids or (None,):
+        available_at = start_at if by_hand else start_at + _shift(job, present)
+        rows.append(
+            Execution(
+                id=present.new_id(),
+                run_id=run_id_of(webhook_id or job.id, portion.at) if is_due or not by_hand else present.new_id(),
+                job_id=job.id,
+                account_id=job.account_id,
+                webhook_id=webhook_id,
+                status=status,
+                trigger=portion.trigger,
+                scheduled_at=portion.at,
+                available_at=available_at,
+                created_at=present.now,
+                covers=portion.covers,
+                covers_from=portion.covers_from,
+                reason=portion.skipped,
+                budget_at=max(available_at, present.now),
+                finished_at=None if status is Status.QUEUED else present.now,
+                error=NO_WEBHOOK if status is Status.FAILURE else None,
+            )
+        )
+    return rows
+
+
+def _shift(job: Job, present: Present) -> int:
+    """How far jitter and spread move the start, in microseconds; never the identity."""
+    return job.spread() + (seconds(job.jitter_s * present.draw()) if job.jitter_s else 0)

@@ -1,0 +1,68 @@
+"""Credentials that a receiver sends back, in a debugging page for example, are not stored with its answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from itertools import takewhile
+
+from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.webhook import MASK, Webhook, is_credential
+
+_SHORTEST = 8
+"""Characters of what is looked for: shorter texts occur by chance."""
+_SEPARATORS = re.compile(r"[\s,;=\"]+")
+
+
+def without_echoes(outcome: Outcome, webhook: Webhook) -> Outcome:
+    """The outcome with ``***`` where body, headers or error repeat a credential that the webhook sends.
+
+    Credentials are the values of the headers that reading masks, and their parts (the token of ``Bearer token``), from
+    8 characters on, as they were sent: what a receiver encodes in another way is not recognised.
+    """
+    if not webhook.headers:
+        return outcome
+    credentials = _credentials(tuple(value for name, value in webhook.headers.items() if is_credential(name)))
+    if not credentials:
+        return outcome
+    body = outcome.response_body and _masked(outcome.response_body, credentials)
+    if body and outcome.body_truncated:
+        body = _masked_at_the_end(body, credentials)
+    return replace(
+        outcome,
+        response_headers={name: _masked(value, credentials) for name, value in outcome.response_headers.items()},
+        response_body=body,
+        error=outcome.error and _masked_in_part(outcome.error, credentials),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _credentials(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values and their parts, the longest first."""
+    texts = {text for value in values for text in (value, *_SEPARATORS.split(value)) if len(text) >= _SHORTEST}
+    return tuple(sorted(texts, key=len, reverse=True))
+
+
+def _masked(text: str, credentials: tuple[str, ...]) -> str:
+    for credential in credentials:
+        text = text.replace(credential, MASK)
+    return text
+
+
+def _masked_at_the_end(text: str, credentials: tuple[str, ...]) -> str:
+    """What is stored of a long body may end in the middle of one."""
+    for credential in credentials:
+        for length in range(min(len(credential) - 1, len(text)), _SHORTEST - 1, -1):
+            if text.endswith(credential[:length]):
+                return text[:-length] + MASK
+    return text
+
+
+def _masked_in_part(text: str, credentials: tuple[str, ...]) -> str:
+    """An error quotes what it is about, and cuts that short: the beginning of a credential is enough."""
+    for credential in credentials:
+        while (start := text.find(credential[:_SHORTEST])) >= 0:
+            agreeing = takewhile(lambda pair: pair[0] == pair[1], zip(text[start:], credential, strict=False))
+            text = text[:start] + MASK + text[start + sum(1 for _ in agreeing) :]
+    return text

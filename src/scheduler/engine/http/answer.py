@@ -1,0 +1,109 @@
+"""What an answer means: status, headers and body as they are stored, and why it is a failure if it is one."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from aiohttp.http import RawResponseMessage
+
+from scheduler.domain.clock import SECOND, Instant, from_datetime
+from scheduler.domain.jobs.retry import RETRY_AFTER_LIMIT_S
+from scheduler.domain.runs.execution import Outcome
+
+LONGEST_ERROR = 300
+STORED_HEADERS_LIMIT = 16_384
+"""Bytes of names and values; headers beyond them are not stored."""
+
+_BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+
+
+def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now: Instant) -> Outcome:
+    """The outcome of an answer whose header block is complete. ``body`` is what is kept of it."""
+    status = message.code
+    headers = _stored_headers(message.raw_headers)
+    text = _text(body, cut=truncated)
+    if 200 <= status <= 299:
+        return Outcome(response_code=status, response_headers=headers, response_body=text, body_truncated=truncated)
+    return Outcome(
+        error=one_line(_failure(message)),
+        response_code=status,
+        response_headers=headers,
+        response_body=text,
+        body_truncated=truncated,
+        retry_after_s=_retry_after_s(message, now) if status in (429, 503) else None,
+    )
+
+
+def one_line(text: str) -> str:
+    """``text`` as an error is stored: one line of printable characters, 300 at most."""
+    line = _BREAKS.sub(" ", text).strip()
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= LONGEST_ERROR else line[: LONGEST_ERROR - 1] + "…"
+
+
+def _failure(message: RawResponseMessage) -> str:
+    status = message.code
+    location = message.headers.get("Location")
+    if 300 <= status <= 399 and location is not None:
+        return f"http_{status} redirect to {location[: LONGEST_ERROR // 2]} not followed"
+    return f"http_{status} {message.reason or _phrase(status)}"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _stored_headers(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    room = STORED_HEADERS_LIMIT
+    for raw_name, raw_value in raw_headers:
+        room -= len(raw_name) + len(raw_value)
+        if room < 0:
+            break
+        name, value = _escaped(raw_name), _escaped(raw_value)
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _escaped(raw: bytes) -> str:
+    text = raw.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
+def _text(body: bytes, *, cut: bool) -> str:
+    """The body as text that any database takes: other bytes than UTF-8 and NUL escaped, no half character at a cut."""
+    if not body:
+        return ""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(body, final=not cut)
+    return text.replace("\0", "\\x00")
+
+
+def _retry_after_s(message: RawResponseMessage, now: Instant) -> float | None:
+    """Seconds to wait as ``Retry-After`` (RFC 9110, 10.2.3) says, a number or a date; ``None`` for anything else."""
+    text = message.headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), RETRY_AFTER_LIMIT_S)
+    try:
+        moment: datetime = parsedate_to_datetime(text)
+        instant = from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return min(max(0.0, (instant - now) / SECOND), RETRY_AFTER_LIMIT_S)

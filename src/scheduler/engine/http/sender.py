@@ -1,0 +1,204 @@
+"""Sending one request: name, address, TLS, request, header block, body, and what came of it.
+
+Built on aiohttp's connector (pool, name cache, happy eyeballs, TLS) and its parser, one level below ``ClientSession``.
+A session would send an idempotent request again when a pooled connection turns out to be dead, and a (``webhook-id``,
+attempt) must leave once; it would also keep cookies, follow redirects and read proxies from the environment, none of
+which exist here. And it costs more than half of the CPU of a delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import ssl
+from types import TracebackType
+from typing import NamedTuple, Self, cast
+
+from aiohttp import ClientError, ClientRequest, ClientTimeout, StreamReader, TCPConnector
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from yarl import URL
+
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.request import Request
+from scheduler.domain.webhooks.target import Target, split_url
+from scheduler.engine.http.answer import one_line, outcome_of
+from scheduler.engine.http.egress import BLOCKED, Dial, Egress, dialling
+from scheduler.engine.http.exchange import Exchange
+from scheduler.engine.http.failure import failure_of
+from scheduler.engine.http.resolver import Resolver
+
+CONNECT_LIMIT_S = 5.0
+"""How much of an attempt's time connecting may take, look-up and TLS included."""
+
+BODY_GRACE_S = 2.0
+"""How long the body of an answer may take after its header block, within the attempt's time."""
+
+KEEP_ALIVE_S = 1.5
+"""How long a connection rests. Below the idle limits that servers have (2 s and more): one that the receiver is just
+closing costs an attempt, because nothing is sent twice. Bursts reuse connections all the same."""
+
+_WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _Route(NamedTuple):
+    """What a URL says about the way: it is worked out once."""
+
+    host: str
+    place: str
+    start: str
+    """The rest of the request line, and the ``Host`` header."""
+    opener: ClientRequest
+    """What the connector wants to see; it is never sent."""
+
+
+class Sender:
+    """Sends requests; one per process, as an async context manager.
+
+    ``concurrency`` is how many requests are sent at a time at most; ``body_limit`` the bytes kept of an answer's body.
+    ``tls`` replaces the trust in the system's certificate authorities, ``resolver`` the system's name look-up.
+    """
+
+    def __init__(
+        self,
+        *,
+        egress: Egress,
+        concurrency: int,
+        body_limit: int,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._egress = egress
+        self._concurrency = concurrency
+        self._body_limit = body_limit
+        self._clock = clock
+        self._tls = tls
+        self._resolver = resolver
+        self._patience = ClientTimeout(connect=CONNECT_LIMIT_S, ceil_threshold=math.inf)
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._connector = TCPConnector(
+            limit=self._concurrency,
+            keepalive_timeout=KEEP_ALIVE_S,
+            resolver=self._resolver or Resolver(),
+            socket_factory=self._egress.socket_factory,
+            ssl=self._tls or True,
+        )
+        # the one hook that has no public name
+        self._connector._factory = cast("functools.partial[ResponseHandler]", functools.partial(Exchange, self._loop))
+        self._route = functools.lru_cache(maxsize=4096)(self._find_route)
+        self._opener = functools.lru_cache(maxsize=1024)(self._make_opener)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connector.close()
+
+    async def send(self, request: Request) -> Outcome:
+        """Send ``request`` once and say what came of it. Raises nothing but ``CancelledError``.
+
+        ``timeout_s`` is for everything up to the complete header block; the body then has what is left of it, two
+        seconds at most. A refused or failed request has an ``error`` that begins with a stable code.
+        """
+        try:
+            route = self._route(request.url)
+            wire = _wire(request, route.start)
+        except (SchedulerError, ValueError) as error:
+            return Outcome(error=one_line(f"{BLOCKED} the request cannot be sent: {error}"))
+        dial = dialling(route.host)
+        deadline = self._loop.time() + request.timeout_s
+        total = asyncio.timeout_at(deadline)
+        connection: Connection | None = None
+        reusable = False
+        try:
+            async with total:
+                connection = await self._connector.connect(route.opener, [], self._patience)
+                exchange = cast("Exchange", connection.protocol)
+                message, payload = await exchange.ask(wire)
+            body, complete = await self._read(payload, deadline)
+            reusable = complete and exchange.rest()
+            return outcome_of(message, body, truncated=not complete, now=self._clock.now())
+        except TimeoutError:
+            total_s = request.timeout_s if connection is not None or total.expired() else None
+            return Outcome(error=one_line(_timed_out(route, dial, total_s, connected=connection is not None)))
+        except Exception as error:
+            return Outcome(error=one_line(failure_of(error, route.place)))
+        finally:
+            if connection is not None:
+                _let_go(connection, reusable=reusable)
+
+    async def _read(self, payload: StreamReader, deadline: float) -> tuple[bytes, bool]:
+        """The body, cut at the limit, and whether that is all of it."""
+        limit = self._body_limit
+        if payload.is_eof() and payload.total_bytes <= limit:
+            return payload.read_nowait(), True
+        chunks: list[bytes] = []
+        room = limit + 1  # one more shows that there is more
+        try:
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + BODY_GRACE_S)):
+                while room and not payload.at_eof():
+                    chunk = await payload.read(room)
+                    chunks.append(chunk)
+                    room -= len(chunk)
+        except (TimeoutError, ClientError):
+            chunks.append(payload._read_nowait(room) if room else b"")  # what came before the end is worth keeping
+            return b"".join(chunks)[:limit], False
+        return b"".join(chunks)[:limit], room > 0
+
+    def _find_route(self, url: str) -> _Route:
+        target, rest = split_url(url)
+        path = rest.partition("#")[0]
+        if not path.startswith("/"):
+            path = f"/{path}"
+        return _Route(
+            host=target.host,
+            place=target.place,
+            start=f" {path} HTTP/1.1\r\nHost: {target.netloc}\r\n",
+            opener=self._opener(target),
+        )
+
+    def _make_opener(self, target: Target) -> ClientRequest:
+        return ClientRequest("GET", URL(f"{target.scheme}://{target.place}/", encoded=True), loop=self._loop)
+
+
+def _wire(request: Request, start: str) -> bytes:
+    """The whole request as bytes. Raises ``ValueError`` for headers that would be read as more than they are."""
+    headers, body = request.headers, request.body
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    elif request.method in _WITH_LENGTH:
+        lines.append("Content-Length: 0\r\n")
+    head = f"{request.method}{start}{''.join(lines)}\r\n"
+    breaks = len(lines) + 3
+    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
+        raise ValueError("a header contains a line break or NUL")
+    wire = head.encode("latin-1")
+    return wire + body if body else wire
+
+
+def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> str:
+    """What took too long; ``total_s`` is ``None`` when it was connecting, which has a limit of its own."""
+    limit_s = CONNECT_LIMIT_S if total_s is None else total_s
+    if connected:
+        return f"timeout no complete answer from {route.place} within {limit_s:g} s"
+    if dial.address is not None:
+        return f"connect_timeout no connection to {route.place} ({dial.address}) within {limit_s:g} s"
+    code = "dns_failed" if total_s is None else "timeout"
+    return f"{code} no address for {route.host} within {limit_s:g} s"
+
+
+def _let_go(connection: Connection, *, reusable: bool) -> None:
+    if reusable:
+        connection.release()
+        return
+    if connection.protocol is not None:
+        connection.protocol.abort()  # a polite end would wait for a receiver that reads nothing
+    connection.close()

@@ -1,0 +1,1 @@
+"""What has to be done now and then: rescue after a crash, housekeeping, and pruning."""

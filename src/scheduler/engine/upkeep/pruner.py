@@ -1,0 +1,110 @@
+"""The pruner deletes what retention does not keep, a slice at a time, so that nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from scheduler.config.retention import RetentionConfig
+from scheduler.domain.clock import Clock, Instant, seconds
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.executions.pruning import Edge, PruningStore
+from scheduler.store.ids import first_id
+from scheduler.telemetry import Telemetry
+
+_SLICE = 200
+_BETWEEN_SWEEPS_S = 300.0
+_REST = 4
+"""After a slice it rests so many times as long as that took: a fifth of the writer is all that it ever has."""
+_DAY_S = 86_400
+
+log = logging.getLogger(__name__)
+
+
+class Pruner:
+    """Sweeps through all executions every few minutes."""
+
+    def __init__(self, *, store: PruningStore, clock: Clock, telemetry: Telemetry, retention: RetentionConfig) -> None:
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._retention = retention
+        self._slices: AsyncIterator[int] | None = None
+        self._pruned = 0
+
+    async def run(self) -> None:
+        """Prune, until cancelled."""
+        while True:
+            try:
+                rest_s = await self.step()
+            except SchedulerError as error:
+                log.error("pruning failed: %s", error.message)  # noqa: TRY400
+                rest_s = _BETWEEN_SWEEPS_S
+            await asyncio.sleep(rest_s)
+
+    async def step(self) -> float:
+        """Prune one slice; returns how long to rest, in seconds. After the last one the sweep begins anew."""
+        slices = self._slices or self._sweep(self._clock.now())
+        self._slices = None  # unless this slice succeeds the sweep begins anew
+        started = time.perf_counter()
+        try:
+            pruned = await anext(slices)
+        except StopAsyncIteration:
+            if self._pruned:
+                log.info("pruned %d executions", self._pruned)
+            self._pruned = 0
+            return _BETWEEN_SWEEPS_S
+        self._slices = slices
+        self._pruned += pruned
+        self._telemetry.pruned(pruned)
+        return (time.perf_counter() - started) * _REST
+
+    async def _sweep(self, now: Instant) -> AsyncIterator[int]:
+        """All slices there are, by age and then by count; yields how many executions went with each."""
+        dead_until_id = _age_edge(now, self._retention.dead_letter_days)
+        edge = Edge(until_id=_age_edge(now, self._retention.executions_days), dead_until_id=dead_until_id)
+        async for pruned in self._by_age(edge):
+            yield pruned
+        if self._retention.executions_per_job:
+            async for pruned in self._by_count(dead_until_id):
+                yield pruned
+
+    async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
+        after_id = ""
+        while found := await self._store.oldest(edge, after_id=after_id, limit=_SLICE):
+            yield await self._store.prune(found.going, edge)
+            after_id = found.last_id
+
+    async def _by_count(self, dead_until_id: str) -> AsyncIterator[int]:
+        """What many jobs have one too many of goes together, or a commit for each of them would take its time."""
+        after_job_id = ""
+        while jobs := await self._store.crowded(
+            after_job_id=after_job_id, kept=self._retention.executions_per_job, limit=_SLICE
+        ):
+            crowded = [(job_id, until_id) for job_id, until_id in jobs if until_id is not None]
+            last_id = max((until_id for _, until_id in crowded), default="")
+            edge = Edge(until_id=last_id, dead_until_id=min(last_id, dead_until_id))
+            going: dict[str, str] = {}
+            async for found in self._looks(crowded, dead_until_id):
+                going.update(found)
+                if len(going) < _SLICE:
+                    yield 0
+                else:
+                    yield await self._store.prune(going, edge)
+                    going = {}
+            yield await self._store.prune(going, edge)
+            after_job_id = jobs[-1][0]
+
+    async def _looks(self, crowded: Sequence[tuple[str, str]], dead_until_id: str) -> AsyncIterator[Mapping[str, str]]:
+        for job_id, until_id in crowded:
+            edge, after_id = Edge(until_id=until_id, dead_until_id=min(until_id, dead_until_id)), ""
+            while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=_SLICE):
+                yield found.going
+                after_id = found.last_id
+
+
+def _age_edge(now: Instant, days: float) -> str:
+    """The id up to which executions are older than so many days; nothing is older than for ever."""
+    return first_id(max(0, now - seconds(days * _DAY_S))) if days else ""

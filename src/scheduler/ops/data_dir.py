@@ -1,0 +1,229 @@
+"""The data directory: made at first start with the secrets of this installation, found again at every other start."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scheduler.config import Config, database_dsn, database_path
+from scheduler.config.checks import decode_secret_key
+from scheduler.config.jwt_algorithms import SHORTEST_SECRET, wrong_secret_length
+from scheduler.domain.clock import Instant, format_instant, parse_instant
+
+CONFIGURATION = 3
+"""The exit code of a start that the configuration or a file of ours prevents."""
+NOT_PERMITTED = 4
+"""The exit code of a start that the operating system prevents."""
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class StartError(Exception):
+    """A start that cannot be, in one sentence for the operator, with the exit code of the process."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDir:
+    """The opened directory; both secrets are the bytes themselves, wherever they came from."""
+
+    path: Path
+    jwt_secret: bytes = field(repr=False)
+    """The HMAC key of tokens; empty where an identity provider signs them with a key of its own."""
+    secret_key: bytes = field(repr=False)
+    """32 bytes, the AES-256 key of what is encrypted in the store."""
+    older_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys before it, while ``secret.key`` is being rotated: what they encrypted can be read, and no more."""
+    created: tuple[str, ...]
+    """Names of the files that this call made."""
+
+
+def open_data_dir(config: Config) -> DataDir:
+    """Makes what is missing (directory 0700, ``jwt.secret`` and ``secret.key`` 0600) and reads both secrets.
+
+    A secret that the configuration gives is used instead of its file, which is then neither read nor made. Processes
+    that start at the same moment end up with the same secrets. Raises ``StartError``.
+    """
+    created: list[str] = []
+    jwt_secret = read_jwt_secret(config, created)
+    secret_key, *older_keys = read_secret_keys(config, created)
+    if config.database.url is None:
+        _make_directory(config.data_dir)
+    if database_dsn(config) is None:
+        _demand_writable(database_path(config).parent)
+    return DataDir(
+        path=config.data_dir,
+        jwt_secret=jwt_secret,
+        secret_key=secret_key,
+        older_keys=tuple(older_keys),
+        created=tuple(created),
+    )
+
+
+def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
+    """The HMAC key of tokens, from the configuration or from ``jwt.secret``, which is made when there is none.
+
+    Adds the name of a file that it made to ``created``. Empty when tokens are signed with somebody else's private key.
+    Raises ``StartError``.
+    """
+    if config.auth.algorithm not in SHORTEST_SECRET:
+        return b""
+    path = config.data_dir / "jwt.secret"
+    given = config.auth.jwt_secret
+    secret = given.encode() if given else _kept(path, _new_jwt_secret, created)
+    if wrong := wrong_secret_length(secret, config.auth.algorithm):
+        raise StartError(f"{path}: {wrong}", exit_code=CONFIGURATION)
+    return secret
+
+
+def read_secret_keys(config: Config, created: list[str] | None = None) -> list[bytes]:
+    """The key of what is encrypted in the store, from the configuration or from ``secret.key``, and those before it.
+
+    The file is made when there is none; while it is rotated it has a line for each key, newest first. Adds the name of
+    a file that it made to ``created``. Raises ``StartError``.
+    """
+    path = secret_key_path(config)
+    text = config.secret_key or _kept(path, _new_secret_key, created).decode("utf-8", "replace")
+    try:
+        return [decode_secret_key(line) for line in text.split() or [""]]
+    except ValueError as error:
+        raise StartError(f"{path}: {error}", exit_code=CONFIGURATION) from None
+
+
+def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
+    """Makes these the keys of ``secret.key``, newest first: at every moment the file has all of the old or of the new.
+
+    Owner and mode stay as they are. For one process at a time: the holder of the database. Raises ``StartError``.
+    """
+    path = secret_key_path(config).resolve()
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        before = path.stat()
+        draft.unlink(missing_ok=True)
+        _write_new(draft, "".join(base64.b64encode(key).decode() + "\n" for key in keys))
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(draft, before.st_uid, before.st_gid)
+        draft.chmod(stat.S_IMODE(before.st_mode))
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StartError(
+            f"{path} cannot be replaced by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
+        ) from None
+
+
+def record_backup(config: Config, name: str, now: Instant) -> None:
+    """Remember that a backup of this name was made. Raises ``OSError``."""
+    path = config.data_dir / "last-backup"
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _write_new(draft, f"{format_instant(now)} {name!a}\n")
+    draft.replace(path)
+
+
+def last_backup_at(config: Config) -> Instant | None:
+    """When the last backup was made, as far as this data directory knows."""
+    try:
+        return parse_instant((config.data_dir / "last-backup").read_text(encoding="ascii").partition(" ")[0])
+    except (OSError, ValueError):
+        return None
+
+
+def secret_key_path(config: Config) -> Path:
+    return config.data_dir / "secret.key"
+
+
+def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> bytes:
+    """The stripped content of the file, which is made first, with its directory, when there is none."""
+    _make_directory(path.parent)
+    try:
+        if not path.exists() and _publish(path, make() + "\n") and created is not None:
+            created.append(path.name)
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise StartError(
+            f"{path} cannot be read or made by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
+        ) from None
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise StartError(
+            f"the data directory {path} is no directory: choose another with --data-dir", exit_code=NOT_PERMITTED
+        ) from None
+    except OSError as error:
+        raise StartError(
+            f"the data directory {path} cannot be made ({error.strerror}): choose another with --data-dir",
+            exit_code=NOT_PERMITTED,
+        ) from None
+
+
+def _publish(path: Path, text: str) -> bool:
+    """Makes the file with its whole content or not at all; false when another process was first."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        _write_new(draft, text)
+        try:
+            # a link, unlike a rename, never replaces the secret that another process has just begun to use
+            os.link(draft, path)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            _write_new(path, text)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    _sync_directory(path.parent)
+    return True
+
+
+def _write_new(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _new_jwt_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def _new_secret_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _demand_writable(path: Path) -> None:
+    """A real attempt: permission bits say little for root, for read-only mounts and for full disks."""
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise StartError(
+            f"the directory {path} cannot be written to by user {os.geteuid()} ({error.strerror}): "
+            "make it with the right owner or choose another with --data-dir",
+            exit_code=NOT_PERMITTED,
+        ) from None

@@ -1,0 +1,95 @@
+"""Opening the database: its schema up to date and its secrets readable, or one sentence for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from scheduler.config import Config, database_dsn, database_name, database_path
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import SchedulerError
+from scheduler.ops.data_dir import CONFIGURATION, NOT_PERMITTED, StartError, secret_key_path
+from scheduler.store.copy import unfinished
+from scheduler.store.database import Database, DatabaseUnusableError
+from scheduler.store.migrate import MigrationError, migrate
+from scheduler.store.sealing import check_key
+from scheduler.store.vault import Vault, WrongKeyError
+
+_LEAST_IDLE_S = 2.0
+"""Working out what a batch of jobs has missed takes a while, and is done within its transaction."""
+
+
+async def open_database(
+    config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
+) -> Database:
+    """The configured database, its schema up to date; ``on_commit`` hears the seconds of each commit.
+
+    Raises ``StartError``; while another process has it, with a ``DatabaseInUseError`` as its cause.
+    """
+    db = await connect(config, on_commit=on_commit)
+    try:
+        with sentences(config):
+            await migrate(db, clock.now())
+            await _demand_whole(db, config)
+    except StartError:
+        await db.close()
+        raise
+    return db
+
+
+async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda _: None) -> Database:
+    """The configured database as it is, whatever its schema. Raises ``StartError`` like ``open_database``."""
+    with sentences(config):
+        if (dsn := database_dsn(config)) is not None:
+            # only who uses PostgreSQL needs its driver
+            from scheduler.store.postgres.database import PostgresDatabase  # noqa: PLC0415
+
+            idle_limit_s = max(_LEAST_IDLE_S, config.engine.lease_s / 2)
+            return await PostgresDatabase.open(
+                dsn,
+                pool_size=config.database.pool_size,
+                idle_limit_s=idle_limit_s,
+                on_commit=on_commit,
+            )
+        from scheduler.store.sqlite.database import SqliteDatabase  # noqa: PLC0415
+
+        path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
+        return await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
+
+
+@contextmanager
+def sentences(config: Config) -> Iterator[None]:
+    """What goes wrong with the configured database as one sentence for the operator, a ``StartError``."""
+    try:
+        yield
+    except DatabaseUnusableError as error:
+        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
+    except MigrationError as error:
+        raise StartError(str(error), exit_code=CONFIGURATION) from None
+    except SchedulerError as error:
+        sentence = f"the database {database_name(config)} cannot be used: {error.message}"
+        raise StartError(sentence, exit_code=NOT_PERMITTED) from None
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        sentence = "PostgreSQL needs its driver: pip install 'scheduler[postgres]'"
+        raise StartError(sentence, exit_code=CONFIGURATION) from None
+
+
+async def _demand_whole(db: Database, config: Config) -> None:
+    if source := await unfinished(db):
+        part = f"{database_name(config)} has only a part of {source}"
+        raise StartError(
+            f"{part}: run that `scheduler db copy` again, it goes on where it stopped", exit_code=CONFIGURATION
+        )
+
+
+async def demand_key(db: Database, vault: Vault, config: Config) -> None:
+    """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
+    try:
+        await check_key(db, vault)
+    except WrongKeyError as error:
+        given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
+        raise StartError(
+            f"{given} is not the key of the secrets in {database_name(config)}: {error}", exit_code=CONFIGURATION
+        ) from None

@@ -1,0 +1,127 @@
+"""Accounts and who belongs to them."""
+
+from __future__ import annotations
+
+from scheduler.domain.accounts.account import Account, Role
+from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.clock import Instant
+from scheduler.store.accounts.audit import record
+from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.ids import new_id
+
+_COLUMNS = "a.id, a.name, a.created_at, a.updated_at, m.role"
+_OLDEST_OWNED = f"""
+SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
+WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
+"""
+
+
+class AccountStore:
+    """The accounts, as their members see them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
+        """A new account with ``user`` as its owner; ``by`` is who is on record for it."""
+
+        async def insert(tx: Transaction) -> Account:
+            return await _insert(tx, name=name, user=user, now=now, by=by)
+
+        return await self._db.transaction(insert)
+
+    async def personal(self, *, user: str, now: Instant, by: Actor | None = None) -> Account:
+        """The oldest account that ``user`` owns; one is made when there is none."""
+        row = await self._db.fetch_one(_OLDEST_OWNED, {"user": user})
+        if row is not None:
+            return _account(row)
+
+        async def find_or_insert(tx: Transaction) -> Account:
+            # Looked at again when nobody else can: two first requests of a user must not make two accounts.
+            await tx.take_turn(f"the personal account of {user}")
+            found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
+            return _account(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
+
+        return await self._db.transaction(find_or_insert)
+
+    async def get(self, account_id: str, user: str) -> Account | None:
+        """The account, if ``user`` belongs to it."""
+        row = await self._db.fetch_one(
+            f"""
+            SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
+            WHERE a.id = :id AND m.user_id = :user
+            """,
+            {"id": account_id, "user": user},
+        )
+        return _account(row) if row else None
+
+    async def exists(self, account_id: str) -> bool:
+        """Is there an account with this id, whoever owns it?"""
+        return await self._db.fetch_one("SELECT 1 AS one FROM accounts WHERE id = :id", {"id": account_id}) is not None
+
+    async def role_of(self, account_id: str, user: str) -> Role | None:
+        """What ``user`` may do in the account; ``None`` for strangers."""
+        row = await self._db.fetch_one(
+            "SELECT role FROM members WHERE account_id = :id AND user_id = :user", {"id": account_id, "user": user}
+        )
+        return Role(row["role"]) if row else None
+
+    async def page(self, user: str, *, skip: int, limit: int) -> Page[Account]:
+        """The accounts ``user`` belongs to, oldest first."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
+            WHERE m.user_id = :user ORDER BY a.id LIMIT :limit OFFSET :skip
+            """,
+            {"user": user, "limit": limit, "skip": skip},
+        )
+        total = await self._db.fetch_one("SELECT COUNT(*) AS n FROM members WHERE user_id = :user", {"user": user})
+        return Page([_account(row) for row in rows], total["n"] if total else 0)
+
+    async def rename(self, account_id: str, name: str, now: Instant, *, by: Actor | None = None) -> None:
+        """Give the account another name. It must exist."""
+
+        async def update(tx: Transaction) -> None:
+            renamed = await tx.fetch_all(
+                "UPDATE accounts SET name = :name, updated_at = :now WHERE id = :id AND name <> :name RETURNING id",
+                {"name": name, "now": now, "id": account_id},
+            )
+            if not renamed:
+                return
+            deed = Deed(action=Action.ACCOUNT_UPDATED, subject_id=account_id, subject_name=name, changes=("name",))
+            await record(tx, by, account_id, [deed])
+
+        await self._db.transaction(update)
+
+    async def delete(self, account_id: str) -> None:
+        """Delete the account with its jobs, their webhooks, their executions and its audit."""
+
+        async def delete(tx: Transaction) -> None:
+            await tx.execute("DELETE FROM accounts WHERE id = :id", {"id": account_id})
+
+        await self._db.transaction(delete)
+
+
+async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:
+    account = Account(id=new_id(now), name=name, role=Role.OWNER, created_at=now, updated_at=now)
+    await tx.execute(
+        "INSERT INTO accounts (id, name, created_at, updated_at) VALUES (:id, :name, :now, :now)",
+        {"id": account.id, "name": name, "now": now},
+    )
+    await tx.execute(
+        "INSERT INTO members (account_id, user_id, role, created_at) VALUES (:id, :user, 'owner', :now)",
+        {"id": account.id, "user": user, "now": now},
+    )
+    deed = Deed(action=Action.ACCOUNT_CREATED, subject_id=account.id, subject_name=name)
+    await record(tx, by, account.id, [deed])
+    return account
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        id=row["id"],
+        name=row["name"],
+        role=Role(row["role"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

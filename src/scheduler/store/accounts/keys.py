@@ -1,0 +1,156 @@
+"""API keys: digests in, records out. A key is a member of its account for as long as it is not revoked."""
+
+from __future__ import annotations
+
+import json
+
+from scheduler.domain.accounts.api_key import ApiKey, Scope
+from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.accounts.audit import record
+from scheduler.store.accounts.quotas import over_quota
+from scheduler.store.database import Database, Page, Row, Transaction
+
+_COLUMNS = (
+    "k.id, k.account_id, k.prefix, k.name, k.scopes, k.created_by, k.created_at, k.last_used_at, k.expires_at, "
+    "k.revoked_at"
+)
+
+
+class KeyStore:
+    """The keys of all accounts."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._used: dict[str, Instant] = {}
+
+    async def insert(self, key: ApiKey, digest: str, *, by: Actor | None = None, most: int = 0) -> None:
+        """Add a key and make it a member of its account, which must exist.
+
+        Raises ``RATE_LIMITED`` when the account would have more than ``most`` in force; 0 is no limit.
+        """
+
+        async def insert(tx: Transaction) -> SchedulerError | None:
+            if refusal := await over_quota(tx, "keys", {key.account_id: 1}, most=most, now=key.created_at):
+                return refusal
+            await tx.execute(
+                """
+                INSERT INTO api_keys (
+                  id, account_id, prefix, digest, name, scopes, created_by, created_at, expires_at
+                ) VALUES (
+                  :id, :account_id, :prefix, :digest, :name, :scopes, :created_by, :created_at, :expires_at
+                )
+                """,
+                {
+                    "id": key.id,
+                    "account_id": key.account_id,
+                    "prefix": key.prefix,
+                    "digest": digest,
+                    "name": key.name,
+                    "scopes": json.dumps(key.scopes),
+                    "created_by": key.created_by,
+                    "created_at": key.created_at,
+                    "expires_at": key.expires_at,
+                },
+            )
+            await tx.execute(
+                """
+                INSERT INTO members (account_id, user_id, role, created_at, key_id)
+                VALUES (:account_id, :user, :role, :created_at, :id)
+                """,
+                {
+                    "account_id": key.account_id,
+                    "user": key.principal,
+                    "role": key.role.value,
+                    "created_at": key.created_at,
+                    "id": key.id,
+                },
+            )
+            deed = Deed(action=Action.KEY_CREATED, subject_id=key.id, subject_name=key.name)
+            await record(tx, by, key.account_id, [deed])
+            return None
+
+        if refusal := await self._db.transaction(insert):
+            raise refusal
+
+    async def find(self, digest: str) -> ApiKey | None:
+        """The key with this digest, whether it still counts or not."""
+        row = await self._db.fetch_one(
+            f"SELECT {_COLUMNS} FROM api_keys k WHERE k.digest = :digest", {"digest": digest}
+        )
+        return self._decode(row) if row else None
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        row = await self._db.fetch_one(f"SELECT {_COLUMNS} FROM api_keys k WHERE k.id = :id", {"id": key_id})
+        return self._decode(row) if row else None
+
+    async def page(self, user: str, *, account_id: str | None = None, skip: int, limit: int) -> Page[ApiKey]:
+        """The keys of the accounts ``user`` belongs to, or of one of them, oldest first; revoked ones too."""
+        scope = """
+            FROM api_keys k JOIN members m ON m.account_id = k.account_id
+            WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR k.account_id = :account_id)
+        """
+        params = {"user": user, "account_id": account_id}
+        rows = await self._db.fetch_all(
+            f"SELECT {_COLUMNS} {scope} ORDER BY k.id LIMIT :limit OFFSET :skip",
+            {**params, "limit": limit, "skip": skip},
+        )
+        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
+        return Page([self._decode(row) for row in rows], counted[0]["n"])
+
+    async def revoke(self, key_id: str, now: Instant, *, by: Actor | None = None) -> bool:
+        """End the key for good and its membership with it; false when it is unknown or has already ended."""
+
+        async def revoke(tx: Transaction) -> bool:
+            row = await tx.fetch_one(
+                """
+                UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING account_id, name
+                """,
+                {"id": key_id, "now": now},
+            )
+            if row is not None:
+                deed = Deed(action=Action.KEY_REVOKED, subject_id=key_id, subject_name=row["name"])
+                await record(tx, by, row["account_id"], [deed])
+            await tx.execute("DELETE FROM members WHERE key_id = :id", {"id": key_id})
+            return row is not None
+
+        return await self._db.transaction(revoke)
+
+    def used(self, key_id: str, now: Instant) -> None:
+        """Note that the key was used; ``write_uses`` writes it down."""
+        self._used[key_id] = now
+
+    async def write_uses(self) -> None:
+        """Write down when keys were last used; due once a minute."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+
+        async def write(tx: Transaction) -> None:
+            await tx.execute_many(
+                "UPDATE api_keys SET last_used_at = :at WHERE id = :id AND COALESCE(last_used_at, 0) < :at",
+                [{"id": key_id, "at": at} for key_id, at in sorted(used.items())],
+            )
+
+        try:
+            await self._db.transaction(write)
+        except BaseException:
+            self._used = used | self._used
+            raise
+
+    def _decode(self, row: Row) -> ApiKey:
+        """The key of a row that has ``_COLUMNS``, with the last use that is known, written or not."""
+        uses = [at for at in (row["last_used_at"], self._used.get(row["id"])) if at is not None]
+        return ApiKey(
+            id=row["id"],
+            account_id=row["account_id"],
+            prefix=row["prefix"],
+            name=row["name"],
+            scopes=tuple(Scope(scope) for scope in json.loads(row["scopes"])),
+            created_by=row["created_by"],
+            created_at=row["created_at"],
+            last_used_at=max(uses, default=None),
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+        )

@@ -1,0 +1,112 @@
+"""Who belongs to an account. An account never loses its last owner; keys are members of another kind, and not here."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from scheduler.domain.accounts.account import Member, Role
+from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.clock import Instant
+from scheduler.store.accounts.audit import record
+from scheduler.store.database import Database, Page, Row, Transaction
+
+_COLUMNS = "m.user_id, m.role, m.created_at"
+_PEOPLE = "m.account_id = :account_id AND m.key_id IS NULL"
+
+
+class Refusal(Enum):
+    """Why the members of an account stay as they are."""
+
+    NO_MEMBER = auto()
+    LAST_OWNER = auto()
+
+
+class MemberStore:
+    """The people of all accounts."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(self, account_id: str, *, skip: int, limit: int) -> Page[Member]:
+        """The people of one account, by name."""
+        rows = await self._db.fetch_all(
+            f"SELECT {_COLUMNS} FROM members m WHERE {_PEOPLE} ORDER BY m.user_id LIMIT :limit OFFSET :skip",
+            {"account_id": account_id, "limit": limit, "skip": skip},
+        )
+        counted = await self._db.fetch_all(
+            f"SELECT COUNT(*) AS n FROM members m WHERE {_PEOPLE}", {"account_id": account_id}
+        )
+        return Page([_member(row) for row in rows], counted[0]["n"])
+
+    async def add(
+        self, account_id: str, user: str, role: Role, now: Instant, *, by: Actor | None = None
+    ) -> Member | None:
+        """Make ``user`` a member; ``None`` for somebody who is one already. The account must exist."""
+
+        async def insert(tx: Transaction) -> Member | None:
+            row = await tx.fetch_one(
+                """
+                INSERT INTO members (account_id, user_id, role, created_at) VALUES (:account_id, :user, :role, :now)
+                ON CONFLICT (account_id, user_id) DO NOTHING RETURNING user_id, role, created_at
+                """,
+                {"account_id": account_id, "user": user, "role": role.value, "now": now},
+            )
+            if row is None:
+                return None
+            await record(tx, by, account_id, [Deed(action=Action.MEMBER_ADDED, subject_id=user, changes=("role",))])
+            return _member(row)
+
+        return await self._db.transaction(insert)
+
+    async def change(self, account_id: str, user: str, role: Role, *, by: Actor | None = None) -> Member | Refusal:
+        """Give a member another role."""
+
+        async def update(tx: Transaction) -> Member | Refusal:
+            if role is not Role.OWNER and (refusal := await _refusal(tx, account_id, user)):
+                return refusal
+            row = await tx.fetch_one(
+                """
+                UPDATE members SET role = :role WHERE account_id = :account_id AND user_id = :user AND key_id IS NULL
+                RETURNING user_id, role, created_at
+                """,
+                {"account_id": account_id, "user": user, "role": role.value},
+            )
+            if row is None:
+                return Refusal.NO_MEMBER
+            await record(tx, by, account_id, [Deed(action=Action.MEMBER_CHANGED, subject_id=user, changes=("role",))])
+            return _member(row)
+
+        return await self._db.transaction(update)
+
+    async def remove(self, account_id: str, user: str, *, by: Actor | None = None) -> Refusal | None:
+        """End a membership; ``None`` when that is done."""
+
+        async def delete(tx: Transaction) -> Refusal | None:
+            if refusal := await _refusal(tx, account_id, user):
+                return refusal
+            await tx.execute(
+                "DELETE FROM members WHERE account_id = :account_id AND user_id = :user AND key_id IS NULL",
+                {"account_id": account_id, "user": user},
+            )
+            await record(tx, by, account_id, [Deed(action=Action.MEMBER_REMOVED, subject_id=user)])
+            return None
+
+        return await self._db.transaction(delete)
+
+
+async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | None:
+    """May this member cease to be an owner?"""
+    # Changes of one account's members wait for each other: two owners who demote one another must not both succeed.
+    await tx.execute("UPDATE accounts SET id = id WHERE id = :account_id", {"account_id": account_id})
+    params = {"account_id": account_id, "user": user}
+    row = await tx.fetch_one(f"SELECT m.role FROM members m WHERE {_PEOPLE} AND m.user_id = :user", params)
+    if row is None:
+        return Refusal.NO_MEMBER
+    other = await tx.fetch_one(
+        f"SELECT 1 AS one FROM members m WHERE {_PEOPLE} AND m.role = 'owner' AND m.user_id <> :user LIMIT 1", params
+    )
+    return Refusal.LAST_OWNER if row["role"] == Role.OWNER and other is None else None
+
+
+def _member(row: Row) -> Member:
+    return Member(user=row["user_id"], role=Role(row["role"]), created_at=row["created_at"])

@@ -1,0 +1,182 @@
+"""The dead letter: what gave up, and how it is tried again or thrown away."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.clock import Instant
+from scheduler.domain.runs.execution import Execution, Status, prior_errors_with
+from scheduler.store.accounts.audit import record_on_jobs
+from scheduler.store.database import Database, Page, Transaction
+from scheduler.store.executions.executions import (
+    COLUMNS,
+    MINE,
+    ExecutionFilter,
+    conditions_of,
+    decode_execution,
+    fetch_page,
+)
+from scheduler.store.ids import new_id
+from scheduler.store.queue.holds import PAUSED
+
+# A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
+_STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
+  SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
+)"""
+_CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Dead letters, by their ids or by a filter."""
+
+    ids: tuple[str, ...] | None = None
+    filter: ExecutionFilter | None = None
+
+
+class DeadLetterStore:
+    """Dead letters of all accounts; every call is limited to those of one user."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
+        """What is still dead in the accounts ``user`` belongs to, newest first; times narrow by its end."""
+        conditions, params = conditions_of(filter, time_column="e.finished_at")
+        return await fetch_page(
+            self._db, [_STILL_DEAD, MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit
+        )
+
+    async def redrive(
+        self, user: str, selection: Selection, now: Instant, *, dry_run: bool, by: Actor | None = None
+    ) -> int:
+        """Queue the selected dead letters again, counting attempts on; returns how many (or how many it would be)."""
+        chosen = await self._chosen(user, selection)
+        if dry_run:
+            return len(chosen)
+        count = 0
+        for start in range(0, len(chosen), _CHUNK):
+            chunk = chosen[start : start + _CHUNK]
+
+            async def redrive(tx: Transaction, ids: Sequence[str] = chunk) -> int:
+                queued = await _redrive(tx, await _dead(tx, ids), now)
+                await _record(tx, by, Action.DEAD_LETTER_REDRIVEN, queued)
+                return len(queued)
+
+            count += await self._db.transaction(redrive)
+        return count
+
+    async def purge(self, user: str, selection: Selection, *, dry_run: bool, by: Actor | None = None) -> int:
+        """Delete the selected dead letters, with the earlier attempts of their runs; returns how many runs."""
+        chosen = await self._chosen(user, selection)
+        if dry_run:
+            return len(chosen)
+        count = 0
+        for start in range(0, len(chosen), _CHUNK):
+            chunk = chosen[start : start + _CHUNK]
+
+            async def purge(tx: Transaction, ids: Sequence[str] = chunk) -> int:
+                dead = await _dead(tx, ids)
+                await tx.execute_many(
+                    "DELETE FROM executions WHERE run_id = :run_id",
+                    [{"run_id": execution.run_id} for execution in dead],
+                )
+                await _record(tx, by, Action.DEAD_LETTER_PURGED, dead)
+                return len(dead)
+
+            count += await self._db.transaction(purge)
+        return count
+
+    async def retry(self, execution_id: str, now: Instant, *, by: Actor | None = None) -> Execution | None:
+        """Queue the next attempt of a run that ended; ``None`` when its state does not permit that."""
+
+        async def retry(tx: Transaction) -> Execution | None:
+            row = await tx.fetch_one(
+                f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id",
+                {"id": execution_id},
+            )
+            permitted = (Status.DEAD_LETTER, Status.CANCELLED, Status.SKIPPED)
+            if row is None or row["status"] not in permitted:
+                return None
+            queued = await _redrive(tx, [decode_execution(row)], now)
+            if not queued:
+                return None
+            deed = Deed(action=Action.EXECUTION_RETRIED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(queued[0].job_id, deed)])
+            return queued[0]
+
+        return await self._db.transaction(retry)
+
+    async def _chosen(self, user: str, selection: Selection) -> list[str]:
+        """The ids of what is selected, still dead and ``user``'s, at this moment."""
+        if selection.ids is not None:
+            chosen = []
+            for execution_id in dict.fromkeys(selection.ids):
+                row = await self._db.fetch_one(
+                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {_STILL_DEAD} AND {MINE}",
+                    {"id": execution_id, "user": user},
+                )
+                chosen += [row["id"]] if row else []
+            return chosen
+        conditions, params = conditions_of(selection.filter or ExecutionFilter(), time_column="e.finished_at")
+        where = " AND ".join([_STILL_DEAD, MINE, *conditions])
+        rows = await self._db.fetch_all(
+            f"SELECT e.id FROM executions e WHERE {where} ORDER BY e.id",
+            {"user": user, **params},
+        )
+        return [row["id"] for row in rows]
+
+
+async def _record(tx: Transaction, by: Actor | None, action: Action, executions: Iterable[Execution]) -> None:
+    """One record for each job that had dead letters among them."""
+    jobs = Counter(execution.job_id for execution in executions)
+    deeds = [(job_id, Deed(action=action, subject_id=job_id, subjects=count)) for job_id, count in jobs.items()]
+    await record_on_jobs(tx, by, deeds)
+
+
+async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
+    """Those of ``ids`` that are still dead inside this transaction."""
+    found = []
+    for execution_id in ids:
+        row = await tx.fetch_one(
+            f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id AND {_STILL_DEAD}",
+            {"id": execution_id},
+        )
+        found += [decode_execution(row)] if row else []
+    return found
+
+
+async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) -> list[Execution]:
+    """Queue the next attempt of each run with a fresh budget.
+
+    A run that already has one is left out, and so is one whose webhook is gone: it has nowhere to go.
+    """
+    queued = []
+    for execution in ended:
+        attempt = execution.attempt + 1
+        row = await tx.fetch_one(
+            f"""
+            INSERT INTO executions (
+              id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at,
+              held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
+            )
+            SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
+              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now
+            FROM executions e JOIN jobs j ON j.id = e.job_id
+            WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
+            FOR NO KEY UPDATE OF j, e
+            ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {COLUMNS.replace("e.", "")}
+            """,
+            {
+                "new_id": new_id(now),
+                "attempt": attempt,
+                "now": now,
+                "id": execution.id,
+                "prior_errors": prior_errors_with(execution, execution.error),
+            },
+        )
+        queued += [decode_execution(row)] if row else []
+    return queued

@@ -1,0 +1,221 @@
+"""Executions as people see them: one by one, in lists, in numbers; and calling one off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.clock import Instant
+from scheduler.domain.runs.execution import Execution, Status, Trigger
+from scheduler.store.accounts.audit import record_on_jobs
+from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.ids import first_id
+
+COLUMNS = """
+  e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
+  e.available_at, e.covers, e.covers_from, e.reason, e.budget_from, e.budget_at, e.prior_errors, e.worker_id,
+  e.started_at, e.finished_at, e.duration_ms, e.response_code, e.response_body, e.response_headers, e.body_truncated,
+  e.error, e.created_at
+"""
+MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionFilter:
+    """Which executions; what is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
+
+    account_id: str | None = None
+    job_id: str | None = None
+    run_id: str | None = None
+    status: Status | None = None
+    error: str | None = None
+    """A part of the error text."""
+    since_at: Instant | None = None
+    until_at: Instant | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """Counts over the accounts of one user."""
+
+    jobs_total: int
+    jobs_enabled: int
+    executions: Mapping[Status, int]
+    avg_duration_ms: float
+
+
+class ExecutionStore:
+    """The executions of all accounts, for the API."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def get(self, execution_id: str) -> Execution | None:
+        row = await self._db.fetch_one(
+            f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id",
+            {"id": execution_id},
+        )
+        return decode_execution(row) if row else None
+
+    async def account_of_run(self, run_id: str) -> str | None:
+        """The account that owns a run; ``None`` for an unknown id."""
+        row = await self._db.fetch_one(
+            "SELECT account_id FROM executions WHERE run_id = :run_id LIMIT 1", {"run_id": run_id}
+        )
+        return row["account_id"] if row else None
+
+    async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
+        """Executions of the accounts ``user`` belongs to, newest first; times narrow by creation."""
+        conditions, params = conditions_of(filter, time_column="e.created_at")
+        return await fetch_page(self._db, [MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
+
+    async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
+        """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job.
+
+        Nothing is recorded before it is due, so older rows are not looked at; a run that a person started has a random
+        id (UUIDv7, not 5) and stands for no due time.
+        """
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {COLUMNS} FROM executions e
+            WHERE e.job_id = :job_id AND e.id >= :first_id
+              AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
+              AND SUBSTR(e.run_id, 15, 1) = '5'
+              AND NOT EXISTS (
+                SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
+                  AND COALESCE(n.covers_from, n.scheduled_at) <= :at
+              )
+            ORDER BY e.id
+            """,
+            {"job_id": job_id, "at": at, "first_id": first_id(at)},
+        )
+        return [decode_execution(row) for row in rows]
+
+    async def cancel(
+        self, execution_id: str, now: Instant, *, reason: str, by: Actor | None = None
+    ) -> Execution | None:
+        """End an execution that is queued or running as ``cancelled``; ``None`` when it already ended."""
+
+        async def cancel(tx: Transaction) -> Execution | None:
+            row = await tx.fetch_one(
+                f"""
+                UPDATE executions AS e SET status = 'cancelled', reason = :reason, finished_at = :now
+                WHERE e.id = :id AND e.status IN ('queued', 'running') RETURNING {COLUMNS.replace("e.", "")}
+                """,
+                {"id": execution_id, "reason": reason, "now": now},
+            )
+            if row is None:
+                return None
+            deed = Deed(action=Action.EXECUTION_CANCELLED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(row["job_id"], deed)])
+            return decode_execution(row)
+
+        return await self._db.transaction(cancel)
+
+    async def summary(self, user: str) -> Summary:
+        """The counts behind the JSON metrics, over the accounts ``user`` belongs to."""
+        jobs = await self._db.fetch_all(
+            """
+            SELECT COUNT(*) AS n, COALESCE(SUM(j.enabled), 0) AS enabled
+            FROM jobs j JOIN members m ON m.account_id = j.account_id WHERE m.user_id = :user
+            """,
+            {"user": user},
+        )
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT e.status, COUNT(*) AS n, SUM(e.duration_ms) AS total_ms, COUNT(e.duration_ms) AS timed
+            FROM executions e WHERE {MINE} GROUP BY e.status
+            """,
+            {"user": user},
+        )
+        timed = sum(row["timed"] for row in rows)
+        return Summary(
+            jobs_total=jobs[0]["n"],
+            jobs_enabled=jobs[0]["enabled"],
+            executions=dict.fromkeys(Status, 0) | {Status(row["status"]): row["n"] for row in rows},
+            avg_duration_ms=float(sum(row["total_ms"] or 0 for row in rows) / timed) if timed else 0.0,
+        )
+
+    async def counts(self) -> dict[Status, int]:
+        """How many executions are queued, running and dead, over all accounts; for operators."""
+        # Word for word the conditions of the partial indexes, or they would not be used.
+        rows = [
+            *await self._db.fetch_all(
+                "SELECT status, COUNT(*) AS n FROM executions WHERE status IN ('queued', 'running') GROUP BY status"
+            ),
+            *await self._db.fetch_all(
+                "SELECT status, COUNT(*) AS n FROM executions WHERE status = 'dead_letter' GROUP BY status"
+            ),
+        ]
+        return {Status(row["status"]): row["n"] for row in rows}
+
+
+async def fetch_page(
+    db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int
+) -> Page[Execution]:
+    """One page of the executions that meet all conditions, newest first."""
+    where = " AND ".join(conditions)
+    rows = await db.fetch_all(
+        # Ids are time-ordered, so the newest come from the end of an index without sorting.
+        f"SELECT {COLUMNS} FROM executions e WHERE {where} ORDER BY e.id DESC LIMIT :limit OFFSET :skip",
+        {**params, "limit": limit, "skip": skip},
+    )
+    counted = await db.fetch_all(f"SELECT COUNT(*) AS n FROM executions e WHERE {where}", params)
+    return Page([decode_execution(row) for row in rows], counted[0]["n"])
+
+
+def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
+    """The conditions of what the filter names; only those, so that each can use its index."""
+    wanted: list[tuple[str, str, Any]] = [
+        ("e.account_id = :account_id", "account_id", filter.account_id),
+        ("e.job_id = :job_id", "job_id", filter.job_id),
+        ("e.run_id = :run_id", "run_id", filter.run_id),
+        ("e.status = :status", "status", filter.status.value if filter.status else None),
+        ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '\\'", "error", _containing(filter.error)),
+        (f"{time_column} >= :since_at", "since_at", filter.since_at),
+        (f"{time_column} < :until_at", "until_at", filter.until_at),
+    ]
+    present = [(condition, name, value) for condition, name, value in wanted if value is not None]
+    return [condition for condition, _, _ in present], {name: value for _, name, value in present}
+
+
+def _containing(text: str | None) -> str | None:
+    if text is None:
+        return None
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def decode_execution(row: Row) -> Execution:
+    headers = row["response_headers"]
+    return Execution(
+        id=row["id"],
+        run_id=row["run_id"],
+        job_id=row["job_id"],
+        account_id=row["account_id"],
+        webhook_id=row["webhook_id"],
+        status=Status(row["status"]),
+        attempt=row["attempt"],
+        trigger=Trigger(row["trigger_kind"]),
+        scheduled_at=row["scheduled_at"],
+        available_at=row["available_at"],
+        created_at=row["created_at"],
+        covers=row["covers"],
+        covers_from=row["covers_from"],
+        reason=row["reason"],
+        budget_from=row["budget_from"],
+        budget_at=row["budget_at"],
+        prior_errors=row["prior_errors"],
+        worker_id=row["worker_id"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        duration_ms=row["duration_ms"],
+        response_code=row["response_code"],
+        response_body=row["response_body"],
+        response_headers=json.loads(headers) if headers else None,
+        body_truncated=bool(row["body_truncated"]),
+        error=row["error"],
+    )

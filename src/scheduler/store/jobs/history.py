@@ -1,0 +1,38 @@
+"""The history of jobs: what planned each of them, since when, and who said so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.version import JobVersion
+from scheduler.store.database import Database, Transaction
+from scheduler.store.ids import new_id
+
+_NAMES = tuple(field.name for field in fields(JobVersion))
+_INSERT = f"""
+INSERT INTO job_history (id, job_id, {", ".join(_NAMES)})
+VALUES (:id, :job_id, {", ".join(f":{name}" for name in _NAMES)})
+"""
+
+
+async def remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
+    """Add one version to the history of each job."""
+    await tx.execute_many(
+        _INSERT,
+        [
+            {name: getattr(version, name) for name in _NAMES}
+            | {"id": new_id(version.changed_at), "job_id": job.id, "enabled": int(version.enabled)}
+            for version, job in zip(versions, jobs, strict=True)
+        ],
+    )
+
+
+async def recall(db: Database, job_id: str) -> list[JobVersion]:
+    """All versions of a job, oldest first."""
+    rows = await db.fetch_all(
+        f"SELECT {', '.join(_NAMES)} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
+        {"job_id": job_id},
+    )
+    return [JobVersion(**{name: row[name] for name in _NAMES} | {"enabled": bool(row["enabled"])}) for row in rows]

@@ -1,0 +1,82 @@
+"""The row of a job: its columns, how it is written, how it is read."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.store.database import Row
+
+_NAMES = (
+    "id", "account_id", "name", "schedule", "type", "timezone", "enabled", "dst_policy", "day_match", "anchor_at",
+    "starts_at", "ends_at", "max_runs", "jitter_s", "spread_s", "catchup", "catchup_window_s", "catchup_limit",
+    "overlap", "retry", "delivery", "auto_disable", "note", "tags", "disabled_reason", "run_count", "last_run_at",
+    "next_run_at", "created_at", "updated_at",
+)  # fmt: skip
+COLUMNS = ", ".join(f"j.{name}" for name in _NAMES)
+INSERT = f"""
+INSERT INTO jobs ({", ".join(_NAMES)}) VALUES ({", ".join(f":{name}" for name in _NAMES)})
+"""
+UPDATE = f"""
+UPDATE jobs SET {", ".join(f"{name} = :{name}" for name in _NAMES if name not in ("id", "account_id", "created_at"))}
+WHERE id = :id
+"""
+
+
+def decode_policy(text: str) -> RetryPolicy:
+    """The retry policy of a job's ``retry`` column."""
+    return _cached_policy(text)
+
+
+def decode_job(row: Row) -> Job:
+    """The job of a row that has all of its columns."""
+    return Job(
+        id=row["id"],
+        account_id=row["account_id"],
+        name=row["name"],
+        schedule=row["schedule"],
+        type=row["type"],
+        timezone=row["timezone"],
+        enabled=bool(row["enabled"]),
+        dst_policy=row["dst_policy"],
+        day_match=row["day_match"],
+        anchor_at=row["anchor_at"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        max_runs=row["max_runs"],
+        jitter_s=row["jitter_s"],
+        spread_s=row["spread_s"],
+        catchup=row["catchup"],
+        catchup_window_s=row["catchup_window_s"],
+        catchup_limit=row["catchup_limit"],
+        overlap=row["overlap"],
+        retry=_cached_policy(row["retry"]),
+        delivery=row["delivery"],
+        auto_disable=bool(row["auto_disable"]),
+        note=row["note"],
+        tags=tuple(json.loads(row["tags"])) if row["tags"] != "[]" else (),
+        disabled_reason=row["disabled_reason"],
+        run_count=row["run_count"],
+        last_run_at=row["last_run_at"],
+        next_run_at=row["next_run_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def row_of(job: Job) -> dict[str, Any]:
+    """The parameters of ``INSERT`` and ``UPDATE``."""
+    values: dict[str, Any] = {name: getattr(job, name) for name in _NAMES}
+    values["enabled"] = int(job.enabled)
+    values["auto_disable"] = int(job.auto_disable)
+    values["retry"] = json.dumps(job.retry.to_mapping(), sort_keys=True)
+    values["tags"] = json.dumps(list(job.tags))
+    return values
+
+
+@lru_cache(maxsize=1024)
+def _cached_policy(text: str) -> RetryPolicy:
+    return RetryPolicy.from_mapping(json.loads(text))

@@ -1,0 +1,259 @@
+"""Postgres as the database: a pool of connections, the same SQL texts, and notices between nodes.
+
+Every transaction is one task that nobody can cancel halfway. One that the server gave up on, because it and another
+waited for each other, is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+
+from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.database import DatabaseUnusableError, Params, Row
+from scheduler.store.postgres.errors import AGAIN, LOST, TROUBLE, refusal_of, unreachable
+from scheduler.store.postgres.notifications import Notices
+from scheduler.store.postgres.transaction import HAS_TABLE, PostgresTransaction
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+T = TypeVar("T")
+
+_CONNECT_S = 5.0
+_STATEMENT_S = 15.0
+"""Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
+_TRIES = 8
+_NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
+
+log = logging.getLogger(__name__)
+
+
+class PostgresDatabase:
+    """A Postgres database that any number of nodes share."""
+
+    is_shared = True
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool[asyncpg.Record],
+        pool_size: int,
+        version: str,
+        notices: Notices,
+        on_commit: Callable[[float], None],
+    ) -> None:
+        self.version = version
+        self.on_broken: Callable[[str], None] = lambda _: None
+        self._pool = pool
+        self._on_commit = on_commit
+        self._notices = notices
+        # so that lists, however many are asked for, never have all connections
+        self._lists = asyncio.Semaphore(max(1, pool_size // 2))
+        self._running: set[asyncio.Task[Any]] = set()
+        self._failing = False
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        pool_size: int = 10,
+        idle_limit_s: float = 5.0,
+        on_commit: Callable[[float], None] = lambda _: None,
+    ) -> PostgresDatabase:
+        """Connect to the server that ``dsn`` names.
+
+        A transaction that is left alone for ``idle_limit_s`` is ended by the server: a frozen node keeps no locks.
+        ``on_commit`` hears how many seconds each commit took, from BEGIN on. Raises ``DatabaseUnusableError``.
+        """
+        settings = _settings(idle_limit_s)
+        try:
+            async with AsyncExitStack() as opened:
+                pool = await asyncpg.create_pool(
+                    dsn,
+                    min_size=2,
+                    max_size=pool_size,
+                    timeout=_CONNECT_S,
+                    command_timeout=_STATEMENT_S,
+                    statement_cache_size=256,
+                    server_settings=settings,
+                )
+                opened.callback(pool.terminate)
+                version = await pool.fetchval("SHOW server_version")
+                opened.pop_all()
+        except (*TROUBLE, ValueError) as error:
+            raise DatabaseUnusableError(unreachable(dsn, error)) from error
+        return cls(
+            pool=pool,
+            pool_size=pool_size,
+            version=f"PostgreSQL {version}",
+            notices=Notices(dsn, timeout_s=_CONNECT_S),
+            on_commit=on_commit,
+        )
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await self._read(sql, params)
+        return rows[0] if rows else None
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        async with self._lists:
+            return await self._read(sql, params)
+
+    async def transaction(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool = False) -> T:
+        if self._closing:
+            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
+        task = asyncio.create_task(self._transact(work, patient=patient), name="postgres-transaction")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[PostgresTransaction]:
+        """Reads of one moment, for as long as it takes; nothing can be written."""
+        try:
+            async with (
+                self._connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                await connection.execute("SET LOCAL statement_timeout = 0")
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                yield PostgresTransaction(connection)
+        except TROUBLE as error:
+            raise refusal_of(error) from error
+
+    async def has_table(self, name: str) -> bool:
+        return await self._read(HAS_TABLE, {"name": name}) != []
+
+    async def now(self) -> Instant:
+        rows = await self._read(_NOW)
+        at: Instant = rows[0]["now"]
+        return at
+
+    def announce(self, notice: str) -> None:
+        self._notices.announce(notice)
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        self._notices.hear(listener)
+
+    async def ping(self) -> None:
+        # a server that fell back to a copy of itself, or whose disk is full, reads as ever
+        read_only = await self._read("SHOW transaction_read_only")
+        if read_only[0]["transaction_read_only"] != "off":
+            raise SchedulerError("SERVICE_UNAVAILABLE", "the database is read-only")
+        if self._failing:
+            await self.transaction(_touch)
+
+    async def maintain(self) -> None:
+        """The server vacuums by itself."""
+
+    async def settle_in(self) -> None:
+        async with self._connection() as connection:
+            await connection.execute("ANALYZE", timeout=None)
+
+    async def compact(self) -> None:
+        async with self._connection() as connection:
+            await connection.execute("VACUUM FULL webhooks", timeout=None)
+
+    async def close(self) -> None:
+        self._closing = True
+        await self._notices.close()
+        if self._running:
+            await asyncio.wait(self._running)
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await self._pool.close()
+        except (TimeoutError, *TROUBLE):
+            self._pool.terminate()
+
+    async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        for may_repeat in (True, False):
+            try:
+                async with self._connection() as connection:
+                    return await PostgresTransaction(connection).fetch_all(sql, params)
+            except TROUBLE as error:
+                if not (may_repeat and isinstance(error, LOST)):
+                    raise refusal_of(error) from error
+        raise AssertionError
+
+    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
+        for attempt in itertools.count(1):
+            started = time.perf_counter()
+            try:
+                async with self._connection() as connection, connection.transaction():
+                    if patient:
+                        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+                    result = await work(PostgresTransaction(connection))
+            except AGAIN as error:
+                if attempt == _TRIES:
+                    raise refusal_of(error) from error
+            except TROUBLE as error:
+                refusal = refusal_of(error)
+                self._failing = self._failing or refusal.code == "SERVICE_UNAVAILABLE"
+                raise refusal from error
+            else:
+                self._failing = False
+                self._on_commit(time.perf_counter() - started)
+                return result
+            await asyncio.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - two that collided should not again
+        raise AssertionError
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled will not ask
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+        connection = await self._acquire()
+        try:
+            yield connection
+        except (TimeoutError, asyncio.CancelledError):
+            # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
+            connection.terminate()
+            raise
+        except LOST:
+            connection.terminate()
+            await self._pool.expire_connections()  # whoever comes next need not find out as well
+            raise
+        finally:
+            with suppress(*TROUBLE):
+                await self._pool.release(connection, timeout=_CONNECT_S)
+
+    async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
+        """A connection; each that turns out to be dead costs a try, and there are no more than the pool has."""
+        for left in range(self._pool.get_max_size(), -1, -1):
+            try:
+                return await self._pool.acquire(timeout=_CONNECT_S)
+            except asyncpg.ConnectionDoesNotExistError:
+                if not left:
+                    raise
+        raise AssertionError
+
+
+async def _touch(tx: PostgresTransaction) -> None:
+    await tx.execute("UPDATE schema_migrations SET name = name WHERE version = 1")
+
+
+def _settings(idle_limit_s: float) -> Mapping[str, str]:
+    return {
+        "application_name": "scheduler",
+        "timezone": "UTC",
+        "statement_timeout": f"{_STATEMENT_S * 1000:.0f}",
+        "lock_timeout": f"{_CONNECT_S * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{idle_limit_s * 1000:.0f}",
+        # a node whose machine vanished keeps no locks either
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+    }

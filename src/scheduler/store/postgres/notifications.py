@@ -1,0 +1,88 @@
+"""Notices between the nodes of one Postgres database (LISTEN and NOTIFY), on a connection of their own.
+
+They only make things happen sooner than the next look would. One may be lost: while the connection is away, or with a
+server that knows no notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+
+from scheduler.store.postgres.errors import TROUBLE
+
+_CHANNEL = "scheduler"
+_RECONNECT_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Notices:
+    """Sends and hears notices from the first listener on; a broken connection is made anew."""
+
+    def __init__(self, dsn: str, *, timeout_s: float) -> None:
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._listener: Callable[[str], None] = lambda _: None
+        self._waiting: dict[str, None] = {}
+        self._changed = asyncio.Event()
+        self._exchanging: asyncio.Task[None] | None = None
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """``listener`` hears what others announce; an empty notice says that some may have been missed."""
+        self._listener = listener
+        if self._exchanging is None:
+            self._exchanging = asyncio.create_task(self._exchange(), name="notices")
+
+    def announce(self, notice: str) -> None:
+        """Tell the others soon. What waits to be told already is told once."""
+        if self._exchanging is not None:
+            self._waiting[notice] = None
+            self._changed.set()
+
+    async def close(self) -> None:
+        """Hear nothing more."""
+        if self._exchanging is not None:
+            self._exchanging.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._exchanging
+
+    async def _exchange(self) -> None:
+        while True:
+            try:
+                connection = await asyncpg.connect(self._dsn, timeout=self._timeout_s, command_timeout=self._timeout_s)
+                try:
+                    await self._serve(connection)
+                finally:
+                    connection.terminate()
+            except asyncpg.FeatureNotSupportedError:
+                log.warning("this server knows no notices: what one node is told, others see at their next look")
+                return
+            except TROUBLE as error:
+                log.warning("notices between nodes are interrupted: %s", str(error) or "the server does not answer")
+            self._waiting.clear()
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _serve(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Hear and tell over one connection, until it breaks."""
+        own = connection.get_server_pid()
+
+        def heard(_connection: Any, sender: int, _channel: str, notice: object) -> None:
+            if sender != own:
+                self._listener(str(notice))
+
+        connection.add_termination_listener(lambda _: self._changed.set())
+        await connection.add_listener(_CHANNEL, heard)
+        self._listener("")
+        while not connection.is_closed():
+            await self._changed.wait()
+            self._changed.clear()
+            told, self._waiting = self._waiting, {}
+            for notice in told:
+                await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, notice)
+        raise ConnectionError("the connection was closed")

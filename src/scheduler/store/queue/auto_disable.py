@@ -1,0 +1,120 @@
+"""What a run that failed for good means for its job and its webhook; decided where its end is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from scheduler.domain.accounts.audit import SERVICE, Action, Actor, Deed, deed_on_job
+from scheduler.domain.clock import Instant
+from scheduler.domain.jobs.auto_disable import (
+    GONE,
+    LEAST_RUNS,
+    Disabled,
+    give_up_on,
+    is_another_failed_run,
+    is_hopeless,
+    says_gone,
+)
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.version import JobVersion
+from scheduler.domain.runs.execution import Settlement, Status
+from scheduler.store.accounts.audit import record_on_jobs
+from scheduler.store.database import Transaction
+from scheduler.store.ids import in_list
+from scheduler.store.jobs.history import remember
+from scheduler.store.jobs.job_rows import COLUMNS, UPDATE, decode_job, row_of
+from scheduler.store.queue.holds import hold
+
+FORGIVE = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
+"""Forget the runs of a job that failed so far."""
+_BLAME = """
+UPDATE jobs SET dead_count = dead_count + 1, dead_since_at = COALESCE(dead_since_at, :finished_at) WHERE id = :job_id
+"""
+
+
+async def draw_consequences(
+    tx: Transaction, settled: Sequence[Settlement], now: Instant, *, forgiving: Collection[str]
+) -> list[Disabled]:
+    """Keep account of failed runs and disable what has no future; returns what was disabled.
+
+    ``forgiving`` has the ids of the executions whose jobs had failed runs on their account when they were claimed. A
+    success of any other costs nothing, not even a statement.
+    """
+    dead = [one for one in settled if one.status is Status.DEAD_LETTER]
+    recovered = {
+        one.execution.job_id for one in settled if one.status is Status.SUCCESS and one.execution.id in forgiving
+    }
+    if not dead and not recovered:
+        return []
+    blamed = [
+        {"job_id": one.execution.job_id, "finished_at": one.finished_at} for one in dead if is_another_failed_run(one)
+    ]
+    await tx.execute_batch([(FORGIVE, [{"job_id": job_id} for job_id in recovered]), (_BLAME, blamed)])
+    return [*await _disable_webhooks(tx, dead, now), *await _disable_jobs(tx, dead, now)]
+
+
+async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[Disabled]:
+    """Disable the webhooks whose receivers are gone; the job's others go on."""
+    asked_at: dict[str, Instant] = {}
+    for one in dead:
+        if says_gone(one) and one.execution.webhook_id is not None and one.execution.started_at is not None:
+            asked_at[one.execution.webhook_id] = one.execution.started_at
+    if not asked_at:
+        return []
+    places, params = in_list(asked_at)
+    rows = await tx.fetch_all(
+        f"""
+        SELECT w.id, w.job_id, w.updated_at, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id
+        WHERE w.id IN ({places}) AND w.enabled = 1 AND j.auto_disable = 1
+        """,
+        params,
+    )
+    # One that was changed since the request left may well lead elsewhere now.
+    gone = [row for row in rows if row["updated_at"] <= asked_at[row["id"]]]
+    await tx.execute_many(
+        "UPDATE webhooks SET enabled = 0, disabled_reason = :reason, updated_at = :now WHERE id = :id",
+        [{"id": row["id"], "reason": GONE, "now": now} for row in gone],
+    )
+    deeds = [Deed(action=Action.WEBHOOK_DISABLED, subject_id=row["id"], changes=("enabled",)) for row in gone]
+    await record_on_jobs(
+        tx, Actor(name=SERVICE, at=now), [(row["job_id"], deed) for row, deed in zip(gone, deeds, strict=True)]
+    )
+    return [
+        Disabled(account_id=row["account_id"], job_id=row["job_id"], webhook_id=row["id"], reason=GONE) for row in gone
+    ]
+
+
+async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[Disabled]:
+    """Disable the jobs that have failed often enough, for long enough."""
+    last = {one.execution.job_id: one for one in dead}
+    if not last:
+        return []
+    places, params = in_list(last)
+    rows = await tx.fetch_all(
+        f"""
+        SELECT {COLUMNS}, j.dead_count, j.dead_since_at FROM jobs j
+        WHERE j.id IN ({places}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
+        """,
+        {**params, "least_runs": LEAST_RUNS},
+    )
+    disabled = []
+    for row in rows:
+        job, end = decode_job(row), last[row["id"]]
+        if is_hopeless(row["dead_count"], row["dead_since_at"], end.finished_at):
+            after = give_up_on(job, row["dead_count"], row["dead_since_at"], now, last_error=end.outcome.error)
+            await _pause(tx, job, after)
+            disabled.append(Disabled(account_id=job.account_id, job_id=job.id, reason=after.disabled_reason or ""))
+    return disabled
+
+
+async def _pause(tx: Transaction, job: Job, after: Job) -> None:
+    await tx.execute(UPDATE, row_of(after))
+    version = JobVersion.of(after, changed_by=SERVICE)
+    if job.next_run_at is not None and job.next_run_at <= after.updated_at:
+        # Due, but not fired yet, and now it never is: so it belongs to the pause.
+        version = replace(version, changed_at=job.next_run_at - 1)
+    await remember(tx, [version], [after])
+    await hold(tx, job.id)
+    deed = deed_on_job(job, after)
+    await record_on_jobs(tx, Actor(name=SERVICE, at=after.updated_at), [(job.id, deed)] if deed else [])

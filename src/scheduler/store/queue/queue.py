@@ -1,0 +1,270 @@
+"""The queue side of executions: enqueue, claim, settle, rescue. Every transition is one guarded statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scheduler.domain.clock import Instant
+from scheduler.domain.jobs.auto_disable import Disabled
+from scheduler.domain.runs.execution import Execution, Settlement, Status
+from scheduler.domain.runs.firing import Firing
+from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.domain.webhooks.claim import Claim
+from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.ids import in_list, new_id
+from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.queue.auto_disable import draw_consequences
+from scheduler.store.queue.claiming import Claimer
+from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM, decode_claim
+from scheduler.store.queue.holds import PAUSED, RELEASE_BUFFERED
+
+_ENQUEUE = """
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error, created_at
+) VALUES (
+  :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at,
+  :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
+) ON CONFLICT (run_id, attempt) DO NOTHING
+"""
+
+# The guard: only the worker that holds the attempt may end it, and only once.
+_SETTLE = """
+UPDATE executions SET
+  status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
+  response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated,
+  error = :error, reason = :reason
+WHERE id = :id AND status = 'running' AND worker_id = :worker_id
+"""
+_SETTLED = """
+SELECT id FROM executions
+WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at = :finished_at
+"""
+# Queued only if this very settlement took effect: a cancelled attempt has no next one.
+_RETRY = f"""
+INSERT INTO executions (
+  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
+  covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
+)
+SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
+  :available_at, {PAUSED}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :now
+FROM executions e JOIN jobs j ON j.id = e.job_id
+WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
+ON CONFLICT (run_id, attempt) DO NOTHING
+"""
+_CHUNK = 500
+
+
+class ExecutionQueue:
+    """What the engine does with executions. ``worker_id`` names one epoch of one process, see ``NodeStore``."""
+
+    def __init__(self, db: Database, webhooks: WebhookStore, *, worker_id: str) -> None:
+        self._db = db
+        self._webhooks = webhooks
+        self.worker_id = worker_id
+        self._claimer = Claimer(db)
+        self.on_released: Callable[[], None] = lambda: None
+        """Hears that runs which waited for their predecessors may start."""
+        self.on_disabled: Callable[[Sequence[Disabled]], None] = lambda _: None
+        """Hears what the service gave up on, once that is on disk."""
+        self._forgiving: set[str] = set()
+        """The attempts under way whose job had failed runs on its account: a success of any other forgives nothing."""
+
+    def work_as(self, worker_id: str) -> None:
+        """Claim under this id from now on; what was claimed before is settled under the id it was claimed with."""
+        self.worker_id = worker_id
+
+    async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
+        """Add executions, queued or final from the start (skipped, no webhook). Attempts that exist stay as they are.
+
+        ``buffered`` ones wait until their job has no other active execution.
+        """
+        await tx.execute_many(_ENQUEUE, [_queue_row(execution, held=2 if buffered else 0) for execution in executions])
+
+    async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
+        """Insert what firing made of jobs; returns the ids of executions that made way and must not go on."""
+        cancelled = [
+            execution_id
+            for firing in firings
+            if firing.cancels_active
+            for execution_id in await self._cancel_active(tx, firing.job.id, now)
+        ]
+        await self.enqueue(tx, [execution for firing in firings for execution in firing.executions])
+        await self.enqueue(tx, [execution for firing in firings for execution in firing.buffered], buffered=True)
+        return cancelled
+
+    async def last_attempts(self, tx: Transaction, run_ids: Sequence[str]) -> dict[str, tuple[int, Status]]:
+        """The last attempt of each of these runs that exists, and what became of it."""
+        found: dict[str, tuple[int, Status]] = {}
+        for start in range(0, len(run_ids), _CHUNK):
+            places, params = in_list(run_ids[start : start + _CHUNK])
+            rows = await tx.fetch_all(
+                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({places}) ORDER BY attempt", params
+            )
+            found.update({row["run_id"]: (row["attempt"], Status(row["status"])) for row in rows})
+        return found
+
+    async def next_ready_at(self) -> Instant | None:
+        """When the next queued execution may start; ``None`` when nothing is queued."""
+        row = await self._db.fetch_one(
+            "SELECT MIN(available_at) AS ready_at FROM executions WHERE status = 'queued' AND held = 0"
+        )
+        return row["ready_at"] if row else None
+
+    async def claim(self, now: Instant, limit: int, places: Places | None = None) -> list[Claim]:
+        """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
+
+        The oldest go first, as far as ``places`` lets them. Committed before it returns, so no byte leaves for an
+        attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker is no node any more.
+        """
+        places = places or Places(PlaceLimits(size=limit, account_concurrency=limit))
+        worker_id = self.worker_id
+        rows = await self._claimer.claim(now, limit, places, worker_id=worker_id)
+        self._forgiving.update(row["id"] for row in rows if row["dead_count"])
+        return [self._decode(row, worker_id=worker_id, started_at=now) for row in rows]
+
+    @property
+    def keeps_back(self) -> bool:
+        """Did something stay behind that may start once a place is given back?"""
+        return self._claimer.keeps_back
+
+    async def next_start_at(self, places: Places, now: Instant) -> Instant | None:
+        """When to claim again at the latest, without a place being given back; ``None`` when nothing is planned."""
+        times = [self._claimer.opens_at(places, now)]
+        if not self._claimer.is_kept_waiting:
+            times.append(await self.next_ready_at())
+        return min((at for at in times if at is not None), default=None)
+
+    async def settle(self, settlements: Sequence[Settlement], now: Instant) -> list[Settlement]:
+        """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
+
+        A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone. What fails for good
+        may disable its webhook or its job with it.
+        """
+
+        async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[Disabled]]:
+            if self._db.is_shared:
+                await self._lock_jobs(tx, settlements)
+            changed, _, released = await tx.execute_batch(
+                [
+                    (_SETTLE, [_settled_row(settlement) for settlement in settlements]),
+                    (_RETRY, [_retry_row(settlement, now) for settlement in settlements if settlement.retry]),
+                    (RELEASE_BUFFERED, [{}]),
+                ]
+            )
+            took = list(settlements)
+            if changed != len(settlements):
+                took = [one for one in settlements if await tx.fetch_one(_SETTLED, _settled_row(one))]
+            return took, released > 0, await draw_consequences(tx, took, now, forgiving=self._forgiving)
+
+        settled, released, disabled = await self._db.transaction(settle)
+        self._forgiving.difference_update(one.execution.id for one in settlements)
+        if released:
+            self.on_released()
+        if disabled:
+            self.on_disabled(disabled)
+        return settled
+
+    async def _lock_jobs(self, tx: Transaction, settlements: Sequence[Settlement]) -> None:
+        """Whoever changes a job waits until what this ends for it, and queues next, is written down."""
+        ids = {
+            one.execution.job_id
+            for one in settlements
+            if one.retry or one.status is Status.DEAD_LETTER or one.execution.id in self._forgiving
+        }
+        if ids:
+            places, params = in_list(sorted(ids))
+            await tx.execute(f"SELECT id FROM jobs WHERE id IN ({places}) ORDER BY id FOR NO KEY UPDATE", params)
+
+    async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
+        """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
+        rows = await tx.fetch_all(
+            """
+            UPDATE executions SET status = 'cancelled', reason = 'overlap: cancelled by a newer run', finished_at = :now
+            WHERE job_id = :job_id AND status IN ('queued', 'running') RETURNING id
+            """,
+            {"job_id": job_id, "now": now},
+        )
+        return [row["id"] for row in rows]
+
+    async def held(self) -> list[Claim]:
+        """What is ``running`` for this worker."""
+        rows = await self._db.fetch_all(
+            f"SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM} WHERE e.status = 'running' AND e.worker_id = :worker_id",
+            {"worker_id": self.worker_id},
+        )
+        return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
+
+    async def orphans(self, limit: int) -> list[Claim]:
+        """Attempts that are ``running`` for a worker that is no node: their process is gone, or lost its lease."""
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}
+            WHERE e.status = 'running' AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = e.worker_id) LIMIT :limit
+            """,
+            {"limit": limit},
+        )
+        return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
+
+    def _decode(self, row: Row, *, worker_id: str, started_at: Instant) -> Claim:
+        return decode_claim(row, self._webhooks, worker_id=worker_id, started_at=started_at)
+
+
+def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "run_id": execution.run_id,
+        "job_id": execution.job_id,
+        "account_id": execution.account_id,
+        "webhook_id": execution.webhook_id,
+        "status": execution.status.value,
+        "attempt": execution.attempt,
+        "trigger_kind": execution.trigger.value,
+        "scheduled_at": execution.scheduled_at,
+        "available_at": execution.available_at,
+        "held": held,
+        "covers": execution.covers,
+        "covers_from": execution.covers_from,
+        "reason": execution.reason,
+        "budget_from": execution.budget_from,
+        "budget_at": execution.budget_at,
+        "prior_errors": execution.prior_errors,
+        "finished_at": execution.finished_at,
+        "error": execution.error,
+        "created_at": execution.created_at,
+    }
+
+
+def _settled_row(settlement: Settlement) -> dict[str, Any]:
+    outcome = settlement.outcome
+    return {
+        "id": settlement.execution.id,
+        "worker_id": settlement.execution.worker_id,
+        "status": settlement.status.value,
+        "finished_at": settlement.finished_at,
+        "duration_ms": settlement.duration_ms,
+        "response_code": outcome.response_code,
+        "response_body": outcome.response_body,
+        "response_headers": json.dumps(dict(outcome.response_headers)) if outcome.response_headers else None,
+        "body_truncated": int(outcome.body_truncated),
+        "error": settlement.error,
+        "reason": settlement.reason,
+    }
+
+
+def _retry_row(settlement: Settlement, now: Instant) -> dict[str, Any]:
+    retry = settlement.retry
+    assert retry is not None  # noqa: S101 - the caller keeps only these
+    return {
+        "new_id": new_id(now),
+        "now": now,
+        "id": settlement.execution.id,
+        "worker_id": settlement.execution.worker_id,
+        "status": settlement.status.value,
+        "finished_at": settlement.finished_at,
+        "attempt": retry.attempt,
+        "available_at": retry.available_at,
+        "prior_errors": retry.prior_errors,
+    }

@@ -1,0 +1,158 @@
+"""SQLite as the database: one writer with group commit, one connection for short reads, one for lists."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, TypeVar, cast
+
+import aiosqlite
+
+from scheduler.domain.clock import Instant, SystemClock
+from scheduler.store.database import DatabaseUnusableError, Params, Row
+from scheduler.store.sqlite.errors import refusal_of
+from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, unusable
+from scheduler.store.sqlite.writer import BUSY_MS, GroupCommit, SqliteTransaction
+
+T = TypeVar("T")
+
+_LOG_LIMIT = 64 * 1024 * 1024
+"""The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
+_SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
+_NO_PARAMS: Params = {}
+
+
+class SqliteDatabase:
+    """A SQLite file, owned by this process alone while it is open."""
+
+    is_shared = False
+    version = f"SQLite {sqlite3.sqlite_version}"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        lister: aiosqlite.Connection,
+        lock: IO[bytes],
+        on_commit: Callable[[float], None],
+    ) -> None:
+        self._path = path
+        self._writer = writer
+        self._reader = reader
+        self._lister = lister
+        self._lock = lock
+        self.on_broken: Callable[[str], None] = lambda _: None
+        self._group_commit = GroupCommit(writer, path, on_commit=on_commit, on_broken=self._break)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, durability: str = "full", on_commit: Callable[[float], None] = lambda _: None
+    ) -> SqliteDatabase:
+        """Open or create the file. ``durability`` is ``full`` (survives a power cut) or ``normal``.
+
+        ``on_commit`` hears how many seconds each commit took, from BEGIN on.
+
+        Raises ``DatabaseUnusableError``, also when another process has it.
+        """
+        lock = lock_file(path)
+        opened: list[aiosqlite.Connection] = []
+        try:
+            writer = await _connect(path.as_uri(), opened)
+            await writer.execute_fetchall("PRAGMA journal_mode = WAL")
+            await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
+            await writer.execute_fetchall(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
+            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # whether there is sense in it
+            reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
+            lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
+        except BaseException as error:
+            for connection in opened:
+                await connection.close()
+            lock.close()
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseUnusableError(unusable(path, error)) from error
+            raise
+        return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
+
+    async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
+        rows = await _read(self._reader, sql, params)
+        return rows[0] if rows else None
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        return await _read(self._lister, sql, params)
+
+    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
+        return await self._group_commit.transaction(work)
+
+    async def close(self) -> None:
+        await self._group_commit.close()
+        for connection in (self._lister, self._reader, self._writer):
+            await connection.close()
+        self._lock.close()
+
+    async def has_table(self, name: str) -> bool:
+        return bool(await self.fetch_all(HAS_TABLE, {"name": name}))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqliteFile]:
+        with SqliteFile(self._path) as file:
+            yield file
+
+    async def settle_in(self) -> None:
+        """Nothing to do: the plans of our queries do not depend on what is in the tables."""
+
+    async def now(self) -> Instant:
+        return SystemClock().now()
+
+    def announce(self, notice: str) -> None:
+        """Nobody to tell: the file is this process's alone."""
+
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """Nobody to hear."""
+
+    async def ping(self) -> None:
+        # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
+        writes = self._group_commit.is_failing
+
+        async def ask(tx: SqliteTransaction) -> None:
+            # A change: SQLite does not write a row that stays as it is. The lease of the one node means nothing.
+            await tx.execute("UPDATE nodes SET expires_at = expires_at + 1" if writes else "SELECT 1")
+
+        await self.transaction(ask)
+        if writes:
+            self._group_commit.is_failing = False
+
+    async def compact(self) -> None:
+        """Write the file anew without what was deleted or replaced, and empty the write-ahead log.
+
+        For a database that nobody else uses meanwhile; needs as much free space as the file is large.
+        """
+        for statement in ("PRAGMA temp_store = FILE", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            await self._group_commit.between(statement)
+
+    async def maintain(self) -> None:
+        """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
+        await self._group_commit.between("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _break(self, why: str) -> None:
+        self.on_broken(why)
+
+
+async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=256)
+    opened.append(connection)
+    connection.row_factory = sqlite3.Row
+    for pragma in _SHARED_PRAGMAS:
+        await connection.execute_fetchall(f"PRAGMA {pragma}")
+    return connection
+
+
+async def _read(connection: aiosqlite.Connection, sql: str, params: Params | None) -> Sequence[Row]:
+    try:
+        return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
+    except sqlite3.Error as error:
+        raise refusal_of(error) from error

@@ -1,0 +1,192 @@
+"""A SQLite file as it is: read beside whoever uses it, or copied, without ever being changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from scheduler.store.database import DatabaseInUseError, DatabaseUnusableError, Params, Row
+from scheduler.store.sqlite.network_fs import network_file_system
+
+HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
+_UNWRITTEN = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR_WRITE: errno.EIO}
+
+
+class SqliteFile:
+    """One consistent view of the file, for as long as the context is open. Raises ``DatabaseUnusableError``.
+
+    Neither the file nor a log beside it is changed, whether a service has it, too, or was killed and left it so.
+    """
+
+    version = f"SQLite {sqlite3.sqlite_version}"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        with _unusable(self._path):
+            self._connection = _connect(self._path)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA query_only = ON")
+            self._connection.execute("BEGIN")
+            self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
+        with _unusable(self._path):
+            return cast("Sequence[Row]", self._connection.execute(sql, params or {}).fetchall())
+
+    async def has_table(self, name: str) -> bool:
+        return bool(await self.fetch_all(HAS_TABLE, {"name": name}))
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, those of the write-ahead log included."""
+        parts = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+
+async def back_up(source: Path, target: Path) -> None:
+    """Write what ``source`` has at this moment to the new or empty file ``target``, compact, and check that.
+
+    The service may go on with it meanwhile. It can be cancelled at any moment. Raises ``DatabaseUnusableError``;
+    ``OSError`` when the target cannot be written.
+    """
+    with _unusable(source), contextlib.closing(_connect(source)) as connection:
+        try:
+            await _interruptibly(connection, lambda: connection.execute("VACUUM INTO ?", (str(target),)))
+        except sqlite3.Error as error:
+            if (code := _UNWRITTEN.get(error.sqlite_errorcode)) is None:
+                raise
+            raise OSError(code, os.strerror(code)) from error
+    with _unusable(target), contextlib.closing(_connect(target)) as connection:
+        await _interruptibly(connection, lambda: _demand_soundness(connection, target))
+
+
+def check(path: Path) -> None:
+    """Raises ``DatabaseUnusableError`` unless every page and every reference of the file is sound."""
+    with _unusable(path), contextlib.closing(_connect(path)) as connection:
+        _demand_soundness(connection, path)
+
+
+def _demand_soundness(connection: sqlite3.Connection, path: Path) -> None:
+    complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
+    complaints += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")][:3]
+    if complaints:
+        raise DatabaseUnusableError(f"{path} is damaged: {'; '.join(complaints)}")
+
+
+async def _interruptibly(connection: sqlite3.Connection, work: Callable[[], object]) -> None:
+    """Long work aside, on a thread; when the caller is cancelled it is broken off and over before this returns."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        connection.interrupt()
+        with contextlib.suppress(sqlite3.Error, DatabaseUnusableError):
+            await working
+        raise
+
+
+def lock_file(path: Path) -> IO[bytes]:
+    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends.
+
+    Makes the database file, too, when there is none.
+    """
+    if (kind := network_file_system(path)) is not None:
+        raise DatabaseUnusableError(
+            f"the database {path} is on a network file system ({kind}), where SQLite loses data: choose a local disk "
+            "with --data-dir, or PostgreSQL with --database-url"
+        )
+    try:
+        # Made by us, so that nobody else may read them: SQLite gives its other files the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "wb")
+    except OSError as error:
+        raise DatabaseUnusableError(f"the database {path} cannot be used: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise DatabaseInUseError(
+            f"{path} is in use by another scheduler process: stop that one, or give this one its own data directory"
+        ) from None
+    return lock
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep the service from starting on this file. Raises ``DatabaseInUseError`` while it runs."""
+    lock = path.resolve().with_name(path.resolve().name + ".lock")
+    if not lock.exists():  # never used by a service: a backup, say, which is not to get a file beside it
+        yield
+        return
+    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DatabaseInUseError(f"a service is running on {path}: stop it first") from None
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Is a service running on this file?"""
+    try:
+        with held(path):
+            return False
+    except DatabaseInUseError:
+        return True
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path = path.resolve()
+    if not path.is_file():
+        raise DatabaseUnusableError(f"there is no database {path}")
+    if path.with_name(path.name + "-wal").exists():
+        mode = "ro"  # who closes last and may write copies the log into the database
+    elif os.access(path.parent, os.W_OK):
+        mode = "rw"  # a log must be made, and only who may write removes it again
+    else:
+        mode = "ro&immutable=1"  # no log, and none can be made
+    uri = f"{path.as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout = 5000")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def unusable(path: Path, error: sqlite3.Error) -> str:
+    """Why the file cannot be used, in one sentence that says what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    remedy = {
+        sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup",
+        sqlite3.SQLITE_NOTADB: "it is no SQLite database; name another file, or restore it from a backup",
+        sqlite3.SQLITE_FULL: "the disk is full; make room",
+        sqlite3.SQLITE_IOERR: "the disk is full or broken; make room, or choose another with --data-dir",
+        sqlite3.SQLITE_READONLY: "it cannot be written to; give it the right owner and mode",
+        sqlite3.SQLITE_BUSY: "another program keeps it locked; end that one",
+    }.get(code)
+    return f"the database {path} cannot be used ({error})" + (f": {remedy}" if remedy else "")
+
+
+@contextlib.contextmanager
+def _unusable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DatabaseUnusableError(unusable(path, error)) from error
