@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scheduler.domain.webhooks.egress_rule import parse_egress_rule
+
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
 _FORMS = (
     "must be sqlite:///RELATIVE or sqlite:////ABSOLUTE, a path of a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -108,17 +110,12 @@ def wrong_networks(entries: tuple[str, ...]) -> str | None:
 
 
 def wrong_egress(entries: tuple[str, ...]) -> str | None:
-    return next((wrong for wrong in map(_wrong_egress_entry, entries) if wrong), None)
-
-
-def _wrong_egress_entry(entry: str) -> str | None:
-    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\s\[\]]+))(?::(?P<port>[0-9]{1,5}))?", entry)
-    target = (match["six"] or match["name"]) if match else entry
-    if match and match["port"] and not 1 <= int(match["port"]) <= 65_535:
-        return f'"{entry}": the port must be 1 to 65535'
-    if _is_network(target) or (match and re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]+", target)):
-        return None
-    return f'"{entry}" is no network (172.18.0.0/16), address or host name'
+    try:
+        for entry in entries:
+            parse_egress_rule(entry)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _is_network(text: str, *, single: bool = False) -> bool:

@@ -1,6 +1,6 @@
 """Where a webhook may point: the strict reading of its URL, and the addresses that are not for webhooks.
 
-Everything here is pure. Whether a configuration opens a denied address is decided in ``engine.egress``.
+Everything here is pure. Whether a configuration opens a denied address is decided in ``engine.http.egress``.
 """
 
 from __future__ import annotations
