@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, settle
 from tests.api.conftest import Api
 
 OK = Outcome(response_code=204, response_headers={"Server": "x"}, response_body="fine")
-GONE = Outcome(error="http_410 Gone", response_code=410, response_body="no", body_truncated=True)
-BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
+GONE = Outcome(error_code=ErrorCode.HTTP, error_text="Gone", response_code=410, response_body="no", body_truncated=True)
+BROKEN = Outcome(error_code=ErrorCode.HTTP, error_text="Internal Server Error", response_code=500)
 
 
 async def run(api: Api, *outcomes: Outcome, **fields: Any) -> list[Any]:

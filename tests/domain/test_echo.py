@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.redaction import without_echoes
 from scheduler.domain.webhooks.webhook import Webhook
@@ -56,14 +57,15 @@ def test_headers_and_errors() -> None:
     outcome = stored(
         response_code=302,
         response_headers={"Location": location, "X-Team": "accounting"},
-        error=f"http_302 redirect to {location[:-3]} not followed, swordfish-42",
+        error_code=ErrorCode.HTTP,
+        error_text=f"redirect to {location[:-3]} not followed, swordfish-42",
     )
     assert outcome.response_headers == {"Location": "https://example.com/?t=***", "X-Team": "accounting"}
     assert outcome.error == "http_302 redirect to https://example.com/?t=*** not followed, ***"
-    assert (outcome.response_code, outcome.error_code) == (302, "http_302")
+    assert (outcome.response_code, outcome.error_code) == (302, ErrorCode.HTTP)
 
 
 @pytest.mark.parametrize("headers", [None, {}, {"X-Team": "accounting"}, {"X-Key": "short"}])
 def test_without_credentials_nothing_is_touched(headers: dict[str, str] | None) -> None:
-    outcome = Outcome(response_body="accounting short", response_headers={"A": "accounting"}, error=None)
+    outcome = Outcome(response_body="accounting short", response_headers={"A": "accounting"})
     assert without_echoes(outcome, webhook(headers)) is outcome

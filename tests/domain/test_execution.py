@@ -8,6 +8,7 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import (
     CRASH_REPEATS,
     INTERRUPTED,
@@ -23,7 +24,7 @@ from scheduler.domain.runs.execution import (
 )
 
 NOW = parse_instant("2026-06-01T00:00:10Z")
-FAILED = Outcome(error="http_500 Internal Server Error", response_code=500)
+FAILED = Outcome(error_code=ErrorCode.HTTP, error_text="Internal Server Error", response_code=500)
 POLICY = RetryPolicy(max_attempts=3, backoff_seconds=60, backoff_type="fixed", jitter=0)
 
 
@@ -67,18 +68,18 @@ def test_a_failure_that_is_retried_keeps_its_error_and_plans_the_next_attempt() 
     )
 
 
-@pytest.mark.parametrize("code", ["timeout", "connect_timeout"])
-def test_a_timeout_has_a_status_of_its_own(code: str) -> None:
-    settlement = settled(attempt(), Outcome(error=f"{code} within 1 s"))
+@pytest.mark.parametrize("code", [ErrorCode.TIMEOUT, ErrorCode.CONNECT_TIMEOUT])
+def test_a_timeout_has_a_status_of_its_own(code: ErrorCode) -> None:
+    settlement = settled(attempt(), Outcome(error_code=code))
     assert settlement.status is Status.TIMED_OUT
     assert settlement.retry is not None
-    assert settled(attempt(3), Outcome(error=f"{code} within 1 s")).status is Status.DEAD_LETTER
+    assert settled(attempt(3), Outcome(error_code=code)).status is Status.DEAD_LETTER
 
 
 def test_the_last_attempt_ends_in_the_dead_letter_with_every_reason() -> None:
     execution = attempt()
     for number in (1, 2):
-        retry = settled(execution, Outcome(error=f"timeout number {number}")).retry
+        retry = settled(execution, Outcome(error_code=ErrorCode.TIMEOUT, error_text=f"number {number}")).retry
         assert retry is not None
         execution = attempt(retry.attempt, prior_errors=retry.prior_errors)
     settlement = settled(execution)
@@ -94,7 +95,7 @@ def test_one_attempt_is_one_attempt() -> None:
 
 
 def test_what_the_policy_does_not_cover_is_dead_at_once() -> None:
-    gone = Outcome(error="http_410 Gone", response_code=410)
+    gone = Outcome(error_code=ErrorCode.HTTP, error_text="Gone", response_code=410)
     assert settled(attempt(), gone).status is Status.DEAD_LETTER
     assert settled(attempt(), policy=replace(POLICY, retry_on=("network",))).status is Status.DEAD_LETTER
 
@@ -131,7 +132,7 @@ def test_a_redrive_has_a_budget_of_its_own() -> None:
 
 
 def test_no_webhook_is_a_failure_that_is_not_retried() -> None:
-    settlement = settled(attempt(), Outcome(error="no_webhook there is none"))
+    settlement = settled(attempt(), Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="there is none"))
     assert (settlement.status, settlement.retry) == (Status.FAILURE, None)
 
 
@@ -162,7 +163,7 @@ def test_at_most_once_is_not_repeated_after_an_interruption_but_after_a_failure(
 
 
 def test_reasons_do_not_grow_without_bound() -> None:
-    retry = settled(attempt(), Outcome(error="http_500 " + "x" * 10_000)).retry
+    retry = settled(attempt(), Outcome(error_code=ErrorCode.PROTOCOL_ERROR, error_text="x" * 10_000)).retry
     assert retry is not None
     assert len(retry.prior_errors) < 300
 
@@ -178,11 +179,28 @@ def test_skipping_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [(None, ""), ("timeout", "timeout"), ("http_503 Gone away", "http_503"), ("dns_failed: x", "dns_failed")],
+    ("outcome", "error"),
+    [
+        (Outcome(response_code=204), None),
+        (Outcome(error_code=ErrorCode.TIMEOUT), "timeout"),
+        (
+            Outcome(error_code=ErrorCode.DNS_FAILED, error_text="a.test: no such name"),
+            "dns_failed a.test: no such name",
+        ),
+        (Outcome(error_code=ErrorCode.HTTP, error_text="Gone away", response_code=503), "http_503 Gone away"),
+        (Outcome(error_code=ErrorCode.HTTP, response_code=599), "http_599"),
+    ],
 )
-def test_the_first_word_is_the_code(error: str | None, code: str) -> None:
-    assert Outcome(error=error).error_code == code
+def test_an_error_begins_with_its_code(outcome: Outcome, error: str | None) -> None:
+    assert outcome.error == error
+
+
+def test_the_code_of_a_dead_letter_is_that_of_its_last_attempt() -> None:
+    crashed = attempt(POLICY.max_attempts + CRASH_REPEATS, prior_errors="attempt 1: timeout")
+    assert settled(crashed, INTERRUPTED).error_code is ErrorCode.CRASH_SUSPECT
+    failed = settled(attempt(POLICY.max_attempts, prior_errors="attempt 1: timeout"))
+    assert (failed.status, failed.error_code) == (Status.DEAD_LETTER, ErrorCode.HTTP)
+    assert (failed.error or "").startswith("http_500 Internal Server Error (before: attempt 1: timeout")
 
 
 def test_a_run_has_the_same_id_everywhere() -> None:

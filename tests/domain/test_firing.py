@@ -12,7 +12,7 @@ import pytest
 from scheduler.domain.clock import Instant, parse_instant, seconds
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Status, Trigger, run_id_of
-from scheduler.domain.runs.firing import THROUGH, Firing, Present, fire
+from scheduler.domain.runs.firing import THROUGH, Firing, Present, backfill, fire, start
 
 WEBHOOK = "019a0000-0000-7000-8000-000000000001"
 OTHER = "019a0000-0000-7000-8000-000000000002"
@@ -48,6 +48,15 @@ def _present(now: Instant, *, attentive_since: Instant | None = None, draw: floa
 
 def _shape(firing: Firing) -> list[tuple]:
     return [(row.status.value, (row.scheduled_at - MIDNIGHT) // MINUTE, row.covers) for row in firing.executions]
+
+
+def test_only_a_run_that_stands_for_a_due_time_is_scheduled() -> None:
+    job, present = _job(), _present(MIDNIGHT + 5)
+    fired = fire(job, (WEBHOOK,), present, active=0)
+    filled = backfill(job, (WEBHOOK,), [MIDNIGHT - MINUTE], present, known={})
+    started = start(job, (WEBHOOK,), present)
+    assert [row.is_scheduled for firing in (fired, filled, started) for row in firing.rows] == [True, True, False]
+    assert [row.trigger for firing in (filled, started) for row in firing.rows] == [Trigger.MANUAL, Trigger.MANUAL]
 
 
 def test_on_time_one_run_per_webhook_with_an_identity_that_can_be_recomputed() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 
 
 def waits(policy: RetryPolicy, count: int = 5) -> list[float]:
@@ -77,27 +78,27 @@ def test_every_wait_is_finite_and_bounded(attempt: int, base: float, kind: str, 
 @pytest.mark.parametrize(
     ("retry_on", "error_code", "status", "covered"),
     [
-        (None, "connect_refused", None, True),
-        (None, "timeout", None, True),
-        (None, "http_301", 301, True),
-        (None, "http_404", 404, True),
-        (None, "http_410", 410, False),
-        ((410, "4xx"), "http_410", 410, False),
-        ((), "http_500", 500, False),
-        (("5xx",), "http_503", 503, True),
-        (("5xx",), "http_404", 404, False),
-        ((429,), "http_429", 429, True),
-        ((429,), "timeout", None, False),
-        (("network",), "connection_reset", None, True),
-        (("network",), "dns_failed", None, True),
-        (("network",), "timeout", None, False),
-        (("timeout",), "timeout", None, True),
-        (("timeout",), "connect_timeout", None, True),
-        (("timeout",), "disconnected", None, False),
+        (None, ErrorCode.CONNECT_REFUSED, None, True),
+        (None, ErrorCode.TIMEOUT, None, True),
+        (None, ErrorCode.HTTP, 301, True),
+        (None, ErrorCode.HTTP, 404, True),
+        (None, ErrorCode.HTTP, 410, False),
+        ((410, "4xx"), ErrorCode.HTTP, 410, False),
+        ((), ErrorCode.HTTP, 500, False),
+        (("5xx",), ErrorCode.HTTP, 503, True),
+        (("5xx",), ErrorCode.HTTP, 404, False),
+        ((429,), ErrorCode.HTTP, 429, True),
+        ((429,), ErrorCode.TIMEOUT, None, False),
+        (("network",), ErrorCode.CONNECTION_RESET, None, True),
+        (("network",), ErrorCode.DNS_FAILED, None, True),
+        (("network",), ErrorCode.TIMEOUT, None, False),
+        (("timeout",), ErrorCode.TIMEOUT, None, True),
+        (("timeout",), ErrorCode.CONNECT_TIMEOUT, None, True),
+        (("timeout",), ErrorCode.DISCONNECTED, None, False),
     ],
 )
 def test_what_is_worth_another_attempt(
-    retry_on: tuple[str | int, ...] | None, error_code: str, status: int | None, covered: bool
+    retry_on: tuple[str | int, ...] | None, error_code: ErrorCode, status: int | None, covered: bool
 ) -> None:
     assert RetryPolicy(retry_on=retry_on).covers(error_code, status) is covered
 

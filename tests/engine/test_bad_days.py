@@ -10,6 +10,7 @@ import pytest
 
 from scheduler.config import Config, DatabaseConfig
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.ops.data_dir import DataDir, StartError
 from scheduler.service import open_service
@@ -79,7 +80,7 @@ async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClo
     await service.trigger_loop.start_run(job.id, clock.now())
     for attempt in range(1, 5):
         (claim,) = await stores.queue.claim(clock.now(), 1)
-        failed = Outcome(error=f"http_50{attempt} No", response_code=500 + attempt)
+        failed = Outcome(error_code=ErrorCode.HTTP, error_text="No", response_code=500 + attempt)
         await stores.queue.settle([settle(claim.execution, failed, clock.now(), policy=job.retry)], clock.now())
         if attempt == 2:
             dead = (await rows_of(stores, job))[-1]
@@ -94,7 +95,12 @@ async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Any
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=1))
     await service.trigger_loop.start_run(job.id, clock.now())
     (claim,) = await stores.queue.claim(clock.now(), 1)
-    failed = settle(claim.execution, Outcome(error="http_500 No", response_code=500), clock.now(), policy=job.retry)
+    failed = settle(
+        claim.execution,
+        Outcome(error_code=ErrorCode.HTTP, error_text="No", response_code=500),
+        clock.now(),
+        policy=job.retry,
+    )
     await stores.queue.settle([failed], clock.now())
     await stores.webhooks.delete(claim.execution.webhook_id, clock.now())
     chosen = Selection(ids=(claim.execution.id,))

@@ -8,6 +8,7 @@ import pytest
 
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.store.executions.dead_letters import Selection
 from scheduler.store.executions.executions import ExecutionFilter
@@ -17,7 +18,7 @@ from tests.factories import USER, add_job, rows_of, start_run
 
 pytestmark = both_databases
 
-BROKEN = Outcome(error="http_500 Internal_Server% Error", response_code=500)
+BROKEN = Outcome(error_code=ErrorCode.HTTP, error_text="Internal_Server% Error", response_code=500)
 ONCE = RetryPolicy(max_attempts=1)
 
 

@@ -13,6 +13,7 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.store.accounts.members import Refusal
 from scheduler.store.database import Transaction
@@ -25,7 +26,7 @@ from scheduler.store.vault import Vault
 from tests.conftest import SECRET_KEY, SetClock
 from tests.factories import USER, add_job, add_run, make_job, rows_of, start_run, webhooks_of
 
-BROKEN = Outcome(error="http_500 Broken", response_code=500)
+BROKEN = Outcome(error_code=ErrorCode.HTTP, error_text="Broken", response_code=500)
 
 
 @pytest.fixture

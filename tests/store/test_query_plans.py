@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.domain.slots import PlaceLimits, Places
 from scheduler.store.accounts.audit import AuditFilter
@@ -54,7 +55,7 @@ async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
     (claim,) = await stores.queue.claim(clock.now(), 10)
     await stores.queue.next_ready_at()
     await stores.queue.orphans(10)
-    failed = settle(claim.execution, Outcome(error="timeout"), clock.now(), policy=claim.policy)
+    failed = settle(claim.execution, Outcome(error_code=ErrorCode.TIMEOUT), clock.now(), policy=claim.policy)
     await stores.queue.settle([failed], clock.now())
     live = (
         "jobs_due",
@@ -92,7 +93,9 @@ async def test_giving_up_looks_at_nothing_but_what_failed(
         lambda tx: tx.execute("UPDATE jobs SET dead_count = 19, dead_since_at = 0 WHERE id = :id", {"id": job.id})
     )
     (claim,) = await stores.queue.claim(clock.now(), 10)
-    gone = settle(claim.execution, Outcome(error="http_410", response_code=410), clock.now(), policy=claim.policy)
+    gone = settle(
+        claim.execution, Outcome(error_code=ErrorCode.HTTP, response_code=410), clock.now(), policy=claim.policy
+    )
     disabled = []
     stores.queue.on_disabled = disabled.extend
     await stores.queue.settle([gone], clock.now())

@@ -10,6 +10,7 @@ from scheduler.domain.clock import SECOND, seconds
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import INTERRUPTED, Execution, Outcome, Status, settle
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
@@ -19,7 +20,7 @@ from tests.factories import add_job, claim_and_die, make_webhook, rows_of, start
 pytestmark = both_databases
 
 OK = Outcome(response_code=200, response_body="ok")
-BROKEN = Outcome(error="http_500 Internal Server Error", response_code=500)
+BROKEN = Outcome(error_code=ErrorCode.HTTP, error_text="Internal Server Error", response_code=500)
 NO_JITTER = RetryPolicy(jitter=0)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from scheduler import __version__
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import INTERRUPTED, Outcome, settle, skip
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.domain.webhooks.redaction import without_echoes
@@ -16,9 +17,11 @@ from scheduler.domain.webhooks.request import build_request
 from scheduler.engine.http.sender import Sender
 from scheduler.engine.recorder import Recorder
 
-_DELETED = Outcome(error="no_webhook the webhook was deleted after this attempt had been queued")
+_DELETED = Outcome(
+    error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook was deleted after this attempt had been queued"
+)
 _OVERDUE = "missed: catchup_window_s had passed before it could start"
-_DISABLED = Outcome(error="no_webhook the webhook is disabled")
+_DISABLED = Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook is disabled")
 
 
 class Deliverer:
@@ -59,7 +62,7 @@ class Deliverer:
         if not self._may_start():
             return INTERRUPTED  # the process stood still between the claim and now, and others have taken over
         if claim.unreadable is not None:
-            return Outcome(error=f"secret_unreadable {claim.unreadable}")
+            return Outcome(error_code=ErrorCode.SECRET_UNREADABLE, error_text=claim.unreadable)
         if claim.webhook is None:
             return _DELETED
         if not claim.webhook.enabled:
@@ -67,5 +70,5 @@ class Deliverer:
         try:
             request = build_request(claim, fired_at=self._clock.now(), version=__version__)
         except SchedulerError as error:
-            return Outcome(error=f"invalid_request {error.message}")
+            return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=error.message)
         return without_echoes(await self._sender.send(request), claim.webhook)

@@ -245,7 +245,7 @@ class TriggerLoop:
         except Exception as error:
             # A zone that an upgrade dropped, say. One job that cannot be fired must not keep all others from it.
             log.exception("job %s cannot be fired and is disabled", at_hand.job.id)
-            return give_up(at_hand.job, reason=f"broken: its schedule cannot be evaluated any more ({error})")
+            return give_up(at_hand.job, reason=f"its schedule cannot be evaluated any more ({error})")
 
     async def _beat(self) -> None:
         """One heartbeat: fire batch after batch until nothing is due, then arrange the next look."""

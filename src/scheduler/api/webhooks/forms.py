@@ -43,7 +43,7 @@ def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant
     if "signing_secret" in fields:
         webhook = webhook.with_secret(fields.pop("signing_secret"))
     changed = replace(webhook, **fields, updated_at=now)
-    return replace(changed, disabled_reason=None) if changed.enabled else changed
+    return replace(changed, disabled_by=None, disabled_reason=None) if changed.enabled else changed
 
 
 def rotate_secret(webhook: Webhook, *, overlap_s: float, now: Instant) -> Webhook:

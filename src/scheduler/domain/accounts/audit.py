@@ -13,7 +13,9 @@ from scheduler.domain.webhooks.webhook import Webhook
 SERVICE = "scheduler"
 """Who is on record for what the service does by itself."""
 
-_NOT_CHANGES = frozenset({"updated_at", "next_run_at", "last_run_at", "run_count", "disabled_reason", "former_secrets"})
+_NOT_CHANGES = frozenset(
+    {"updated_at", "next_run_at", "last_run_at", "run_count", "disabled_by", "disabled_reason", "former_secrets"}
+)
 """What changes by itself, or along with what a person changes."""
 _API_NAMES = {"anchor_at": "anchor"}
 

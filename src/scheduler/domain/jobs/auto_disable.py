@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from scheduler.domain.clock import Instant, format_instant, seconds
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Settlement, Status
 
 PATIENCE_S = 5 * 86_400
 LEAST_RUNS = 20
-FAILING = "failing"
-"""The first word of the reason of a job that was given up: unlike one that is through, its queue is held."""
-GONE = "gone: the receiver answered 410 Gone; give it another address, or enable it again when the receiver is back"
+GONE = (
+    f"{DisabledBy.GONE}: the receiver answered 410 Gone; give it another address, or enable it again when the receiver "
+    "is back"
+)
 
 _LONGEST_NOTE = 2000
+_OURS = "Disabled by the scheduler: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,26 +48,23 @@ def is_hopeless(dead_count: int, dead_since_at: Instant, now: Instant) -> bool:
 def give_up_on(job: Job, dead_count: int, dead_since_at: Instant, now: Instant, *, last_error: str | None) -> Job:
     """The job, disabled at ``now`` because all of its last ``dead_count`` runs went to the dead letter."""
     since = format_instant(dead_since_at)
-    reason = f"{FAILING}: all {dead_count} runs since {since} went to the dead letter"
-    ours = f"{_mark(reason)}, the last one with: {(last_error or 'no error')[:200]}. "
+    fact = f"all {dead_count} runs since {since} went to the dead letter"
+    ours = f"{_OURS}{fact}, the last one with: {(last_error or 'no error')[:200]}. "
     ours += "Once the receiver works, enable the job again; auto_disable: false keeps it going whatever happens."
     both = ours if job.note is None else f"{ours}\n{job.note}"
     return replace(
         job,
         enabled=False,
         next_run_at=None,
-        disabled_reason=reason,
+        disabled_by=DisabledBy.FAILING,
+        disabled_reason=f"{DisabledBy.FAILING}: {fact}",
         note=both if len(both) <= _LONGEST_NOTE else job.note,
         updated_at=now,
     )
 
 
-def note_without_ours(note: str | None, reason: str | None) -> str | None:
-    """The note of a job that was disabled for ``reason``, without what ``give_up_on`` wrote there."""
-    if note is None or reason is None or not note.startswith(_mark(reason)):
-        return note
-    return note.partition("\n")[2] or None
-
-
-def _mark(reason: str) -> str:
-    return f"Disabled by the scheduler: {reason.partition(': ')[2]}"
+def without_our_note(job: Job) -> Job:
+    """The job, without what ``give_up_on`` wrote into its note, if that still stands there."""
+    if job.disabled_by is not DisabledBy.FAILING or job.note is None or not job.note.startswith(_OURS):
+        return job
+    return replace(job, note=job.note.partition("\n")[2] or None)

@@ -11,7 +11,8 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError, invalid
-from scheduler.domain.jobs.auto_disable import note_without_ours
+from scheduler.domain.jobs.auto_disable import without_our_note
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.firing import THROUGH
 from scheduler.domain.schedule.schedule import parse_schedule, require_fires
@@ -77,11 +78,10 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
         return job
     next_run_at = job.next_after(now)
     if next_run_at is not None:
-        note = note_without_ours(job.note, before.disabled_reason)
-        return replace(job, next_run_at=next_run_at, disabled_reason=None, note=note)
+        return replace(without_our_note(job), next_run_at=next_run_at, disabled_by=None, disabled_reason=None)
     if not before.enabled:
         raise _through(job)
-    return replace(job, enabled=False, next_run_at=None, disabled_reason=THROUGH)
+    return replace(job, enabled=False, next_run_at=None, disabled_by=DisabledBy.THROUGH, disabled_reason=THROUGH)
 
 
 def _zone(fields: Mapping[str, Any], *, fallback: str) -> str:

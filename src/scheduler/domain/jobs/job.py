@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
 from scheduler.domain.schedule.schedule import Schedule, parse_schedule
 
@@ -46,7 +47,9 @@ class Job:
     auto_disable: bool = True
     note: str | None = None
     tags: tuple[str, ...] = ()
+    disabled_by: DisabledBy | None = None
     disabled_reason: str | None = None
+    """What ``disabled_by`` means here, as a sentence; ``None`` when a person paused it."""
     run_count: int = 0
     """How many due times have fired so far."""
     last_run_at: Instant | None = None

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from scheduler.domain.runs.error_code import TIMEOUTS, ErrorCode
+
 BackoffType = Literal["exponential", "linear", "fixed"]
 RETRY_AFTER_LIMIT_S = 86_400.0
 """The longest ``Retry-After`` that is honoured."""
-
-_TIMEOUT_CODES = frozenset({"timeout", "connect_timeout"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class RetryPolicy:
         planned += planned * self.jitter * jitter
         return max(planned, min(retry_after_s, RETRY_AFTER_LIMIT_S)) if retry_after_s is not None else planned
 
-    def covers(self, error_code: str, response_code: int | None) -> bool:
+    def covers(self, error_code: ErrorCode, response_code: int | None) -> bool:
         """Is a failure with this error code and status worth another attempt?"""
         if response_code == 410:
             return False
@@ -65,7 +65,7 @@ class RetryPolicy:
             return True
         if response_code is not None:
             return response_code in self.retry_on or f"{response_code // 100}xx" in self.retry_on
-        return ("timeout" if error_code in _TIMEOUT_CODES else "network") in self.retry_on
+        return ("timeout" if error_code in TIMEOUTS else "network") in self.retry_on
 
     def _backoff_s(self, attempt: int) -> float:
         if self.delays:

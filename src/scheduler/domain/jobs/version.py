@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.schedule.schedule import Schedule, parse_schedule
 
@@ -26,6 +27,7 @@ class JobVersion:
     anchor_at: Instant
     starts_at: Instant | None
     ends_at: Instant | None
+    disabled_by: DisabledBy | None
     note: str | None
     """Why it was not enabled: what a person noted, or the service's own reason."""
 
@@ -43,6 +45,7 @@ class JobVersion:
             anchor_at=job.anchor_at,
             starts_at=job.starts_at,
             ends_at=job.ends_at,
+            disabled_by=job.disabled_by,
             note=job.disabled_reason or job.note,
         )
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
 
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.error_code import TIMEOUTS, ErrorCode, error_line
 
 CRASH_REPEATS = 3
 """How often an attempt that our own crash interrupted may be repeated beyond the policy's attempts."""
 
 _REASON_LIMIT = 200
 _BEFORE = " (before: "
+_CRASHED = "every repeat of this attempt was interrupted by a crash or a stop of the service"
 
 
 class Status(StrEnum):
@@ -42,6 +44,18 @@ class Trigger(StrEnum):
     RETRY = "retry"
     CATCHUP = "catchup"
     REDRIVE = "redrive"
+
+
+class Hold(IntEnum):
+    """What keeps a queued attempt from starting, apart from its time."""
+
+    NONE = 0
+    PAUSED = 1
+    """Its job is paused."""
+    BUFFERED = 2
+    """An earlier run of its job is still active."""
+    BACKLOG = 3
+    """Its account has its share of the pool, or its receiver's host has its limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,18 +95,27 @@ class Execution:
     response_body: str | None = None
     response_headers: Mapping[str, str] | None = None
     body_truncated: bool = False
+    error_code: ErrorCode | None = None
+    """Why it failed; ``None`` for a success."""
     error: str | None = None
+    """The same as a line for people, see ``error_line``; of a dead letter with the errors of the attempts before."""
+    is_scheduled: bool = True
+    """Does the run stand for a due time of its job? Then its id can be computed again, see ``run_id_of``.
+
+    A run that a person started does not; one that a person backfilled does.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of sending one request.
+    """What came of sending one request: a success without an ``error_code``, or a failure with one.
 
-    ``error`` is ``None`` for a success; otherwise its first word is a stable code (``dns_failed``, ``timeout``,
-    ``http_503`` …) and the rest is for people. ``response_code`` is ``None`` when no proper answer came.
+    ``response_code`` is ``None`` when no proper answer came; a failure of the code ``HTTP`` has one.
     """
 
-    error: str | None = None
+    error_code: ErrorCode | None = None
+    error_text: str = ""
+    """What people should know beside the code; one line."""
     response_code: int | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: str | None = None
@@ -100,12 +123,16 @@ class Outcome:
     retry_after_s: float | None = None
 
     @property
-    def error_code(self) -> str:
-        """The stable first word of ``error``, or an empty string."""
-        return self.error.partition(" ")[0].rstrip(":") if self.error else ""
+    def error(self) -> str | None:
+        """Code and text as one line, see ``error_line``; ``None`` for a success."""
+        if self.error_code is None:
+            return None
+        return error_line(self.error_code, self.error_text, response_code=self.response_code)
 
 
-INTERRUPTED = Outcome(error="interrupted the service stopped while the request was in flight")
+INTERRUPTED = Outcome(
+    error_code=ErrorCode.INTERRUPTED, error_text="the service stopped while the request was in flight"
+)
 """The outcome of an attempt whose process ended before the answer was recorded."""
 
 
@@ -126,7 +153,8 @@ class Settlement:
     status: Status
     finished_at: Instant
     outcome: Outcome
-    error: str | None
+    error_code: ErrorCode | None = None
+    error: str | None = None
     retry: Retry | None = None
     reason: str | None = None
     """Why it was ``skipped``."""
@@ -151,25 +179,21 @@ def settle(
 
     ``jitter`` is a draw from 0 to 1 that spreads retries. Pure: the same arguments give the same settlement.
     """
-    if outcome.error is None:
+    code = outcome.error_code
+    if code is None:
         return _final(execution, outcome, now, Status.SUCCESS)
-    if outcome.error_code == "no_webhook" or (outcome.error_code == "interrupted" and at_most_once):
+    if code is ErrorCode.NO_WEBHOOK or (code is ErrorCode.INTERRUPTED and at_most_once):
         return _final(execution, outcome, now, Status.FAILURE)
-    retry = _next_attempt(execution, outcome, now, policy=policy, jitter=jitter)
+    retry = _next_attempt(execution, outcome, code, now, policy=policy, jitter=jitter)
     if retry is None:
-        return _final(execution, outcome, now, Status.DEAD_LETTER)
-    timed_out = outcome.error_code in ("timeout", "connect_timeout")
-    status = Status.TIMED_OUT if timed_out else Status.FAILURE
-    return Settlement(
-        execution=execution, status=status, finished_at=now, outcome=outcome, error=outcome.error, retry=retry
-    )
+        return _dead(execution, outcome, code, now)
+    status = Status.TIMED_OUT if code in TIMEOUTS else Status.FAILURE
+    return replace(_final(execution, outcome, now, status), retry=retry)
 
 
 def skip(execution: Execution, now: Instant, *, reason: str) -> Settlement:
     """End an attempt that is not made at all, because its time has passed."""
-    return Settlement(
-        execution=execution, status=Status.SKIPPED, finished_at=now, outcome=Outcome(), error=None, reason=reason
-    )
+    return Settlement(execution=execution, status=Status.SKIPPED, finished_at=now, outcome=Outcome(), reason=reason)
 
 
 def run_id_of(webhook_or_job_id: str, scheduled_at: Instant) -> str:
@@ -187,16 +211,16 @@ def run_id_of(webhook_or_job_id: str, scheduled_at: Instant) -> str:
 
 
 def _next_attempt(
-    execution: Execution, outcome: Outcome, now: Instant, *, policy: RetryPolicy, jitter: float
+    execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant, *, policy: RetryPolicy, jitter: float
 ) -> Retry | None:
     used = execution.attempt - execution.budget_from + 1
-    if outcome.error_code == "interrupted":
+    if code is ErrorCode.INTERRUPTED:
         # Our own crash is not the receiver's fault: it counts, but the run may go a little beyond its policy.
         if used >= policy.max_attempts + CRASH_REPEATS:
             return None
         available_at = now
     else:
-        if used >= policy.max_attempts or not policy.covers(outcome.error_code, outcome.response_code):
+        if used >= policy.max_attempts or not policy.covers(code, outcome.response_code):
             return None
         # The age stops what the policy plans. A receiver that asks for more patience than that gets it.
         planned_s = policy.delay_s(used, retry_after_s=None, jitter=jitter)
@@ -211,12 +235,24 @@ def _next_attempt(
 
 
 def _final(execution: Execution, outcome: Outcome, now: Instant, status: Status) -> Settlement:
+    return Settlement(
+        execution=execution,
+        status=status,
+        finished_at=now,
+        outcome=outcome,
+        error_code=outcome.error_code,
+        error=outcome.error,
+    )
+
+
+def _dead(execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant) -> Settlement:
+    """The end of a run that failed for good; its error tells of all attempts."""
     error = outcome.error
-    if status is Status.DEAD_LETTER and outcome.error_code == "interrupted":
-        error = "crash_suspect every repeat of this attempt was interrupted by a crash or a stop of the service"
-    if status is Status.DEAD_LETTER and execution.prior_errors:
+    if code is ErrorCode.INTERRUPTED:
+        code, error = ErrorCode.CRASH_SUSPECT, error_line(ErrorCode.CRASH_SUSPECT, _CRASHED)
+    if execution.prior_errors:
         error = f"{error}{_BEFORE}{execution.prior_errors})"
-    return Settlement(execution=execution, status=status, finished_at=now, outcome=outcome, error=error)
+    return replace(_final(execution, outcome, now, Status.DEAD_LETTER), error_code=code, error=error)
 
 
 def prior_errors_with(execution: Execution, error: str | None) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduler.domain.clock import SECOND, Instant, format_instant
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Execution, Status
-from scheduler.domain.runs.firing import THROUGH
 
 _FEW_RUNS = 1000
 _YEAR = 366 * 86_400 * SECOND
@@ -133,7 +133,7 @@ def _disabled(job: Job, held: Sequence[JobVersion], *, is_current: bool) -> tupl
         since -= 1
     when, who = format_instant(held[since].changed_at), held[since].changed_by
     note = (job.disabled_reason or job.note) if is_current else held[-1].note
-    if held[-1].note == THROUGH:
+    if held[-1].disabled_by is DisabledBy.THROUGH:
         return Verdict.NOT_DUE, f"the job was through after {when}: no time was left within ends_at and max_runs"
     return Verdict.PAUSED, f"the job was paused by {who} at {when}" + (f": {note}" if note else "")
 

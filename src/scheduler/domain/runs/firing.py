@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.catchup import Portion, account_for
+from scheduler.domain.runs.error_code import ErrorCode, error_line
 from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
 
-NO_WEBHOOK = "no_webhook the job has no enabled webhook: add one with POST /webhooks, or enable one"
-THROUGH = "through: the schedule has no further time within ends_at and max_runs"
+NO_WEBHOOK = error_line(
+    ErrorCode.NO_WEBHOOK, "the job has no enabled webhook: add one with POST /webhooks, or enable one"
+)
+THROUGH = f"{DisabledBy.THROUGH}: the schedule has no further time within ends_at and max_runs"
 _OVERLAPPED = "overlap: the previous run was still active"
 _REPLACED = "overlap: a newer run took its place"
 _MOST_ROWS = 1000
@@ -48,8 +52,10 @@ class Firing:
     """To be queued behind what is active."""
     cancels_active: bool = False
     """Whatever is queued or running for the job is to be cancelled first."""
-    end_reason: str | None = None
+    ended_by: DisabledBy | None = None
     """Why the job ends with this and is disabled; ``None`` when it goes on."""
+    end_reason: str | None = None
+    """The same as a sentence."""
     ends_behind: Instant | None = None
     """The last time that was due, when the job ends."""
 
@@ -83,6 +89,7 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
+        ended_by=DisabledBy.THROUGH if next_run_at is None else None,
         end_reason=THROUGH if next_run_at is None else None,
         ends_behind=reached_at,
     )
@@ -97,7 +104,8 @@ def give_up(job: Job, *, reason: str) -> Firing:
         run_count=job.run_count,
         executions=[],
         buffered=[],
-        end_reason=reason,
+        ended_by=DisabledBy.BROKEN,
+        end_reason=f"{DisabledBy.BROKEN}: {reason}",
         ends_behind=None if job.next_run_at is None else job.next_run_at - 1,
     )
 
@@ -191,6 +199,7 @@ def _rows(
     The identity of a time that is due can be computed again; a run that a person starts gets a random one.
     """
     by_hand = portion.trigger is Trigger.MANUAL
+    is_scheduled = is_due or not by_hand
     late = by_hand or portion.at < present.attentive_since
     start_at = present.now if late else portion.at
     status = Status.SKIPPED if portion.skipped else Status.QUEUED if webhook_ids else Status.FAILURE
@@ -200,7 +209,7 @@ def _rows(
         rows.append(
             Execution(
                 id=present.new_id(),
-                run_id=run_id_of(webhook_id or job.id, portion.at) if is_due or not by_hand else present.new_id(),
+                run_id=run_id_of(webhook_id or job.id, portion.at) if is_scheduled else present.new_id(),
                 job_id=job.id,
                 account_id=job.account_id,
                 webhook_id=webhook_id,
@@ -214,7 +223,9 @@ def _rows(
                 reason=portion.skipped,
                 budget_at=max(available_at, present.now),
                 finished_at=None if status is Status.QUEUED else present.now,
+                error_code=ErrorCode.NO_WEBHOOK if status is Status.FAILURE else None,
                 error=NO_WEBHOOK if status is Status.FAILURE else None,
+                is_scheduled=is_scheduled,
             )
         )
     return rows

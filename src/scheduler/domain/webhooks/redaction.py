@@ -33,7 +33,7 @@ def without_echoes(outcome: Outcome, webhook: Webhook) -> Outcome:
         outcome,
         response_headers={name: _masked(value, credentials) for name, value in outcome.response_headers.items()},
         response_body=body,
-        error=outcome.error and _masked_in_part(outcome.error, credentials),
+        error_text=_masked_in_part(outcome.error_text, credentials),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
+from scheduler.domain.jobs.disabled_by import DisabledBy
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 MASK = "***"
@@ -71,8 +72,9 @@ class Webhook:
     former_secrets: tuple[FormerSecret, ...] = ()
     """Newest first; none without a ``signing_secret``."""
     enabled: bool = True
+    disabled_by: DisabledBy | None = None
     disabled_reason: str | None = None
-    """Why the service itself disabled it."""
+    """What ``disabled_by`` means here, as a sentence; ``None`` when a person paused it."""
     created_at: Instant
     updated_at: Instant
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from aiohttp.http import RawResponseMessage
 
 from scheduler.domain.clock import SECOND, Instant, from_datetime
 from scheduler.domain.jobs.retry import RETRY_AFTER_LIMIT_S
+from scheduler.domain.runs.error_code import ErrorCode, error_line
 from scheduler.domain.runs.execution import Outcome
 
 LONGEST_ERROR = 300
@@ -31,9 +33,8 @@ def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now
     text = _text(body, cut=truncated)
     if 200 <= status <= 299:
         return Outcome(response_code=status, response_headers=headers, response_body=text, body_truncated=truncated)
-    return Outcome(
-        error=one_line(_failure(message)),
-        response_code=status,
+    return replace(
+        failed(ErrorCode.HTTP, _failure(message), response_code=status),
         response_headers=headers,
         response_body=text,
         body_truncated=truncated,
@@ -41,20 +42,25 @@ def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now
     )
 
 
-def one_line(text: str) -> str:
-    """``text`` as an error is stored: one line of printable characters, 300 at most."""
+def failed(code: ErrorCode, text: str, *, response_code: int | None = None) -> Outcome:
+    """A failure whose error is one line of printable characters, 300 at most with its code."""
+    room = LONGEST_ERROR - len(error_line(code, "", response_code=response_code)) - 1
+    return Outcome(error_code=code, error_text=_one_line(text, room), response_code=response_code)
+
+
+def _one_line(text: str, longest: int) -> str:
     line = _BREAKS.sub(" ", text).strip()
     if not line.isprintable():
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    return line if len(line) <= LONGEST_ERROR else line[: LONGEST_ERROR - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _failure(message: RawResponseMessage) -> str:
     status = message.code
     location = message.headers.get("Location")
     if 300 <= status <= 399 and location is not None:
-        return f"http_{status} redirect to {location[: LONGEST_ERROR // 2]} not followed"
-    return f"http_{status} {message.reason or _phrase(status)}"
+        return f"redirect to {location[: LONGEST_ERROR // 2]} not followed"
+    return message.reason or _phrase(status)
 
 
 def _phrase(status: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiohttp.connector import AddrInfoType
 
 from scheduler.domain.errors import invalid
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
 from scheduler.domain.webhooks.target import (
     Address,
@@ -23,8 +24,8 @@ from scheduler.domain.webhooks.target import (
     unwrap,
 )
 
-BLOCKED = "blocked_address"
-"""The code with which the text of a refused socket begins."""
+BLOCKED = ErrorCode.BLOCKED_ADDRESS.value
+"""What marks the text of a refused socket, which comes back in an exception of the connector."""
 
 _LOOPBACK: tuple[Address, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _METADATA: tuple[Address, ...] = (ipaddress.IPv4Address("169.254.169.254"),)

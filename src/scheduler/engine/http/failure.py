@@ -14,51 +14,55 @@ from aiohttp import (
 )
 from aiohttp.http import HttpProcessingError
 
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.engine.http.egress import BLOCKED
 
 log = logging.getLogger(__name__)
 
 
-def failure_of(error: Exception, place: str) -> str:
-    """What to store for an exception raised on the way to ``place`` (``host:port``) or on the connection to it."""
+def failure_of(error: Exception, place: str) -> tuple[ErrorCode, str]:
+    """The code and the text of an exception raised on the way to ``place`` (``host:port``) or on its connection."""
     match error:
         case ClientConnectorDNSError():
-            return f"dns_failed {place}: {_reason(error.os_error)}"
+            return ErrorCode.DNS_FAILED, f"{place}: {_reason(error.os_error)}"
         case ClientConnectorCertificateError():
             certificate_error = error.certificate_error
-            return f"tls_failed {place}: {getattr(certificate_error, 'verify_message', None) or certificate_error}"
+            return (
+                ErrorCode.TLS_FAILED,
+                f"{place}: {getattr(certificate_error, 'verify_message', None) or certificate_error}",
+            )
         case ClientConnectorSSLError():
-            return f"tls_failed {place}: {_tls_reason(error.os_error)}"
+            return ErrorCode.TLS_FAILED, f"{place}: {_tls_reason(error.os_error)}"
         case ClientConnectorError():
             return _not_connected(error.os_error, place)
         case ServerDisconnectedError():
-            return f"disconnected {place} closed the connection without an answer"
+            return ErrorCode.DISCONNECTED, f"{place} closed the connection without an answer"
         case HttpProcessingError():
             # the parser's message draws a picture of the place on further lines
             reason = error.message.partition("\n")[0].rstrip(" :")
-            return f"protocol_error {place} sent no valid HTTP answer: {reason}"
+            return ErrorCode.PROTOCOL_ERROR, f"{place} sent no valid HTTP answer: {reason}"
         case OSError() if "[SSL:" in str(error):
-            return f"tls_failed {place}: {_tls_reason(error)}"
+            return ErrorCode.TLS_FAILED, f"{place}: {_tls_reason(error)}"
         case OSError():
-            return f"connection_reset {place} broke the connection: {_reason(error)}"
+            return ErrorCode.CONNECTION_RESET, f"{place} broke the connection: {_reason(error)}"
         case _:
             log.error("sending to %s failed in an unexpected way", place, exc_info=error)
-            return f"protocol_error {place}: {type(error).__name__}: {error}"
+            return ErrorCode.PROTOCOL_ERROR, f"{place}: {type(error).__name__}: {error}"
 
 
-def _not_connected(error: OSError, place: str) -> str:
+def _not_connected(error: OSError, place: str) -> tuple[ErrorCode, str]:
     text = str(error)
     if BLOCKED in text:
-        return text[text.index(BLOCKED) :].rstrip("'\"])")
+        return ErrorCode.BLOCKED_ADDRESS, text.partition(f"{BLOCKED} ")[2].rstrip("'\"])")
     match error:
         case ConnectionRefusedError():
-            return f"connect_refused nothing accepts connections at {place}"
+            return ErrorCode.CONNECT_REFUSED, f"nothing accepts connections at {place}"
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return f"connection_reset {place} broke the connection while it was being made"
+            return ErrorCode.CONNECTION_RESET, f"{place} broke the connection while it was being made"
         case TimeoutError():
-            return f"connect_timeout {place} did not accept the connection"
+            return ErrorCode.CONNECT_TIMEOUT, f"{place} did not accept the connection"
         case _:
-            return f"connect_refused no connection to {place}: {_reason(error)}"
+            return ErrorCode.CONNECT_REFUSED, f"no connection to {place}: {_reason(error)}"
 
 
 def _reason(error: OSError) -> str:

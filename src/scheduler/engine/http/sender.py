@@ -23,11 +23,12 @@ from yarl import URL
 
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, split_url
-from scheduler.engine.http.answer import one_line, outcome_of
-from scheduler.engine.http.egress import BLOCKED, Dial, Egress, dialling
+from scheduler.engine.http.answer import failed, outcome_of
+from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange
 from scheduler.engine.http.failure import failure_of
 from scheduler.engine.http.resolver import Resolver
@@ -105,13 +106,13 @@ class Sender:
         """Send ``request`` once and say what came of it. Raises nothing but ``CancelledError``.
 
         ``timeout_s`` is for everything up to the complete header block; the body then has what is left of it, two
-        seconds at most. A refused or failed request has an ``error`` that begins with a stable code.
+        seconds at most. A refused or failed request has an ``error_code``.
         """
         try:
             route = self._route(request.url)
             wire = _wire(request, route.start)
         except (SchedulerError, ValueError) as error:
-            return Outcome(error=one_line(f"{BLOCKED} the request cannot be sent: {error}"))
+            return failed(ErrorCode.BLOCKED_ADDRESS, f"the request cannot be sent: {error}")
         dial = dialling(route.host)
         deadline = self._loop.time() + request.timeout_s
         total = asyncio.timeout_at(deadline)
@@ -127,9 +128,9 @@ class Sender:
             return outcome_of(message, body, truncated=not complete, now=self._clock.now())
         except TimeoutError:
             total_s = request.timeout_s if connection is not None or total.expired() else None
-            return Outcome(error=one_line(_timed_out(route, dial, total_s, connected=connection is not None)))
+            return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
         except Exception as error:
-            return Outcome(error=one_line(failure_of(error, route.place)))
+            return failed(*failure_of(error, route.place))
         finally:
             if connection is not None:
                 _let_go(connection, reusable=reusable)
@@ -184,15 +185,15 @@ def _wire(request: Request, start: str) -> bytes:
     return wire + body if body else wire
 
 
-def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> str:
+def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> tuple[ErrorCode, str]:
     """What took too long; ``total_s`` is ``None`` when it was connecting, which has a limit of its own."""
     limit_s = CONNECT_LIMIT_S if total_s is None else total_s
     if connected:
-        return f"timeout no complete answer from {route.place} within {limit_s:g} s"
+        return ErrorCode.TIMEOUT, f"no complete answer from {route.place} within {limit_s:g} s"
     if dial.address is not None:
-        return f"connect_timeout no connection to {route.place} ({dial.address}) within {limit_s:g} s"
-    code = "dns_failed" if total_s is None else "timeout"
-    return f"{code} no address for {route.host} within {limit_s:g} s"
+        return ErrorCode.CONNECT_TIMEOUT, f"no connection to {route.place} ({dial.address}) within {limit_s:g} s"
+    code = ErrorCode.DNS_FAILED if total_s is None else ErrorCode.TIMEOUT
+    return code, f"no address for {route.host} within {limit_s:g} s"
 
 
 def _let_go(connection: Connection, *, reusable: bool) -> None:

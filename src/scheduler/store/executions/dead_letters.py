@@ -20,7 +20,7 @@ from scheduler.store.executions.executions import (
     fetch_page,
 )
 from scheduler.store.ids import new_id
-from scheduler.store.queue.holds import PAUSED
+from scheduler.store.queue.holds import HOLD_BY_JOB
 
 # A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
 _STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
@@ -161,10 +161,11 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
             f"""
             INSERT INTO executions (
               id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at,
-              held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
+              held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at, is_scheduled
             )
             SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
-              e.scheduled_at, :now, {PAUSED}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now
+              e.scheduled_at, :now, {HOLD_BY_JOB}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now,
+              e.is_scheduled
             FROM executions e JOIN jobs j ON j.id = e.job_id
             WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
             FOR NO KEY UPDATE OF j, e

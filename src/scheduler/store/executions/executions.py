@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Execution, Status, Trigger
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
@@ -18,7 +19,7 @@ COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
   e.available_at, e.covers, e.covers_from, e.reason, e.budget_from, e.budget_at, e.prior_errors, e.worker_id,
   e.started_at, e.finished_at, e.duration_ms, e.response_code, e.response_body, e.response_headers, e.body_truncated,
-  e.error, e.created_at
+  e.error_code, e.error, e.created_at, e.is_scheduled
 """
 MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 
@@ -75,15 +76,15 @@ class ExecutionStore:
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
         """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job.
 
-        Nothing is recorded before it is due, so older rows are not looked at; a run that a person started has a random
-        id (UUIDv7, not 5) and stands for no due time.
+        Nothing is recorded before it is due, so older rows are not looked at; a run that a person started stands for no
+        due time.
         """
         rows = await self._db.fetch_all(
             f"""
             SELECT {COLUMNS} FROM executions e
             WHERE e.job_id = :job_id AND e.id >= :first_id
               AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
-              AND SUBSTR(e.run_id, 15, 1) = '5'
+              AND e.is_scheduled = 1
               AND NOT EXISTS (
                 SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
                   AND COALESCE(n.covers_from, n.scheduled_at) <= :at
@@ -217,5 +218,7 @@ def decode_execution(row: Row) -> Execution:
         response_body=row["response_body"],
         response_headers=json.loads(headers) if headers else None,
         body_truncated=bool(row["body_truncated"]),
+        error_code=ErrorCode(row["error_code"]) if row["error_code"] else None,
         error=row["error"],
+        is_scheduled=bool(row["is_scheduled"]),
     )

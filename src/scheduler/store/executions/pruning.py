@@ -122,7 +122,7 @@ class PruningStore:
             runs, params = in_list(run_ids)
             pruned = await tx.fetch_all(
                 f"DELETE FROM executions AS e WHERE e.run_id IN ({runs}) AND {_GOES} = 1 "
-                "RETURNING run_id, job_id, scheduled_at",
+                "RETURNING job_id, scheduled_at, is_scheduled",
                 {**params, **edge.params},
             )
             await tx.execute_many(_MARK, _marks(pruned))
@@ -143,9 +143,9 @@ async def refuse_pruned(tx: Transaction, job_id: str, times: Sequence[Instant]) 
 
 
 def _marks(pruned: Sequence[Row]) -> list[dict[str, str | int]]:
-    """The newest scheduled time of each job among these; runs by hand (UUIDv7, not 5) stand for none."""
+    """The newest scheduled time of each job among these; runs that a person started stand for none."""
     newest: dict[str, Instant] = {}
     for row in pruned:
-        if row["run_id"][14] == "5":
+        if row["is_scheduled"]:
             newest[row["job_id"]] = max(newest.get(row["job_id"], row["scheduled_at"]), row["scheduled_at"])
     return [{"job_id": job_id, "at": at} for job_id, at in sorted(newest.items())]

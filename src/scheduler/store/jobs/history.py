@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
-from scheduler.store.database import Database, Transaction
+from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.ids import new_id
 
 _NAMES = tuple(field.name for field in fields(JobVersion))
@@ -35,4 +36,13 @@ async def recall(db: Database, job_id: str) -> list[JobVersion]:
         f"SELECT {', '.join(_NAMES)} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
         {"job_id": job_id},
     )
-    return [JobVersion(**{name: row[name] for name in _NAMES} | {"enabled": bool(row["enabled"])}) for row in rows]
+    return [_decode(row) for row in rows]
+
+
+def _decode(row: Row) -> JobVersion:
+    disabled_by = row["disabled_by"]
+    values = {name: row[name] for name in _NAMES} | {
+        "enabled": bool(row["enabled"]),
+        "disabled_by": DisabledBy(disabled_by) if disabled_by else None,
+    }
+    return JobVersion(**values)

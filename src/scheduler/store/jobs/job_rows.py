@@ -6,6 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.store.database import Row
@@ -13,8 +14,8 @@ from scheduler.store.database import Row
 _NAMES = (
     "id", "account_id", "name", "schedule", "type", "timezone", "enabled", "dst_policy", "day_match", "anchor_at",
     "starts_at", "ends_at", "max_runs", "jitter_s", "spread_s", "catchup", "catchup_window_s", "catchup_limit",
-    "overlap", "retry", "delivery", "auto_disable", "note", "tags", "disabled_reason", "run_count", "last_run_at",
-    "next_run_at", "created_at", "updated_at",
+    "overlap", "retry", "delivery", "auto_disable", "note", "tags", "disabled_by", "disabled_reason", "run_count",
+    "last_run_at", "next_run_at", "created_at", "updated_at",
 )  # fmt: skip
 COLUMNS = ", ".join(f"j.{name}" for name in _NAMES)
 INSERT = f"""
@@ -58,6 +59,7 @@ def decode_job(row: Row) -> Job:
         auto_disable=bool(row["auto_disable"]),
         note=row["note"],
         tags=tuple(json.loads(row["tags"])) if row["tags"] != "[]" else (),
+        disabled_by=DisabledBy(row["disabled_by"]) if row["disabled_by"] else None,
         disabled_reason=row["disabled_reason"],
         run_count=row["run_count"],
         last_run_at=row["last_run_at"],

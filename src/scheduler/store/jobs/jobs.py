@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields, replace
 from scheduler.domain.accounts.audit import SERVICE, Action, Actor, Deed, deed_on_job
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.forecast import Plan
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
-from scheduler.domain.runs.execution import Status
-from scheduler.domain.runs.firing import THROUGH, Firing
+from scheduler.domain.runs.execution import Hold, Status
+from scheduler.domain.runs.firing import Firing
 from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.accounts.quotas import over_quota
@@ -144,7 +145,7 @@ class JobStore:
             version = JobVersion.of(after, changed_by=_name(by))
             if not version.plans_like(JobVersion.of(before, changed_by=_name(by))):
                 await remember(tx, [version], [after])
-            if before.enabled and not after.enabled and after.disabled_reason is None:
+            if before.enabled and not after.enabled and after.disabled_by is None:
                 await hold(tx, job_id)
             if not after.enabled or before.enabled:
                 return after, 0
@@ -231,7 +232,8 @@ class JobStore:
                 SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status IN ('queued', 'running')
               ) END AS active,
               CASE WHEN {uncounted} THEN 0 ELSE (
-                SELECT COUNT(*) FROM executions e WHERE e.job_id = j.id AND e.status = 'queued' AND e.held = 2
+                SELECT COUNT(*) FROM executions e
+                WHERE e.job_id = j.id AND e.status = 'queued' AND e.held = {Hold.BUFFERED}
               ) END AS waiting
             FROM ({jobs}) j
             LEFT JOIN webhooks w ON w.job_id = j.id AND w.enabled = 1
@@ -254,7 +256,7 @@ class JobStore:
         await tx.execute_many(
             """
             UPDATE jobs SET next_run_at = :next_run_at, last_run_at = :last_run_at, run_count = :run_count,
-              enabled = :enabled, disabled_reason = :disabled_reason
+              enabled = :enabled, disabled_by = :disabled_by, disabled_reason = :disabled_reason
             WHERE id = :id
             """,
             [
@@ -263,7 +265,8 @@ class JobStore:
                     "next_run_at": firing.next_run_at,
                     "last_run_at": firing.last_run_at,
                     "run_count": firing.run_count,
-                    "enabled": int(firing.job.enabled and firing.end_reason is None),
+                    "enabled": int(firing.job.enabled and firing.ended_by is None),
+                    "disabled_by": firing.ended_by or firing.job.disabled_by,
                     "disabled_reason": firing.end_reason or firing.job.disabled_reason,
                 }
                 for firing in firings
@@ -273,14 +276,15 @@ class JobStore:
             replace(
                 firing.job,
                 enabled=False,
+                disabled_by=firing.ended_by,
                 disabled_reason=firing.end_reason,
                 updated_at=now if firing.ends_behind is None else firing.ends_behind,
             )
             for firing in firings
-            if firing.end_reason
+            if firing.ended_by
         ]
         await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
-        broken = [job.id for job in ended if job.disabled_reason != THROUGH]
+        broken = [job.id for job in ended if job.disabled_by is not DisabledBy.THROUGH]
         deeds = [Deed(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
         await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(deed.subject_id, deed) for deed in deeds])
 

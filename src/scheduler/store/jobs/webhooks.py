@@ -8,6 +8,7 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, Deed, deed_on_webhook
 from scheduler.domain.clock import Instant
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
 from scheduler.store.accounts.audit import record_on_jobs
@@ -16,22 +17,24 @@ from scheduler.store.vault import Vault, place_of
 
 COLUMNS = (
     "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
-    "w.signing_secret, w.former_secrets, w.enabled, w.disabled_reason, w.created_at, w.updated_at"
+    "w.signing_secret, w.former_secrets, w.enabled, w.disabled_by, w.disabled_reason, w.created_at, "
+    "w.updated_at"
 )
 _INSERT = """
 INSERT INTO webhooks (
   id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret,
-  former_secrets, enabled, disabled_reason, created_at, updated_at
+  former_secrets, enabled, disabled_by, disabled_reason, created_at, updated_at
 ) VALUES (
   :id, :job_id, :url, :method, :headers, :query_params, :body_template, :content_type, :timeout_s, :signing_secret,
-  :former_secrets, :enabled, :disabled_reason, :created_at, :updated_at
+  :former_secrets, :enabled, :disabled_by, :disabled_reason, :created_at, :updated_at
 )
 """
 _UPDATE = """
 UPDATE webhooks SET
   url = :url, method = :method, headers = :headers, query_params = :query_params, body_template = :body_template,
   content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret,
-  former_secrets = :former_secrets, enabled = :enabled, disabled_reason = :disabled_reason, updated_at = :updated_at
+  former_secrets = :former_secrets, enabled = :enabled, disabled_by = :disabled_by,
+  disabled_reason = :disabled_reason, updated_at = :updated_at
 WHERE id = :id
 """
 _GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
@@ -151,6 +154,7 @@ class WebhookStore:
             signing_secret=self._open(secret, webhook_id, "signing_secret") if secret else None,
             former_secrets=_formers(self._open(formers, webhook_id, "former_secrets")) if formers else (),
             enabled=bool(row["enabled"]),
+            disabled_by=DisabledBy(row["disabled_by"]) if row["disabled_by"] else None,
             disabled_reason=row["disabled_reason"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
@@ -179,6 +183,7 @@ class WebhookStore:
             "signing_secret": self._seal(webhook.signing_secret, webhook.id, "signing_secret"),
             "former_secrets": self._seal(formers if webhook.former_secrets else None, webhook.id, "former_secrets"),
             "enabled": int(webhook.enabled),
+            "disabled_by": webhook.disabled_by,
             "disabled_reason": webhook.disabled_reason,
             "created_at": webhook.created_at,
             "updated_at": webhook.updated_at,

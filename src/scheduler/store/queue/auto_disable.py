@@ -16,6 +16,7 @@ from scheduler.domain.jobs.auto_disable import (
     is_hopeless,
     says_gone,
 )
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Settlement, Status
@@ -73,8 +74,11 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
     # One that was changed since the request left may well lead elsewhere now.
     gone = [row for row in rows if row["updated_at"] <= asked_at[row["id"]]]
     await tx.execute_many(
-        "UPDATE webhooks SET enabled = 0, disabled_reason = :reason, updated_at = :now WHERE id = :id",
-        [{"id": row["id"], "reason": GONE, "now": now} for row in gone],
+        """
+        UPDATE webhooks SET enabled = 0, disabled_by = :disabled_by, disabled_reason = :reason, updated_at = :now
+        WHERE id = :id
+        """,
+        [{"id": row["id"], "disabled_by": DisabledBy.GONE.value, "reason": GONE, "now": now} for row in gone],
     )
     deeds = [Deed(action=Action.WEBHOOK_DISABLED, subject_id=row["id"], changes=("enabled",)) for row in gone]
     await record_on_jobs(

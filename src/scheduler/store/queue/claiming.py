@@ -12,6 +12,7 @@ from itertools import islice
 
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.runs.execution import Hold
 from scheduler.domain.slots import Places, account_lane
 from scheduler.domain.webhooks.target import split_url
 from scheduler.store.database import Database, Row, Transaction
@@ -19,8 +20,8 @@ from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM
 from scheduler.store.queue.holds import RELEASE_BUFFERED
 from scheduler.store.queue.nodes import is_member
 
-_READY = "e.status = 'queued' AND e.held = 0 AND e.available_at <= :now"
-_MOVE = "UPDATE executions SET held = 3, lane = :lane WHERE id = :id AND status = 'queued'"
+_READY = f"e.status = 'queued' AND e.held = {Hold.NONE} AND e.available_at <= :now"
+_MOVE = f"UPDATE executions SET held = {Hold.BACKLOG}, lane = :lane WHERE id = :id AND status = 'queued'"
 _WINDOW = 512
 """So many executions are looked at, at most, for those that have to step aside."""
 _LANES_AT_ONCE = 16
@@ -83,7 +84,9 @@ class Claimer:
 
     async def _find_lanes(self, known: dict[str, None]) -> dict[str, None]:
         """The lanes there are, those that are ``known`` in the order they have."""
-        rows = await self._db.fetch_all("SELECT DISTINCT lane FROM executions WHERE status = 'queued' AND held = 3")
+        rows = await self._db.fetch_all(
+            f"SELECT DISTINCT lane FROM executions WHERE status = 'queued' AND held = {Hold.BACKLOG}"
+        )
         found = {row["lane"] for row in rows}
         return dict.fromkeys([*(lane for lane in known if lane in found), *sorted(found - known.keys())])
 
@@ -139,7 +142,7 @@ class Claimer:
             rows = await tx.fetch_all(
                 f"""
                 SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}
-                WHERE e.status = 'queued' AND e.held = 3 AND e.lane = :lane
+                WHERE e.status = 'queued' AND e.held = {Hold.BACKLOG} AND e.lane = :lane
                 ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
                 """,
                 {"lane": lane, "limit": min(room, limit)},
@@ -237,7 +240,7 @@ class _Selection:
         lane = self.places.lane_of(row["account_id"], host, self.now)
         if lane is None:
             return False
-        if row["held"] != 3 or row["lane"] != lane:
+        if row["held"] != Hold.BACKLOG or row["lane"] != lane:
             self.moves[row["id"]] = lane
             self.lanes.setdefault(lane)
         return True

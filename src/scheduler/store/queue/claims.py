@@ -15,11 +15,11 @@ from scheduler.store.vault import WrongKeyError
 CLAIM_COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.attempt, e.trigger_kind, e.scheduled_at, e.available_at,
   e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at, e.held,
-  e.lane, j.name AS job_name, j.retry, j.delivery, j.catchup_window_s, j.dead_count,
+  e.lane, e.is_scheduled, j.name AS job_name, j.retry, j.delivery, j.catchup_window_s, j.dead_count,
   w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
   w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
   w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret,
-  w.former_secrets AS w_former_secrets, w.enabled AS w_enabled,
+  w.former_secrets AS w_former_secrets, w.enabled AS w_enabled, w.disabled_by AS w_disabled_by,
   w.disabled_reason AS w_disabled_reason, w.created_at AS w_created_at, w.updated_at AS w_updated_at
 """
 """Those of the webhook are null once it is deleted."""
@@ -47,6 +47,7 @@ def decode_claim(row: Row, webhooks: WebhookStore, *, worker_id: str, started_at
         prior_errors=row["prior_errors"],
         worker_id=worker_id,
         started_at=started_at,
+        is_scheduled=bool(row["is_scheduled"]),
     )
     webhook, unreadable = None, None
     try:

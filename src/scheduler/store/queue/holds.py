@@ -1,25 +1,24 @@
-"""What keeps a queued execution from starting: its job is paused (``held`` 1), a previous run is active (2).
-
-Or it waits in a lane, because its account or its receiver's host has its share of the pool (3).
-"""
+"""What keeps queued executions from starting, as the column ``held`` has it (see ``Hold``), and what ends that."""
 
 from __future__ import annotations
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.jobs.auto_disable import FAILING
+from scheduler.domain.jobs.disabled_by import DisabledBy
+from scheduler.domain.runs.execution import Hold
 from scheduler.store.database import Transaction
 
-PAUSED = f"""
-CASE WHEN j.enabled = 0 AND (j.disabled_reason IS NULL OR j.disabled_reason LIKE '{FAILING}:%') THEN 1 ELSE 0 END
+HOLD_BY_JOB = f"""
+CASE WHEN j.enabled = 0 AND (j.disabled_by IS NULL OR j.disabled_by = '{DisabledBy.FAILING}')
+  THEN {Hold.PAUSED} ELSE {Hold.NONE} END
 """
-"""``held`` of an execution of job ``j``. One that is through is disabled, too, but its last runs and retries go on."""
+"""``held`` of an execution of job ``j``. One that is through is disabled too, but its last runs and retries go on."""
 
 RELEASE_BUFFERED = f"""
-UPDATE executions SET held = (SELECT {PAUSED} FROM jobs j WHERE j.id = executions.job_id)
+UPDATE executions SET held = (SELECT {HOLD_BY_JOB} FROM jobs j WHERE j.id = executions.job_id)
 WHERE id IN (
-  SELECT b.id FROM executions b WHERE b.held = 2 AND b.status = 'queued' AND NOT EXISTS (
+  SELECT b.id FROM executions b WHERE b.held = {Hold.BUFFERED} AND b.status = 'queued' AND NOT EXISTS (
     SELECT 1 FROM executions o WHERE o.job_id = b.job_id
-      AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> 2))
+      AND (o.status = 'running' OR (o.status = 'queued' AND o.held <> {Hold.BUFFERED}))
   ) FOR NO KEY UPDATE OF b SKIP LOCKED
 )
 """
@@ -29,7 +28,10 @@ WHERE id IN (
 async def hold(tx: Transaction, job_id: str) -> None:
     """Hold what is queued for a job that is paused now."""
     await tx.execute(
-        "UPDATE executions SET held = 1 WHERE job_id = :job_id AND status = 'queued' AND held IN (0, 3)",
+        f"""
+        UPDATE executions SET held = {Hold.PAUSED}
+        WHERE job_id = :job_id AND status = 'queued' AND held IN ({Hold.NONE}, {Hold.BACKLOG})
+        """,
         {"job_id": job_id},
     )
 
@@ -40,17 +42,17 @@ async def release(tx: Transaction, job_id: str, now: Instant, *, deadline: Insta
     Returns how many were skipped. A first attempt is available from now on: the pause is none of its delay.
     """
     skipped = await tx.fetch_all(
-        """
+        f"""
         UPDATE executions SET status = 'skipped', reason = 'paused for longer than max_age_seconds', finished_at = :now
-        WHERE job_id = :job_id AND status = 'queued' AND held = 1 AND budget_at < :deadline RETURNING id
+        WHERE job_id = :job_id AND status = 'queued' AND held = {Hold.PAUSED} AND budget_at < :deadline RETURNING id
         """,
         {"job_id": job_id, "now": now, "deadline": deadline},
     )
     await tx.execute(
-        """
-        UPDATE executions SET held = 0,
+        f"""
+        UPDATE executions SET held = {Hold.NONE},
           available_at = CASE WHEN attempt = 1 AND available_at < :now THEN :now ELSE available_at END
-        WHERE job_id = :job_id AND status = 'queued' AND held = 1
+        WHERE job_id = :job_id AND status = 'queued' AND held = {Hold.PAUSED}
         """,
         {"job_id": job_id, "now": now},
     )

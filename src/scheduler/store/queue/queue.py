@@ -8,7 +8,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.auto_disable import Disabled
-from scheduler.domain.runs.execution import Execution, Settlement, Status
+from scheduler.domain.runs.execution import Execution, Hold, Settlement, Status
 from scheduler.domain.runs.firing import Firing
 from scheduler.domain.slots import PlaceLimits, Places
 from scheduler.domain.webhooks.claim import Claim
@@ -18,15 +18,17 @@ from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.auto_disable import draw_consequences
 from scheduler.store.queue.claiming import Claimer
 from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM, decode_claim
-from scheduler.store.queue.holds import PAUSED, RELEASE_BUFFERED
+from scheduler.store.queue.holds import HOLD_BY_JOB, RELEASE_BUFFERED
 
 _ENQUEUE = """
 INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error, created_at
+  covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error_code, error,
+  created_at, is_scheduled
 ) VALUES (
   :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at,
-  :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error, :created_at
+  :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error_code, :error,
+  :created_at, :is_scheduled
 ) ON CONFLICT (run_id, attempt) DO NOTHING
 """
 
@@ -35,7 +37,7 @@ _SETTLE = """
 UPDATE executions SET
   status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
   response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated,
-  error = :error, reason = :reason
+  error_code = :error_code, error = :error, reason = :reason
 WHERE id = :id AND status = 'running' AND worker_id = :worker_id
 """
 _SETTLED = """
@@ -46,10 +48,11 @@ WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at =
 _RETRY = f"""
 INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at
+  covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at, is_scheduled
 )
 SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
-  :available_at, {PAUSED}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :now
+  :available_at, {HOLD_BY_JOB}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :now,
+  e.is_scheduled
 FROM executions e JOIN jobs j ON j.id = e.job_id
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
@@ -81,7 +84,8 @@ class ExecutionQueue:
 
         ``buffered`` ones wait until their job has no other active execution.
         """
-        await tx.execute_many(_ENQUEUE, [_queue_row(execution, held=2 if buffered else 0) for execution in executions])
+        hold = Hold.BUFFERED if buffered else Hold.NONE
+        await tx.execute_many(_ENQUEUE, [_queue_row(execution, hold) for execution in executions])
 
     async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
         """Insert what firing made of jobs; returns the ids of executions that made way and must not go on."""
@@ -109,7 +113,7 @@ class ExecutionQueue:
     async def next_ready_at(self) -> Instant | None:
         """When the next queued execution may start; ``None`` when nothing is queued."""
         row = await self._db.fetch_one(
-            "SELECT MIN(available_at) AS ready_at FROM executions WHERE status = 'queued' AND held = 0"
+            f"SELECT MIN(available_at) AS ready_at FROM executions WHERE status = 'queued' AND held = {Hold.NONE}"
         )
         return row["ready_at"] if row else None
 
@@ -212,7 +216,7 @@ class ExecutionQueue:
         return decode_claim(row, self._webhooks, worker_id=worker_id, started_at=started_at)
 
 
-def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:
+def _queue_row(execution: Execution, hold: Hold) -> dict[str, Any]:
     return {
         "id": execution.id,
         "run_id": execution.run_id,
@@ -224,7 +228,7 @@ def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:
         "trigger_kind": execution.trigger.value,
         "scheduled_at": execution.scheduled_at,
         "available_at": execution.available_at,
-        "held": held,
+        "held": hold.value,
         "covers": execution.covers,
         "covers_from": execution.covers_from,
         "reason": execution.reason,
@@ -232,8 +236,10 @@ def _queue_row(execution: Execution, *, held: int) -> dict[str, Any]:
         "budget_at": execution.budget_at,
         "prior_errors": execution.prior_errors,
         "finished_at": execution.finished_at,
+        "error_code": execution.error_code,
         "error": execution.error,
         "created_at": execution.created_at,
+        "is_scheduled": int(execution.is_scheduled),
     }
 
 
@@ -249,6 +255,7 @@ def _settled_row(settlement: Settlement) -> dict[str, Any]:
         "response_body": outcome.response_body,
         "response_headers": json.dumps(dict(outcome.response_headers)) if outcome.response_headers else None,
         "body_truncated": int(outcome.body_truncated),
+        "error_code": settlement.error_code,
         "error": settlement.error,
         "reason": settlement.reason,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.runs.execution import Hold
 from scheduler.store.database import Database
 
 COUNTED_TO = 10_000
@@ -32,10 +33,10 @@ async def depth(db: Database, now: Instant) -> Depth:
     counted = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM executions WHERE status = 'queued' AND {} LIMIT :most) n"
     row = await db.fetch_one(
         f"""
-        SELECT ({counted.format("held = 0 AND available_at <= :now")}) AS ready,
-          ({counted.format("held = 0 AND available_at > :now")}) AS planned,
-          ({counted.format("held = 3")}) AS in_lanes,
-          (SELECT MIN(available_at) FROM executions WHERE status = 'queued' AND held = 0) AS oldest_at,
+        SELECT ({counted.format(f"held = {Hold.NONE} AND available_at <= :now")}) AS ready,
+          ({counted.format(f"held = {Hold.NONE} AND available_at > :now")}) AS planned,
+          ({counted.format(f"held = {Hold.BACKLOG}")}) AS in_lanes,
+          (SELECT MIN(available_at) FROM executions WHERE status = 'queued' AND held = {Hold.NONE}) AS oldest_at,
           (SELECT MIN(next_run_at) FROM jobs WHERE next_run_at IS NOT NULL) AS due_at
         """,
         {"now": now, "most": COUNTED_TO},
