@@ -14,23 +14,23 @@ import click
 
 from scheduler import __version__
 
-USAGE, CONFIGURATION, NOT_PERMITTED, NOT_FOUND, UNREACHABLE = 2, 3, 4, 5, 7
-"""The exit codes that mean something; 1 is what is left."""
+USAGE, CONFIGURATION, NOT_PERMITTED = 2, 3, 4
+"""The exit codes of their own; every other failure is 1."""
 
 _COMMANDS = {
     "serve": "Run the service.",
-    "token": "Make tokens, offline.",
-    "secrets": "Look after the secrets at rest, offline.",
-    "db": "Back up, move and look at the database.",
-    "cron": "Explain schedules, offline.",
-    "config": "Check, show or begin a configuration.",
-    "healthcheck": "Ask a running service whether it is ready.",
+    "token": "Create tokens, without a running service.",
+    "secrets": "Change the sealing key, which stored secrets are encrypted with.",
+    "db": "Back up, copy, upgrade and inspect the database.",
+    "cron": "Show what a schedule means and when it runs.",
+    "config": "Check the configuration, show it, or print an example.",
+    "healthcheck": "Check whether a running service is ready.",
     "openapi": "Print the OpenAPI document.",
 }
 
 
 class Failure(click.ClickException):
-    """The end of a command: its text goes to standard error as it is, line by line."""
+    """Ends a command: its text goes to standard error as it is, line by line."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 2 usage, 3 configuration, 4 not permitted, 5 not found, 7 server unreachable.",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 wrong configuration, 4 not permitted.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def _scheduler() -> None:

@@ -16,15 +16,20 @@ from scheduler.cli import CONFIGURATION, Failure
 from scheduler.config import KEYS, Config, ConfigError, Resolved, resolve_config
 from scheduler.config.settings import Key, limits_text
 
+DATABASE_URL_HELP = "The database: sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://USER:PASSWORD@HOST/DATABASE."
+
 config_option = click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TOML file; default: what SCHEDULER_CONFIG names, or none.",
+    help="Configuration file (TOML); default: the one that SCHEDULER_CONFIG names, if any.",
 )
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Directory of database and secrets."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Directory of the database and the secrets; default: scheduler-data.",
 )
 
 
@@ -42,16 +47,16 @@ def _resolve(path: Path | None, flags: Mapping[str, object]) -> Resolved:
 
 @click.group
 def config() -> None:
-    """Check, show or begin a configuration."""
+    """Check the configuration, show it, or print an example."""
 
 
 @config.command
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print an array of problems.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of problems with origin, key and message.")
 def check(config_file: Path | None, as_json: bool) -> None:
-    """Look for mistakes in file and environment.
+    """Check the configuration file and the environment.
 
-    Prints a line for each, FILE:LINE or VARIABLE first, and exits with 3 when there are any.
+    Prints one line for each problem, beginning with FILE:LINE or VARIABLE, and exits with 3 if there is one.
     """
     try:
         resolve_config(path=config_file, environ=os.environ, flags={})
@@ -64,11 +69,11 @@ def check(config_file: Path | None, as_json: bool) -> None:
 
 @config.command
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print an object of values by key.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object with the value of each setting.")
 def show(config_file: Path | None, as_json: bool) -> None:
-    """Print the values that a start would use and where each stands.
+    """Print the value of every setting and where it comes from.
 
-    The text is a configuration file itself, except that secrets are shown as ***.
+    The output is a configuration file, except that secrets are shown as ***.
     """
     resolved = _resolve(config_file, {})
     values = {path: _shown(key, attrgetter(path)(resolved.config)) for path, key in KEYS.items()}
@@ -81,7 +86,7 @@ def show(config_file: Path | None, as_json: bool) -> None:
 
 @config.command
 def init() -> None:
-    """Print a commented file with every key and its default."""
+    """Print a commented file with every setting and its default."""
     click.echo(example_toml(), nl=False)
 
 

@@ -13,7 +13,7 @@ from scheduler.cli import USAGE, Failure
 
 @click.group()
 def cron() -> None:
-    """Explain schedules, offline."""
+    """Show what a schedule means and when it runs."""
 
 
 def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,10 +22,22 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--timezone", metavar="TZ", help="IANA zone; default: CRON_TZ= of the expression, or UTC."),
         click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many runs."),
         click.option("--from", "start", metavar="RFC3339", help="Runs strictly after this time; default: now."),
-        click.option("--dst-policy", type=click.Choice(["debian", "skip", "literal"]), default="debian"),
-        click.option("--day-match", type=click.Choice(["or", "and"]), default="or"),
+        click.option(
+            "--dst-policy",
+            type=click.Choice(["debian", "skip", "literal"]),
+            default="debian",
+            show_default=True,
+            help="What happens in the hour that daylight saving skips or repeats.",
+        ),
+        click.option(
+            "--day-match",
+            type=click.Choice(["or", "and"]),
+            default="or",
+            show_default=True,
+            help="Whether one of day-of-month and day-of-week has to match, or both.",
+        ),
         click.option("--anchor", metavar="RFC3339", help="What @every is aligned to; default: the time of --from."),
-        click.option("--json", "as_json", is_flag=True, help="JSON on standard output."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -35,7 +47,10 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
 @cron.command("next")
 @_schedule_options
 def next_runs(as_json: bool, **options: Any) -> None:
-    """Print the next runs of EXPRESSION, one a line: UTC, and local time where the zone is another."""
+    """Print the next runs of EXPRESSION, one a line.
+
+    Each line has the time in UTC and, if the time zone is another, the local time.
+    """
     preview = _preview(**options)
     if as_json:
         click.echo(json.dumps(preview["items"], indent=2))
@@ -47,7 +62,7 @@ def next_runs(as_json: bool, **options: Any) -> None:
 @cron.command()
 @_schedule_options
 def explain(as_json: bool, **options: Any) -> None:
-    """Print what EXPRESSION means in plain English, and its next runs."""
+    """Print what EXPRESSION means in English, and its next runs."""
     preview = _preview(**options)
     if as_json:
         click.echo(json.dumps(preview, indent=2))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from scheduler.cli import CONFIGURATION, Failure
-from scheduler.cli.config import config_option, data_dir_option, read_config
+from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.config.checks import shown_url, wrong_database_url
 from scheduler.domain.clock import format_instant
 from scheduler.ops.data_dir import StartError
@@ -25,21 +25,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-database_url_option = click.option(
-    "--database-url", metavar="URL", help="sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://…"
-)
+database_url_option = click.option("--database-url", metavar="URL", help=DATABASE_URL_HELP)
 
 
 @click.group()
 def db() -> None:
-    """Back up, move and look at the database."""
+    """Back up, copy, upgrade and inspect the database."""
 
 
 @db.command()
 @click.option(
     "--to", "target", type=click.Path(path_type=Path), metavar="FILE", required=True, help="The file to write."
 )
-@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_url_option
 @data_dir_option
 @config_option
@@ -53,10 +51,11 @@ def backup(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Write everything in the database to an SQLite file, while the service goes on.
+    """Write the whole database to an SQLite file; the service may be running.
 
-    FILE appears whole and checked, or not at all. To restore it, stop the service, move scheduler.db away with
-    whatever is named like it, and put FILE in its place, or copy it to another database with `scheduler db copy`.
+    FILE appears complete and checked, or not at all. To restore it, stop the service, move every file named
+    scheduler.db* out of the data directory, and put FILE in place of scheduler.db; or copy it to another database
+    with `scheduler db copy`.
     """
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
@@ -73,15 +72,15 @@ def backup(
 
 @db.command()
 @click.option("--from", "source", metavar="URL", required=True, help="The database to copy.")
-@click.option("--to", "target", metavar="URL", required=True, help="The database to copy it to: a new one.")
+@click.option("--to", "target", metavar="URL", required=True, help="The new database to copy it to.")
 @data_dir_option
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print an object with resumed, and rows and checksum by table.")
 def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Copy everything from one database to another, and compare the two.
 
-    URL is sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://…; the service must be stopped. A copy that was
-    broken off goes on where it stopped when the same command is run again.
+    URL is sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://…; the service must be stopped. An interrupted copy
+    continues where it stopped when the same command is run again.
     """
     config = read_config(config_file, {"data_dir": data_dir})
     for option, url in (("--from", source), ("--to", target)):
@@ -97,9 +96,9 @@ def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path |
     else:
         for table, one in copied.tables.items():
             click.echo(f"{table:<12} {one.rows:>10} rows  {one.checksum}")
-    done = "finished what was begun before" if copied.resumed else "copied"
+    done = "finished an interrupted copy" if copied.resumed else "copied"
     click.echo(f"{done}: {shown_url(target)} has the same rows as {shown_url(source)}", err=True)
-    click.echo("its secrets are sealed with the same secret.key: use that data directory for it", err=True)
+    click.echo("its secrets are encrypted with the same secret.key: use that data directory for it", err=True)
 
 
 @db.command()
@@ -108,7 +107,10 @@ def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path |
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of the migrations that were applied.")
 def migrate(*, database_url: str | None, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Bring the schema up to date, without serving. `scheduler serve` does so by itself."""
+    """Upgrade the schema of the database.
+
+    `scheduler serve` does the same when it starts.
+    """
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
     from scheduler.ops.status import bring_up_to_date
@@ -124,9 +126,12 @@ def migrate(*, database_url: str | None, data_dir: Path | None, config_file: Pat
 @database_url_option
 @data_dir_option
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object with the same.")
 def status(*, database_url: str | None, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Tell what the database is and holds. Changes nothing, and a service may go on meanwhile."""
+    """Print version, schema, size and contents of the database.
+
+    Reads only; the service may be running.
+    """
     config = read_config(config_file, {"data_dir": data_dir, "database.url": database_url})
 
     from scheduler.ops.status import state_of

@@ -21,12 +21,15 @@ _TIMEOUT_S = 3
 
 @click.command
 @click.option(
-    "--url", metavar="URL", help="Base address of the service, or one page of it; default: host and port configured."
+    "--url", metavar="URL", help="Base address of the service, or a page of it; default: the configured host and port."
 )
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print an object with url, ready and reason.")
 def healthcheck(*, url: str | None, config_file: Path | None, as_json: bool) -> None:
-    """Ask a running service whether it is ready; exit with 0 when it is and with 1 when not."""
+    """Check whether a running service is ready.
+
+    Exits with 0 if it is and with 1 if it is not.
+    """
     address = _page(url or _configured(read_config(config_file).server))
     reason = _what_is_wrong(address)
     if as_json:
@@ -40,7 +43,7 @@ def healthcheck(*, url: str | None, config_file: Path | None, as_json: bool) -> 
 
 def _configured(server: ServerConfig) -> str:
     if server.port == 0:
-        raise click.UsageError("the configured port is 0, whatever is free: say which with --url")
+        raise click.UsageError("the configured port is 0 (any free port): name the address with --url")
     host = server.host
     if ":" in host or host.replace(".", "").isdigit():
         address = ipaddress.ip_address(host)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def secrets() -> None:
-    """Look after the secrets at rest, offline."""
+    """Change the sealing key, which stored secrets are encrypted with."""
 
 
 @secrets.command("rotate-key")
@@ -30,16 +30,16 @@ def secrets() -> None:
     "new_key_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The key to change to, where the configuration gives the key: base64 of 32 bytes.",
+    help="File with the new sealing key, base64 of 32 bytes; needed if the configuration sets secret_key.",
 )
 @data_dir_option
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print an object with key_id, resealed, resumed and traces.")
 def rotate_key(*, new_key_file: Path | None, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Encrypt header values and signing secrets with a new key.
+    """Encrypt header values and signing secrets with a new sealing key.
 
-    The service must be stopped. The new key takes the place of the old one in secret.key. It is safe to kill: the
-    service starts at any point of it, and the same command finishes what was begun.
+    The service must be stopped. The new key replaces the old one in secret.key. The command may be interrupted at any
+    point: the service can still start, and running the command again finishes the rotation.
     """
     config = read_config(config_file, {"data_dir": data_dir})
     new_key = _new_key(config, new_key_file)
@@ -57,12 +57,12 @@ def _new_key(config: Config, file: Path | None) -> bytes | None:
     """The key that FILE brings; ``None`` where the key stands in ``secret.key``, which gets one of its own."""
     if config.secret_key is None:
         if file is not None:
-            raise click.UsageError("--new-key is for a key that the configuration gives; secret.key gets a random one")
+            raise click.UsageError("--new-key is for a key that the configuration sets; secret.key gets a random one")
         return None
     if file is None:
         raise Failure(
-            "the key is given by the configuration (SCHEDULER_SECRET_KEY or SCHEDULER_SECRET_KEY_FILE), where this "
-            "command cannot change it: write a new one to a file (openssl rand -base64 32 > FILE), run this again with "
+            "the sealing key is set by SCHEDULER_SECRET_KEY or SCHEDULER_SECRET_KEY_FILE, which this command cannot "
+            "change: write a new key to a file (openssl rand -base64 32 > FILE), run this again with "
             "--new-key FILE, and configure that key before the next start",
             exit_code=CONFIGURATION,
         )
@@ -81,7 +81,7 @@ def _report(rotation: Rotation, config: Config, *, as_json: bool) -> None:
         done = "finished the rotation that was begun before" if rotation.resumed else "rotated"
         click.echo(f"{done}: {rotation.resealed} values sealed anew, the key is {rotation.key_id}")
     if rotation.traces:
-        click.echo(f"values sealed with the old key may be left in unused pages: {rotation.traces}", err=True)
+        click.echo(f"values sealed with the old key may remain in unused pages: {rotation.traces}", err=True)
     if config.secret_key is not None:
         click.echo("configure the new key before the next start: the old one is refused from now on", err=True)
     else:

@@ -14,7 +14,7 @@ import click
 
 from scheduler.cli import NOT_PERMITTED, Failure
 from scheduler.cli.banner import Started, banner, log_start, reachable_url
-from scheduler.cli.config import config_option, data_dir_option, read_config
+from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
 from scheduler.config import Config, ServerConfig, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
@@ -25,10 +25,15 @@ _USER = "admin"
 
 @click.command
 @config_option
-@click.option("--host", metavar="HOST", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port to listen on; 0 takes a free one.")
+@click.option("--host", metavar="HOST", help="Address to listen on; default: 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Port to listen on, 0 for any free one; default: 8000.",
+)
 @data_dir_option
-@click.option("--database-url", metavar="URL", help="sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://…")
+@click.option("--database-url", metavar="URL", help=DATABASE_URL_HELP)
 @click.option("--demo", is_flag=True, help="Add a receiver on loopback and three jobs, and print each delivery.")
 @click.option("--dev", is_flag=True, help="Let webhooks reach loopback and private networks.")
 def serve(
@@ -43,7 +48,7 @@ def serve(
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM.
 
-    Needs no file, variable or argument: the first start makes its data directory with a database and secrets.
+    Nothing has to be prepared: the first start creates the data directory with the database and the secrets.
     """
     flags = {
         "server.host": host,

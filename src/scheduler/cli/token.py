@@ -22,11 +22,11 @@ DEFAULT_DAYS = 30
 
 @click.group
 def token() -> None:
-    """Make tokens, offline."""
+    """Create tokens, without a running service."""
 
 
 @token.command
-@click.option("--user", default="admin", show_default=True, metavar="NAME", help="Who the token speaks for: claim sub.")
+@click.option("--user", default="admin", show_default=True, metavar="NAME", help="The user: claim sub.")
 @click.option(
     "--days",
     type=click.IntRange(1, 366),
@@ -42,8 +42,8 @@ def create(
 ) -> None:
     """Print a new token, and nothing else.
 
-    It is signed with jwt.secret of the data directory, which is made, as a first start would make it, when there is
-    none yet. Where auth.algorithm is that of a public key, only the identity provider can make tokens.
+    It is signed with jwt.secret in the data directory, which is created if it does not exist. If tokens are verified
+    with a public key (auth.algorithm), only the identity provider can sign them.
     """
     if not user.strip():
         raise click.UsageError("--user must not be empty")
