@@ -11,7 +11,7 @@ from aiohttp import web
 from marshmallow import fields
 
 from scheduler.api.auth.access import Caller
-from scheduler.api.http.answers import Answer, Document, answer, items_answer
+from scheduler.api.http.answers import Answer, Document, answer, items_answer, list_of
 from scheduler.api.http.errors import under
 from scheduler.api.http.fields import MOST_AT_ONCE, Body, Items, JudgedText, Name, Part
 from scheduler.api.http.operation import operation
@@ -53,7 +53,7 @@ class JobWithWebhook(JobDocument):
 
 
 class JobsCreated(Answer):
-    items = fields.List(fields.Nested(JobWithWebhook), required=True)
+    items = list_of(JobWithWebhook)
 
 
 @operation(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError
 
-from scheduler.api.http.answers import Answer, PageAnswer, instant, text, uuid_text, word
+from scheduler.api.http.answers import Answer, PageAnswer, instant, list_of, text, uuid_text, word
 from scheduler.api.http.fields import Body, Choice, Id, Items, Name, Time
 from scheduler.api.http.queries import Paging
 from scheduler.domain.accounts.account import Role
@@ -15,8 +15,6 @@ from scheduler.domain.accounts.audit import SERVICE
 
 _ROLES = tuple(role.value for role in Role)
 _SCOPES = tuple(scope.value for scope in Scope)
-_ID = {"format": "uuid"}
-_INSTANT = {"format": "date-time"}
 
 
 class AccountForm(Body):
@@ -80,48 +78,45 @@ class KeyList(Paging):
 class AccountDocument(Answer):
     id = uuid_text()
     name = text()
-    role = word(tuple(role.value for role in Role), metadata={"description": "What you are in it."})
+    role = word(_ROLES, what="What you are in it.")
     created_at = instant()
     updated_at = instant()
 
 
 class MemberDocument(Answer):
-    user = fields.String(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(_ROLES))
-    created_at = fields.String(required=True, metadata=_INSTANT)
+    user = text()
+    role = word(_ROLES)
+    created_at = instant()
 
 
 class KeyDocument(Answer):
     """A key, as much of it as may be known."""
 
-    id = fields.String(required=True, metadata=_ID)
-    account_id = fields.String(required=True, metadata=_ID)
-    name = fields.String(required=True)
-    prefix = fields.String(required=True, metadata={"description": "What the key begins with."})
-    scopes = fields.List(fields.String(validate=validate.OneOf(_SCOPES)), required=True)
-    created_by = fields.String(required=True)
-    created_at = fields.String(required=True, metadata=_INSTANT)
-    last_used_at = fields.String(required=True, allow_none=True, metadata=_INSTANT)
-    expires_at = fields.String(required=True, allow_none=True, metadata=_INSTANT)
-    revoked_at = fields.String(required=True, allow_none=True, metadata=_INSTANT)
+    id = uuid_text()
+    account_id = uuid_text()
+    name = text()
+    prefix = text(what="What the key begins with.")
+    scopes = list_of(word(_SCOPES))
+    created_by = text()
+    created_at = instant()
+    last_used_at = instant(null=True)
+    expires_at = instant(null=True)
+    revoked_at = instant(null=True)
 
 
 class KeyCreated(KeyDocument):
     """A new key, shown this once."""
 
-    key = fields.String(required=True, metadata={"description": "Kept nowhere: whoever loses it makes another."})
+    key = text(what="Kept nowhere: whoever loses it makes another.")
 
 
 class AccountPage(PageAnswer):
-    items = fields.List(fields.Nested(AccountDocument), required=True)
+    items = list_of(AccountDocument)
 
 
-class MemberPage(Answer):
-    items = fields.List(fields.Nested(MemberDocument), required=True)
-    total = fields.Integer(required=True, metadata={"minimum": 0})
-    skip = fields.Integer(required=True, metadata={"minimum": 0})
-    limit = fields.Integer(required=True, metadata={"minimum": 1})
+class MemberPage(PageAnswer):
+    items = list_of(MemberDocument)
 
 
-class KeyPage(MemberPage):
-    items = fields.List(fields.Nested(KeyDocument), required=True)
+class KeyPage(PageAnswer):
+    items = list_of(KeyDocument)

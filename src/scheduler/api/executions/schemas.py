@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import fields, validate, validates_schema
+from marshmallow import validates_schema
 
-from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, text, texts, uuid_text, whole, word
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, text, texts, uuid_text, whole, word
 from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Items, Part, Text, Time, refuse
 from scheduler.api.http.queries import Paging, Query
 from scheduler.domain.jobs.job import OVERLAPS
@@ -111,24 +111,22 @@ class ExecutionDocument(Answer):
 
 
 class ExecutionPage(PageAnswer):
-    items = fields.List(fields.Nested(ExecutionDocument), required=True)
+    items = list_of(ExecutionDocument)
 
 
 class ExecutionsStarted(Answer):
-    items = fields.List(fields.Nested(ExecutionDocument), required=True)
+    items = list_of(ExecutionDocument)
 
 
 class ExplanationDocument(Answer):
     at = instant()
-    verdict = fields.String(required=True, validate=validate.OneOf(tuple(verdict.value for verdict in Verdict)))
-    detail = fields.String(required=True, metadata={"description": "The same for a person."})
-    executions = fields.List(fields.Nested(ExecutionDocument), required=True)
+    verdict = word(tuple(verdict.value for verdict in Verdict))
+    detail = text(what="The same for a person.")
+    executions = list_of(ExecutionDocument)
     previous_at = instant(null=True)
     next_at = instant(null=True)
 
 
 class Backfilled(Answer):
-    count = fields.Integer(
-        required=True, metadata={"minimum": 0, "description": "Times in the window that had no run."}
-    )
-    items = fields.List(fields.Nested(ExecutionDocument), required=True)
+    count = whole(what="Times in the window that had no run.")
+    items = list_of(ExecutionDocument)

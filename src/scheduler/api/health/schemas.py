@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from scheduler.api.http.answers import Answer, flag, instant, number, text, whole, word
+from scheduler.api.http.answers import Answer, flag, instant, number, part, text, whole, word
 
 
 class Alive(Answer):
@@ -24,13 +24,13 @@ class QueueDocument(Answer):
     planned = whole()
     in_lanes = whole()
     counted_to = whole()
-    lag_s = fields.Float(required=True, metadata={"description": "How long the oldest that is ready has waited."})
-    overdue_s = fields.Float(required=True, metadata={"description": "How long the most overdue job is due."})
+    lag_s = number(what="How long the oldest that is ready has waited.")
+    overdue_s = number(what="How long the most overdue job is due.")
 
 
 class LeaseDocument(Answer):
     held = flag()
-    clock_skew_s = fields.Float(required=True, metadata={"description": "How far the database's clock is ahead."})
+    clock_skew_s = number(what="How far the database's clock is ahead.")
 
 
 class HealthDocument(Alive):
@@ -45,7 +45,7 @@ class HealthDocument(Alive):
     database_version = text()
     last_tick_at = instant(null=True)
     last_backup_at = instant(null=True)
-    pool = fields.Nested(PoolDocument, required=True)
+    pool = part(PoolDocument)
     queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database is away."})
     nodes = fields.Integer(metadata={"description": "Processes that work on this database."})
     lease = fields.Nested(LeaseDocument, metadata={"description": "On a database that several nodes share."})
@@ -76,5 +76,5 @@ class ExecutionCounts(Answer):
 
 class MetricsDocument(Answer):
     timestamp = instant()
-    jobs = fields.Nested(JobCounts, required=True)
-    executions = fields.Nested(ExecutionCounts, required=True)
+    jobs = part(JobCounts)
+    executions = part(ExecutionCounts)

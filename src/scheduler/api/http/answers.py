@@ -20,38 +20,62 @@ class Answer(Schema):
         unknown = INCLUDE
 
 
-def word(words: tuple[str, ...], **options: Any) -> fields.String:
-    return fields.String(required=True, validate=validate.OneOf(words), **options)
+def word(words: tuple[str, ...], *, null: bool = False, what: str = "") -> fields.String:
+    """One of ``words``."""
+    allowed = (*words, None) if null else words
+    return fields.String(
+        required=True, allow_none=null, validate=validate.OneOf(allowed), metadata=_metadata(what=what)
+    )
 
 
-def text(*, null: bool = False, what: str = "") -> fields.String:
-    return fields.String(required=True, allow_none=null, metadata={"description": what} if what else {})
+def text(*, null: bool = False, what: str = "", key: str | None = None) -> fields.String:
+    """Any text; ``key`` is its name in the document where that cannot be one in Python."""
+    return fields.String(required=True, allow_none=null, data_key=key, metadata=_metadata(what=what))
 
 
-def uuid_text(*, null: bool = False) -> fields.String:
-    return fields.String(required=True, allow_none=null, metadata={"format": "uuid"})
+def uuid_text(*, null: bool = False, what: str = "") -> fields.String:
+    return fields.String(required=True, allow_none=null, metadata=_metadata(format="uuid", what=what))
 
 
-def instant(*, null: bool = False, what: str = "") -> fields.String:
-    about = {"description": what} if what else {}
-    return fields.String(required=True, allow_none=null, metadata={"format": "date-time", **about})
+def instant(*, null: bool = False, what: str = "", key: str | None = None) -> fields.String:
+    """An RFC 3339 time in UTC."""
+    return fields.String(
+        required=True, allow_none=null, data_key=key, metadata=_metadata(format="date-time", what=what)
+    )
 
 
-def whole(*, null: bool = False, least: int | None = 0) -> fields.Integer:
-    bound = {} if least is None else {"minimum": least}
-    return fields.Integer(required=True, allow_none=null, metadata=bound)
+def whole(*, null: bool = False, least: int | None = 0, what: str = "") -> fields.Integer:
+    """A whole number, ``least`` or more."""
+    return fields.Integer(required=True, allow_none=null, metadata=_metadata(minimum=least, what=what))
 
 
-def number() -> fields.Float:
-    return fields.Float(required=True)
+def number(*, what: str = "") -> fields.Float:
+    return fields.Float(required=True, metadata=_metadata(what=what))
 
 
-def flag() -> fields.Boolean:
-    return fields.Boolean(required=True)
+def flag(*, what: str = "") -> fields.Boolean:
+    return fields.Boolean(required=True, metadata=_metadata(what=what))
 
 
 def texts(*, null: bool = False) -> fields.Dict:
+    """An object of texts by free names."""
     return fields.Dict(keys=fields.String(), values=fields.String(), required=True, allow_none=null)
+
+
+def list_of(item: type[Schema] | fields.Field[Any], *, null: bool = False, what: str = "") -> fields.List[Any]:
+    """A list of documents or of values."""
+    inner = item if isinstance(item, fields.Field) else fields.Nested(item)
+    return fields.List(inner, required=True, allow_none=null, metadata=_metadata(what=what))
+
+
+def part(document: type[Schema]) -> fields.Nested:
+    """A document within a document."""
+    return fields.Nested(document, required=True)
+
+
+def _metadata(*, what: str, **keywords: Any) -> dict[str, Any]:
+    """Keywords of JSON Schema: those that have a value, and what the field means as its description."""
+    return {name: value for name, value in {**keywords, "description": what or None}.items() if value is not None}
 
 
 class ErrorDocument(Answer):
@@ -68,6 +92,8 @@ class ErrorDocument(Answer):
 
 
 class PageAnswer(Answer):
+    """One part of a list; a page of something adds its ``items``."""
+
     total = whole()
     skip = whole()
     limit = whole(least=1)

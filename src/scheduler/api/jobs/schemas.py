@@ -6,7 +6,19 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load
 
-from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, number, text, uuid_text, whole, word
+from scheduler.api.http.answers import (
+    Answer,
+    PageAnswer,
+    flag,
+    instant,
+    list_of,
+    number,
+    part,
+    text,
+    uuid_text,
+    whole,
+    word,
+)
 from scheduler.api.http.fields import (
     Body,
     Choice,
@@ -144,11 +156,11 @@ class RetryDocument(Answer):
     max_attempts = whole(least=1)
     backoff_seconds = number()
     backoff_type = text()
-    delays = fields.List(fields.Float(), required=True, allow_none=True)
+    delays = list_of(fields.Float(), null=True)
     max_backoff_seconds = number()
     max_age_seconds = number()
     jitter = number()
-    retry_on = fields.List(fields.Raw(), required=True, allow_none=True)
+    retry_on = list_of(fields.Raw(), null=True)
 
 
 class JobSummary(Answer):
@@ -173,11 +185,11 @@ class JobSummary(Answer):
     catchup_window_s = number()
     catchup_limit = whole()
     overlap = word(OVERLAPS)
-    retry = fields.Nested(RetryDocument, required=True)
+    retry = part(RetryDocument)
     delivery = word(DELIVERIES)
     auto_disable = flag()
     note = text(null=True)
-    tags = fields.List(fields.String(), required=True)
+    tags = list_of(fields.String())
     disabled_reason = text(null=True, what="Why the service itself disabled it.")
     last_run_at = instant(null=True)
     next_run_at = instant(null=True, what="null while it is disabled.")
@@ -189,12 +201,8 @@ class JobDocument(JobSummary):
     """A job as it is read one by one."""
 
     description = text(what="The schedule in plain English.")
-    next_runs = fields.List(
-        fields.String(metadata={"format": "date-time"}),
-        required=True,
-        metadata={"description": "Up to five; empty while it is disabled."},
-    )
+    next_runs = list_of(instant(), what="Up to five; empty while it is disabled.")
 
 
 class JobPage(PageAnswer):
-    items = fields.List(fields.Nested(JobSummary), required=True)
+    items = list_of(JobSummary)

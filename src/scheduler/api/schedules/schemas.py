@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
-
-from scheduler.api.http.answers import Answer
+from scheduler.api.http.answers import Answer, flag, instant, list_of, text, uuid_text, whole, word
 from scheduler.api.http.fields import Choice, Id, JudgedText, Time
 from scheduler.api.http.queries import Query, QueryWhole
 from scheduler.domain.schedule.schedule import DAY_MATCHES, DST_POLICIES
-
-_INSTANT = {"format": "date-time"}
 
 
 class Preview(Query):
@@ -28,40 +24,31 @@ class Upcoming(Query):
 
 
 class PreviewedRunDocument(Answer):
-    at = fields.String(required=True, metadata=_INSTANT)
-    local = fields.String(
-        required=True, metadata={**_INSTANT, "description": "The same instant in the schedule's zone."}
-    )
-    transition = fields.String(required=True, allow_none=True, validate=validate.OneOf(("gap", "overlap", None)))
+    at = instant()
+    local = instant(what="The same instant in the schedule's zone.")
+    transition = word(("gap", "overlap"), null=True)
 
 
 class PreviewDocument(Answer):
-    description = fields.String(required=True, metadata={"description": "The schedule in plain English."})
-    items = fields.List(fields.Nested(PreviewedRunDocument), required=True)
+    description = text(what="The schedule in plain English.")
+    items = list_of(PreviewedRunDocument)
 
 
 class UpcomingRunDocument(Answer):
-    at = fields.String(required=True, metadata=_INSTANT)
-    job_id = fields.String(required=True, metadata={"format": "uuid"})
-    name = fields.String(required=True)
+    at = instant()
+    job_id = uuid_text()
+    name = text()
 
 
 class MinuteDocument(Answer):
-    minute = fields.String(required=True, metadata=_INSTANT)
-    count = fields.Integer(required=True, metadata={"minimum": 1})
+    minute = instant()
+    count = whole(least=1)
 
 
 class UpcomingDocument(Answer):
-    since = fields.String(required=True, data_key="from", metadata=_INSTANT)
-    to = fields.String(required=True, metadata=_INSTANT)
-    total = fields.Integer(required=True, metadata={"minimum": 0, "description": "The sum of `per_minute`."})
-    complete = fields.Boolean(
-        required=True,
-        metadata={"description": "False when there are too many different schedules to count all of them."},
-    )
-    items = fields.List(
-        fields.Nested(UpcomingRunDocument), required=True, metadata={"description": "The first 1,000, soonest first."}
-    )
-    per_minute = fields.List(
-        fields.Nested(MinuteDocument), required=True, metadata={"description": "Minutes in which something fires."}
-    )
+    since = instant(key="from")
+    to = instant()
+    total = whole(what="The sum of `per_minute`.")
+    complete = flag(what="False when there are too many different schedules to count all of them.")
+    items = list_of(UpcomingRunDocument, what="The first 1,000, soonest first.")
+    per_minute = list_of(MinuteDocument, what="Minutes in which something fires.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
-
-from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, number, text, texts, uuid_text, word
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, number, text, texts, uuid_text, word
 from scheduler.api.http.fields import Body, Choice, Flag, Id, JudgedText, Number, Text, TextMap
 from scheduler.api.http.queries import Paging
 from scheduler.domain.webhooks.target import LONGEST_URL
@@ -116,4 +114,4 @@ class WebhookDocument(Answer):
 
 
 class WebhookPage(PageAnswer):
-    items = fields.List(fields.Nested(WebhookDocument), required=True)
+    items = list_of(WebhookDocument)
