@@ -24,6 +24,7 @@ from aioprometheus.renderer import render
 from scheduler import __version__
 from scheduler.config import LogConfig
 from scheduler.domain.accounts.audit import Actor
+from scheduler.domain.characters import escape_unprintable
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.jobs.auto_disable import Disabled
 from scheduler.domain.runs.execution import Execution, Settlement, Status, Trigger
@@ -270,7 +271,7 @@ class TextFormatter(logging.Formatter):
         extras = " ".join(f"{name}={value}" for name, value in _extras(record).items() if value is not None)
         line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname.lower():7} "
         line += f"{record.getMessage()} {extras}".rstrip()
-        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        line = escape_unprintable(line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

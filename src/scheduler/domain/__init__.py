@@ -10,5 +10,5 @@ Imports nothing of ours but itself, and no driver, socket or file. Begin with ``
 ``accounts``   who owns what, API keys, the audit
 ``events``     how parts tell each other what happened
 ``slots``      who may have one of the pool's slots; ``rate_limiter`` how often
-``clock``      instants; ``errors`` the one exception for callers
+``clock``      instants; ``errors`` the one exception for callers; ``characters`` what no reader can be given
 """

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 from collections import Counter
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from scheduler.api.http.errors import BODY
+from scheduler.api.http.errors import BODY, shown_name
+from scheduler.domain.characters import has_surrogate
 from scheduler.domain.errors import SchedulerError, invalid
 
 MAX_DEPTH = 64
@@ -23,8 +23,6 @@ MAX_DIGITS = 400
 """Digits in one number; the largest float has 309 before its point."""
 BODY_TIME_S = 10.0
 """How long the whole body may take to arrive."""
-
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
@@ -110,7 +108,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         # which of two values counts differs from parser to parser: an attacker's opportunity
         counts = Counter(name for name, _ in pairs)
-        raise invalid(_safe(counts.most_common(1)[0][0]), "given more than once in one object")
+        raise invalid(shown_name(counts.most_common(1)[0][0]), "given more than once in one object")
     return members
 
 
@@ -145,7 +143,7 @@ def _inspect(value: Any, path: str, depth: int) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise invalid(path or BODY, "contains a NUL character")
-        if _SURROGATE.search(value):
+        if has_surrogate(value):
             raise invalid(path or BODY, "contains half of a surrogate pair, which is not a character")
         return
     if isinstance(value, (dict, list)):
@@ -154,9 +152,4 @@ def _inspect(value: Any, path: str, depth: int) -> None:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(key, str):
                 _inspect(key, path, depth + 1)
-            _inspect(inner, f"{path}.{_safe(str(key))}" if path else _safe(str(key)), depth + 1)
-
-
-def _safe(name: str) -> str:
-    """A name out of the request, fit for an answer: printable and short."""
-    return name[:100].encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+            _inspect(inner, f"{path}.{shown_name(str(key))}" if path else shown_name(str(key)), depth + 1)

@@ -75,6 +75,11 @@ def refusal_of(messages: Messages) -> SchedulerError:
     return SchedulerError("VALIDATION_ERROR", "; ".join(shown[:_SHOWN_IN_DETAIL]) + more, errors=errors)
 
 
+def shown_name(name: str) -> str:
+    r"""The name of a field or parameter as an answer can carry it: 100 characters, surrogates and NUL escaped."""
+    return name[:100].encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+
+
 @contextmanager
 def under(path: str) -> Iterator[None]:
     """Refusals of fields that are raised inside speak of ``path.field``; an empty path changes nothing."""

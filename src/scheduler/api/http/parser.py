@@ -11,7 +11,7 @@ from webargs.aiohttpparser import AIOHTTPParser
 from webargs.core import missing
 
 from scheduler.api.http.decoder import read_object
-from scheduler.api.http.errors import BODY, refusal_of
+from scheduler.api.http.errors import BODY, refusal_of, shown_name
 from scheduler.domain.errors import invalid
 
 
@@ -44,10 +44,10 @@ class RequestParser(AIOHTTPParser):
         parameters: dict[str, str] = {}
         for name, value in req.query.items():
             if name in parameters:
-                raise invalid(_printable(name), "given more than once")
+                raise invalid(shown_name(name), "given more than once")
             if "\0" in value:
-                raise invalid(_printable(name), "contains a NUL character")
-            parameters[_printable(name)] = value
+                raise invalid(shown_name(name), "contains a NUL character")
+            parameters[shown_name(name)] = value
         return parameters
 
     def handle_error(
@@ -62,7 +62,3 @@ class RequestParser(AIOHTTPParser):
         """Turn marshmallow's messages into our one refusal; webargs files them under the place they came from."""
         by_place = cast("Mapping[str, Any]", error.messages)
         raise refusal_of(next(iter(by_place.values()))) from None
-
-
-def _printable(name: str) -> str:
-    return name[:100].encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")

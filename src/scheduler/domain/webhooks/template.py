@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from scheduler.domain.characters import has_surrogate
 from scheduler.domain.errors import invalid
 
 NAMES: frozenset[str] = frozenset(
@@ -43,7 +44,7 @@ def check_template(text: str, field: str = "body_template") -> None:
 
     Raises the ``VALIDATION_ERROR`` of ``field``.
     """
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if has_surrogate(text):
         raise invalid(field, "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
     if _size(text) > RESULT_LIMIT:
         raise invalid(field, f"at most {RESULT_LIMIT} bytes, not {_size(text)}")

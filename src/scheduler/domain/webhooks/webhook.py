@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from scheduler.domain.characters import has_surrogate
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
@@ -25,7 +26,6 @@ QUERY_PARAMS_LIMIT = 8192
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NOT_A_VALUE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CREDENTIAL = re.compile(r"authorization|cookie|key|token|secret|password|credential", re.IGNORECASE)
 _OURS = frozenset(
     {
@@ -154,7 +154,7 @@ def check_query_params(params: Mapping[str, str] | None) -> None:
     size = sum(len(name) + len(value) for name, value in params.items())
     if size > QUERY_PARAMS_LIMIT:
         raise invalid("query_params", f"at most {QUERY_PARAMS_LIMIT} characters together, not {size}")
-    if any(_SURROGATE.search(name) or _SURROGATE.search(value) for name, value in params.items()):
+    if any(has_surrogate(name) or has_surrogate(value) for name, value in params.items()):
         raise invalid("query_params", "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
 
 

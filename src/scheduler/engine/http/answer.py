@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from aiohttp.http import RawResponseMessage
 
+from scheduler.domain.characters import escape_unprintable
 from scheduler.domain.clock import SECOND, Instant, from_datetime
 from scheduler.domain.jobs.retry import RETRY_AFTER_LIMIT_S
 from scheduler.domain.runs.error_code import ErrorCode, error_line
@@ -49,9 +50,7 @@ def failed(code: ErrorCode, text: str, *, response_code: int | None = None) -> O
 
 
 def _one_line(text: str, longest: int) -> str:
-    line = _BREAKS.sub(" ", text).strip()
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = escape_unprintable(_BREAKS.sub(" ", text).strip())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
