@@ -115,12 +115,15 @@ def database_name(config: Config) -> str:
 class ServerConfig:
     """Where the service listens."""
 
-    host: Annotated[str, Setting("Address to listen on; 0.0.0.0 is every IPv4 one.", check=wrong_host)] = "127.0.0.1"
-    port: Annotated[int, Setting("Port to listen on; 0 takes a free one.", low=0, high=65_535)] = 8000
+    host: Annotated[
+        str, Setting("Address to listen on; 0.0.0.0 is every IPv4 address of the machine.", check=wrong_host)
+    ] = "127.0.0.1"
+    port: Annotated[int, Setting("Port to listen on; 0 for any free one.", low=0, high=65_535)] = 8000
     public_url: Annotated[
         str | None,
         Setting(
-            "The address that people reach the service by, for links. Default: made of host and port.",
+            "The address under which people reach the service, for the links that it prints. Default: made of host and "
+            "port.",
             check=wrong_public_url,
             example="https://scheduler.example.org",
         ),
@@ -128,7 +131,8 @@ class ServerConfig:
     trusted_proxies: Annotated[
         tuple[str, ...],
         Setting(
-            "Networks and addresses of reverse proxies: what they say in X-Forwarded-For is who the audit names.",
+            "Networks and addresses of reverse proxies whose X-Forwarded-For is trusted: the audit then has the "
+            "address of the client.",
             check=wrong_networks,
             example=("127.0.0.1", "172.18.0.0/16"),
         ),
@@ -153,12 +157,12 @@ class DatabaseConfig:
     durability: Annotated[
         str,
         Setting(
-            "full: a commit survives a power cut; normal: it survives the death of the process only.",
+            "full: a commit survives a power cut; normal: only the death of the process.",
             choices=("full", "normal"),
         ),
     ] = "full"
     pool_size: Annotated[
-        int, Setting("Connections to PostgreSQL at most, for each node; SQLite has three.", low=2, high=1000)
+        int, Setting("Connections of each node to PostgreSQL at most; SQLite has three.", low=2, high=1000)
     ] = 10
 
 
@@ -171,13 +175,13 @@ class EngineConfig:
     lease_s: Annotated[
         float,
         Setting(
-            "How long a silent node keeps its executions, seconds. One node on SQLite needs none.", low=1, high=3600
+            "How long a node on PostgreSQL keeps its executions without renewing its lease, seconds.", low=1, high=3600
         ),
     ] = 10
     tick_s: Annotated[
         float,
         Setting(
-            "The longest pause between two looks at the clock, seconds.",
+            "The longest pause between two looks for due jobs, seconds.",
             low=0.01,
             high=60,
             aliases=("SCHEDULER_TICK_INTERVAL",),
@@ -211,7 +215,9 @@ class EgressConfig:
 class MetricsConfig:
     """Who may read the metrics."""
 
-    public: Annotated[bool, Setting("Let anybody read /metrics; otherwise a token is needed.")] = False
+    public: Annotated[
+        bool, Setting("Let anybody read the Prometheus text of /metrics; otherwise a token is needed.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +225,13 @@ class LogConfig:
     """What is logged, on standard error."""
 
     level: Annotated[
-        str, Setting("The least important lines that are written.", choices=("debug", "info", "warning", "error"))
+        str, Setting("The lowest level that is written.", choices=("debug", "info", "warning", "error"))
     ] = "info"
     format: Annotated[
         str,
         Setting(
-            "One JSON object a line, or text for people; auto: text on a terminal.", choices=("auto", "json", "text")
+            "json: one object a line; text: for people; auto: text on a terminal, json elsewhere.",
+            choices=("auto", "json", "text"),
         ),
     ] = "auto"
 
@@ -236,15 +243,15 @@ class Config:
     data_dir: Annotated[
         Path,
         Setting(
-            "Directory of scheduler.db, jwt.secret and secret.key, made at first start. "
-            "Relative paths count from where the process starts."
+            "Directory of scheduler.db, jwt.secret and secret.key, created at the first start. "
+            "A relative path begins at the working directory of the process."
         ),
     ] = Path("scheduler-data")
     secret_key: Annotated[
         str | None,
         Setting(
-            "Base64 of the 32 bytes that header values and signing secrets are encrypted with. "
-            "Default: the file secret.key in data_dir, made at first start.",
+            "The sealing key, which header values and signing secrets are encrypted with: 32 bytes in base64. "
+            "Default: the file secret.key in data_dir, created at the first start.",
             check=wrong_secret_key,
             secret=True,
             example="what `openssl rand -base64 32` prints",

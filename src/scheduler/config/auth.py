@@ -39,8 +39,8 @@ class AuthConfig:
     jwt_secret: Annotated[
         str | None,
         Setting(
-            "The key that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
-            "Default: the file jwt.secret in data_dir, made at first start. Only with HS256, HS384 and HS512.",
+            "The secret that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
+            "Default: the file jwt.secret in data_dir, created at the first start. Only with HS256, HS384 and HS512.",
             secret=True,
             example="at least 32 bytes that nobody can guess",
         ),
@@ -48,8 +48,8 @@ class AuthConfig:
     algorithm: Annotated[
         str,
         Setting(
-            "How tokens are signed, and the only way that is accepted. HS: with jwt_secret. The others: by an identity "
-            "provider, whose public key comes from public_key_file or jwks_url.",
+            "The one algorithm that is accepted in tokens. HS256, HS384 and HS512 are verified with jwt_secret, the "
+            "others with the public key of an identity provider, from public_key_file or jwks_url.",
             choices=ALGORITHMS,
         ),
     ] = "HS256"
@@ -69,21 +69,25 @@ class AuthConfig:
     key_id: Annotated[
         str | None,
         Setting(
-            "The header kid of tokens, where there is one key. Default: tokens that name a key are refused.",
+            "The kid that tokens may name, if there is a single verification key. Default: tokens with a kid are "
+            "refused.",
             example="2027-01",
         ),
     ] = None
     issuer: Annotated[
-        str | None, Setting("What the claim iss must be. Default: not looked at.", example="https://id.example.org")
+        str | None, Setting("What the claim iss must be. Default: it is not checked.", example="https://id.example.org")
     ] = None
     audience: Annotated[
-        str | None, Setting("What the claim aud must be. Default: tokens have none.", example="scheduler")
+        str | None,
+        Setting("What the claim aud must be. Default: tokens with this claim are refused.", example="scheduler"),
     ] = None
     max_token_age_s: Annotated[
-        float, Setting("The longest life of an accepted token, exp - iat, seconds.", low=60, high=315_360_000)
+        float, Setting("The longest life of an accepted token (exp - iat), seconds.", low=60, high=315_360_000)
     ] = 31_622_400
     leeway_s: Annotated[float, Setting("How far the clock of the issuer may be off, seconds.", low=0, high=60)] = 30
-    hide_foreign: Annotated[bool, Setting("Answer 404 instead of 403 for what belongs to somebody else.")] = False
+    hide_foreign: Annotated[
+        bool, Setting("Answer 404 instead of 403 for what belongs to the account of somebody else.")
+    ] = False
 
 
 def auth_problems(found: Mapping[str, Found], refused: AbstractSet[str]) -> list[Problem]:

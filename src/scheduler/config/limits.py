@@ -18,8 +18,9 @@ class LimitsConfig:
     account_concurrency: Annotated[
         int,
         Setting(
-            "Webhooks of one account in flight at most; what is beyond waits. 0: three times as many as there are free "
-            "slots, so three quarters of engine.concurrency while it is alone, and less beside others.",
+            "Webhooks of one account in flight at most; what is beyond waits. 0: the fair share, three times as many "
+            "as there are free slots: three quarters of engine.concurrency while other accounts deliver nothing, less "
+            "beside them, fifteen sixteenths for an account that owns all jobs.",
             low=0,
             high=10_000,
         ),

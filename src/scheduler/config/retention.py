@@ -12,11 +12,15 @@ from scheduler.config.settings import Setting
 class RetentionConfig:
     """How long executions are kept; 0 is for ever. Runs that are not over are always kept, and all attempts of one."""
 
-    executions_days: Annotated[float, Setting("Executions older than this are pruned, days.", low=0, high=36_500)] = 30
+    executions_days: Annotated[
+        float, Setting("Executions older than this are pruned, days. 0: never.", low=0, high=36_500)
+    ] = 30
     executions_per_job: Annotated[
-        int, Setting("Executions that are kept of one job, the newest.", low=0, high=1_000_000_000)
+        int, Setting("How many executions of each job are kept, the newest. 0: all.", low=0, high=1_000_000_000)
     ] = 1000
     dead_letter_days: Annotated[
         float,
-        Setting("Dead letters, which the two above do not touch, are pruned after this, days.", low=0, high=36_500),
+        Setting(
+            "Dead letters, which the two above do not touch, are pruned after this, days. 0: never.", low=0, high=36_500
+        ),
     ] = 90
