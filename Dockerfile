@@ -5,8 +5,8 @@ FROM ${BASE_IMAGE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# Uid 10001 cannot write bytecode, so all of it is here, and valid whatever the layers make of the time stamps it would
-# otherwise be checked against. pip has no work in the image after that.
+# Uid 10001 cannot write bytecode, so it is compiled here. By default bytecode is checked against the time stamps of its
+# sources, which image layers may change; unchecked-hash leaves that check out. pip is not needed at run time.
 RUN python -m venv /opt/scheduler \
  && /opt/scheduler/bin/pip install --no-cache-dir --no-compile --quiet '.[postgres]' \
  && /opt/scheduler/bin/pip uninstall --quiet --yes setuptools pip \
@@ -17,11 +17,11 @@ LABEL org.opencontainers.image.title="scheduler" \
       org.opencontainers.image.description="Webhooks on schedule, and what became of each" \
       org.opencontainers.image.version="1.0.0" \
       org.opencontainers.image.licenses="MIT"
-# Slim Python images leave out the bytecode of the standard library: every start and health check would compile it anew.
+# Slim Python images lack the bytecode of the standard library: each start and health check would compile it again.
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(site-packages|tests?|idle_test)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/scheduler /opt/scheduler
-# A number, so that an orchestrator can see without a name service that it is not root.
+# A numeric user: Kubernetes can verify runAsNonRoot without looking up a name.
 RUN install -d -m 0700 -o 10001 -g 10001 /data
 ENV PATH=/opt/scheduler/bin:$PATH \
     PYTHONUNBUFFERED=1 \
