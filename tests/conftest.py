@@ -14,6 +14,7 @@ from aiohttp import web
 
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig, ServerConfig
 from scheduler.domain.clock import Instant, format_instant, parse_instant, seconds
+from scheduler.domain.events import Events
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.store.postgres.database import PostgresDatabase
@@ -132,19 +133,25 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgres"],
 
 
 @pytest.fixture
-async def db(tmp_path: Path, clock: SetClock, database_url: str | None) -> AsyncIterator[Database]:
+def events() -> Events:
+    """What ``db`` and ``stores`` tell of what they did."""
+    return Events()
+
+
+@pytest.fixture
+async def db(tmp_path: Path, clock: SetClock, database_url: str | None, events: Events) -> AsyncIterator[Database]:
     if database_url is None:
-        database: Database = await SqliteDatabase.open(tmp_path / "scheduler.db")
+        database: Database = await SqliteDatabase.open(tmp_path / "scheduler.db", events=events)
         await migrate(database, clock.now())
     else:
-        database = await PostgresDatabase.open(database_url, pool_size=5)
+        database = await PostgresDatabase.open(database_url, pool_size=5, events=events)
     yield database
     await database.close()
 
 
 @pytest.fixture
-async def stores(db: Database) -> Stores:
-    stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="test:1:1")
+async def stores(db: Database, events: Events) -> Stores:
+    stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="test:1:1", events=events)
     await stores.nodes.join("test:1:1", lease_s=3600)
     return stores
 
@@ -174,7 +181,7 @@ def open_test_service(config: Config, clock: SetClock) -> OpenService:
     async def open_it(config: Config = config, clock: Any = clock) -> AsyncIterator[Any]:
         directory = DataDir(path=config.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
         async with open_service(config, directory, clock=clock) as service:
-            await service.membership.join()
+            await service.engine.membership.join()
             yield service
 
     return open_it

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import Events
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.runs.firing import Present, start
@@ -100,7 +101,7 @@ async def claim_and_die(stores: Stores, now: Instant, *, node: str = "dead:1:1")
     """What a node claims that is gone before it has sent anything."""
     if stores.db.is_shared:
         await stores.nodes.join(node, lease_s=3600)
-    await ExecutionQueue(stores.db, stores.webhooks, worker_id=node).claim(now, 10)
+    await ExecutionQueue(stores.db, stores.webhooks, Events(), worker_id=node).claim(now, 10)
     if stores.db.is_shared:
         await stores.nodes.leave(node)
 
@@ -113,12 +114,21 @@ async def rows_of(stores: Stores, job: Job, *, user: str = USER) -> list[Executi
 
 async def deliver_ready(service: Any) -> None:
     """Claim what is ready, wait until it is delivered, write down how it ended."""
-    await service.pool.fill_slots()
-    await service.pool.idle()
-    await service.recorder.flush()
+    await service.engine.pool.fill_slots()
+    await service.engine.pool.idle()
+    await service.engine.recorder.flush()
 
 
 async def fire_and_deliver(service: Any) -> None:
     """One heartbeat of the trigger loop, then the deliveries that came of it."""
-    await service.trigger_loop.fire_due(service.clock.now())
+    await service.engine.firer.fire_due(service.clock.now())
     await deliver_ready(service)
+
+
+async def rendered_metrics(service: Any) -> tuple[bytes, Mapping[str, str]]:
+    """What ``/metrics`` shows to a scraper."""
+    counts = await service.stores.executions.counts()
+    rendered: tuple[bytes, Mapping[str, str]] = service.telemetry.render(
+        pool_in_use=service.engine.pool.in_use, counts=counts
+    )
+    return rendered

@@ -183,7 +183,7 @@ async def test_what_a_receiver_sends_back_of_a_credential_is_not_stored(
     receiver.answer = echo
     clock, stores = service.clock, service.stores
     job = await add_job(stores, clock.now(), urls=[receiver.url], webhook={"headers": HEADERS})
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     row = (await rows_of(stores, job))[0]
     assert row.response_code == status

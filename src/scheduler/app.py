@@ -62,7 +62,7 @@ async def serve(
         service = await stack.enter_async_context(open_service(config, data_dir))
         host, port = await stack.enter_async_context(listening(service))
         try:
-            await service.start()
+            await service.engine.start()
         except SchedulerError as error:
             raise StartError(f"the service cannot start: {error.message}", exit_code=NOT_PERMITTED) from None
         collect_rarely()
@@ -70,21 +70,21 @@ async def serve(
         if demo_port is not None:
             attempts_log.setLevel(logging.WARNING)  # the receiver reports each delivery already
             await add_demo_jobs(
-                service.stores, service.trigger_loop, service.egress, service.clock.now(), port=demo_port
+                service.stores, service.engine.firer, service.egress, service.clock.now(), port=demo_port
             )
-        ended = [asyncio.ensure_future(event.wait()) for event in (stopping, service.broken)]
+        ended = [asyncio.ensure_future(event.wait()) for event in (stopping, service.engine.broken)]
         await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         for waiting in ended:
             waiting.cancel()
-        log.info("stopping: %d webhooks in flight", service.pool.in_use)
-        await service.stop()
+        log.info("stopping: %d webhooks in flight", service.engine.pool.in_use)
+        await service.engine.stop()
         if demo_port is not None:
             await remove_demo_jobs(service.stores)
-        return 1 if service.broken.is_set() else 0
+        return 1 if service.engine.broken.is_set() else 0
 
 
 def collect_rarely() -> None:
-    """Tell the garbage collector that what is here now stays, and that short-lived records are no reason to hurry."""
+    """Exempt the objects that exist now from garbage collection, and collect the short-lived ones less often."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 

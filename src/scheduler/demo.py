@@ -12,8 +12,8 @@ from aiohttp import web
 
 from scheduler.api.job_creation import JobCreate, new_job
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
+from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
-from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.store.stores import Stores
 
 _USER = "admin"
@@ -95,7 +95,7 @@ def demo_jobs(port: int) -> list[dict[str, Any]]:
     ]
 
 
-async def add_demo_jobs(stores: Stores, loop: TriggerLoop, egress: Egress, now: Instant, *, port: int) -> None:
+async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Instant, *, port: int) -> None:
     """Give the first user the demo's jobs, in place of those that an earlier one left behind, and run each at once."""
     await remove_demo_jobs(stores)
     account = await stores.accounts.personal(user=_USER, now=now)
@@ -103,8 +103,7 @@ async def add_demo_jobs(stores: Stores, loop: TriggerLoop, egress: Egress, now: 
     entries = [new_job(form, account_id=account.id, egress=egress, now=now) for form in forms]
     await stores.jobs.insert(entries)
     for job, _ in entries:
-        await loop.start_run(job.id, now)
-    loop.wake(now)
+        await firer.start_run(job.id, now)
 
 
 async def remove_demo_jobs(stores: Stores) -> None:

@@ -1,11 +1,10 @@
-"""How the service is: what load balancers and operators ask. Never raises, and answers soon whatever is wrong."""
+"""The health of a running service, for load balancers and operators. Never raises, and answers soon."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,69 +13,63 @@ from scheduler.api.services import Health
 from scheduler.config import Config, database_dsn, database_path
 from scheduler.domain.clock import SECOND, Clock, Instant, format_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.engine.nodes.membership import Membership
-from scheduler.engine.trigger_loop import TriggerLoop
-from scheduler.engine.worker_pool import WorkerPool
+from scheduler.engine.lifecycle import Engine
 from scheduler.ops.data_dir import last_backup_at
 from scheduler.store.queue.stats import COUNTED_TO, Depth, depth
 from scheduler.store.stores import Stores
 
 _STALLED_S = 10
-_PATIENCE_S = 2
-"""How long the database may take to answer before it counts as gone."""
+_DATABASE_TIMEOUT_S = 2
+"""A database that takes longer to answer counts as disconnected."""
 _RESERVE_BYTES = 16 * 1024 * 1024
 """Storage counts as full while less is free: the write-ahead log needs some to be emptied."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vitals:
-    """Feels the pulse of one service; ``is_draining`` and ``is_broken`` are its own word."""
+class HealthReport:
+    """Reads the health of a running service."""
 
     config: Config
     clock: Clock
     stores: Stores
-    pool: WorkerPool
-    trigger_loop: TriggerLoop
-    membership: Membership
-    is_draining: Callable[[], bool]
-    is_broken: Callable[[], bool]
+    engine: Engine
 
-    async def health(self) -> Health:
-        """How the service is right now. ``details`` has no names of hosts or paths: anybody may read it."""
-        now = self.clock.now()
+    async def now(self) -> Health:
+        """The health at this moment. ``details`` has no names of hosts or paths: anybody may read it."""
+        engine, now = self.engine, self.clock.now()
         database, queue = await self._ask_database(now)
         storage = await asyncio.to_thread(self._storage)
-        looked_at = self.trigger_loop.looked_at
+        looked_at = engine.firer.looked_at
         attentive = looked_at is not None and now - looked_at < _STALLED_S * SECOND
-        running = self.trigger_loop.running and attentive and not self.is_broken()
-        ready = database and running and not self.is_draining() and storage != "full" and self.membership.is_held()
+        running = engine.trigger_loop.running and attentive and not engine.broken.is_set()
+        ready = database and running and not engine.is_draining and storage != "full" and engine.membership.has_lease()
         return Health(
             ready=ready,
             database="connected" if database else "disconnected",
             scheduler_service="running" if running else "stopped",
-            draining=self.is_draining(),
+            draining=engine.is_draining,
             details={
                 "storage": storage,
                 "version": __version__,
                 "python_version": platform.python_version(),
                 "database_version": self.stores.db.version,
-                "last_tick_at": _told(looked_at),
-                "last_backup_at": _told(await asyncio.to_thread(last_backup_at, self.config)),
-                "pool": {"size": self.pool.size, "in_use": self.pool.in_use},
+                "last_tick_at": _time_or_none(looked_at),
+                "last_backup_at": _time_or_none(await asyncio.to_thread(last_backup_at, self.config)),
+                "pool": {"size": engine.pool.size, "in_use": engine.pool.in_use},
                 **queue,
             },
         )
 
     async def _ask_database(self, now: Instant) -> tuple[bool, dict[str, Any]]:
-        """Does it take writes, and what waits in it? Nothing is known of a queue that cannot be read."""
+        """Whether the database takes writes, and how much waits in it; nothing of the queue when it does not answer."""
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_DATABASE_TIMEOUT_S):
                 await self.stores.db.ping()
                 found = await depth(self.stores.db, now)
                 nodes = len(await self.stores.nodes.alive()) if self.stores.db.is_shared else 1
         except (SchedulerError, TimeoutError):
             return False, {}
-        lease = {"held": self.membership.is_held(), "clock_skew_s": round(self.membership.skew_s, 3)}
+        lease = {"held": self.engine.membership.has_lease(), "clock_skew_s": round(self.engine.membership.skew_s, 3)}
         shared = {"lease": lease} if self.stores.db.is_shared else {}
         return True, {"queue": _queue(found, now), "nodes": nodes, **shared}
 
@@ -103,5 +96,5 @@ def _queue(found: Depth, now: Instant) -> dict[str, Any]:
     }
 
 
-def _told(at: Instant | None) -> str | None:
+def _time_or_none(at: Instant | None) -> str | None:
     return None if at is None else format_instant(at)

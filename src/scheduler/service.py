@@ -1,131 +1,54 @@
-"""The service as a value: every object of it is built here, in order, and let go of in reverse."""
+"""The service as a value: every object of it is built here, in order, and closed in reverse."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
-import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from scheduler.api.app import build_api
-from scheduler.api.services import Health, Services
+from scheduler.api.services import Services
 from scheduler.config import Config
 from scheduler.domain.clock import Clock, SystemClock
-from scheduler.domain.errors import SchedulerError
-from scheduler.domain.runs.execution import Settlement
+from scheduler.domain.events import Events
 from scheduler.domain.slots import PlaceLimits
 from scheduler.engine.delivery import Deliverer
+from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.sender import Sender
+from scheduler.engine.lifecycle import Engine
 from scheduler.engine.nodes.membership import Membership
-from scheduler.engine.nodes.peers import Colleagues
+from scheduler.engine.nodes.peers import Peers
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.pruner import Pruner
-from scheduler.engine.upkeep.rescue import Maintenance
+from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.engine.worker_pool import WorkerPool
-from scheduler.health import Vitals
+from scheduler.health import HealthReport
 from scheduler.ops.data_dir import DataDir
 from scheduler.ops.open_database import demand_key, open_database
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry
 
-_LAST_WRITE_S = 10
-"""How long a stop waits for a database that does not take what is to be settled."""
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Service:
-    """The whole service as a value, so that a test can hold one. ``start`` and ``stop`` it once each."""
+    """The whole service, so that a test can hold one. ``engine`` has what runs."""
 
     config: Config
     clock: Clock
+    events: Events
     stores: Stores
     egress: Egress
     telemetry: Telemetry
-    recorder: Recorder
-    pool: WorkerPool
-    trigger_loop: TriggerLoop
-    maintenance: Maintenance
-    pruner: Pruner
-    membership: Membership
-    colleagues: Colleagues
-    draining: bool = False
-    broken: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a part that must run for ever has ended: then the process should, too."""
-
-    async def start(self) -> None:
-        """Become a node, close what a crash left open, then fire and deliver."""
-        await self.membership.join()
-        self.telemetry.rescued(await self.maintenance.rescue())
-        self._tasks = [
-            asyncio.create_task(self.recorder.run(), name="recorder"),
-            asyncio.create_task(self.pool.run(), name="worker-pool"),
-            asyncio.create_task(self.maintenance.run(), name="maintenance"),
-            asyncio.create_task(self.pruner.run(), name="pruner"),
-            *([asyncio.create_task(self.membership.run(), name="membership")] if self.stores.db.is_shared else []),
-        ]
-        for task in self._tasks:
-            task.add_done_callback(self._on_end)
-        self.colleagues.listen()
-        self.trigger_loop.start()
-
-    def _on_end(self, task: asyncio.Task[None]) -> None:
-        if not self.draining and not task.cancelled():
-            log.critical("%s ended, the service cannot go on", task.get_name(), exc_info=task.exception())
-            self.broken.set()
-
-    def break_down(self, why: str) -> None:
-        """Nothing is certain any more, as what was written may be lost: the process has to end."""
-        log.critical("the service cannot go on: %s", why)
-        self.broken.set()
-
-    async def stop(self) -> None:
-        """Fire and claim nothing more, wait ``drain_s`` for what is in flight, settle everything.
-
-        What cannot be settled, because the database is away, is closed by the next start.
-        """
-        self.draining = True
-        self.trigger_loop.stop()
-        # When it is not known what is on disk, there is nothing to wait for: the next start finds out.
-        patient = not self.broken.is_set()
-        interrupted = await self.pool.drain(self.config.engine.drain_s if patient else 0)
-        recording = self._tasks[0]
-        flushing = asyncio.ensure_future(self.recorder.flushed())
-        await asyncio.wait(
-            [flushing, recording], timeout=_LAST_WRITE_S if patient else 0, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in (*self._tasks, flushing):
-            task.cancel()
-        await asyncio.gather(*self._tasks, flushing, return_exceptions=True)
-        with contextlib.suppress(SchedulerError):  # neither is worth a failing stop
-            await self.stores.keys.write_uses()
-            await self.membership.leave()
-        if interrupted:
-            log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)
-
-    async def health(self) -> Health:
-        """How the service is right now; never raises."""
-        return await Vitals(
-            config=self.config,
-            clock=self.clock,
-            stores=self.stores,
-            pool=self.pool,
-            trigger_loop=self.trigger_loop,
-            membership=self.membership,
-            is_draining=lambda: self.draining,
-            is_broken=self.broken.is_set,
-        ).health()
+    engine: Engine
+    health: HealthReport
 
     def api(self) -> web.Application:
         """The HTTP interface over this service."""
@@ -133,6 +56,7 @@ class Service:
             Services(
                 config=self.config,
                 clock=self.clock,
+                events=self.events,
                 accounts=self.stores.accounts,
                 members=self.stores.members,
                 keys=self.stores.keys,
@@ -143,9 +67,9 @@ class Service:
                 audit=self.stores.audit,
                 egress=self.egress,
                 telemetry=self.telemetry,
-                trigger_loop=self.trigger_loop,
-                worker_pool=self.pool,
-                health=self.health,
+                firer=self.engine.firer,
+                worker_pool=self.engine.pool,
+                health=self.health.now,
             )
         )
 
@@ -157,15 +81,14 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
     config = replace(
         config, auth=replace(config.auth, jwt_secret=data_dir.jwt_secret.decode("utf-8", "surrogateescape"))
     )
-    node = f"{socket.gethostname()}:{os.getpid()}"
-    epochs = itertools.count(clock.now() // 1000)
+    events = Events()
+    telemetry = Telemetry(events, pool_size=config.engine.concurrency)
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry(pool_size=config.engine.concurrency)
-        db = await open_database(config, clock, on_commit=telemetry.committed)
+        db = await open_database(config, clock, events=events)
         stack.push_async_callback(db.close)
         vault = Vault(data_dir.secret_key, *data_dir.older_keys)
         await demand_key(db, vault, config)
-        stores = Stores.over(db, vault=vault, worker_id=f"{node}:0")
+        stores = Stores.over(db, vault=vault, worker_id=f"{_process_id()}:0", events=events)
         egress = Egress(allow=config.egress.allow, dev=config.dev)
         sender = await stack.enter_async_context(
             Sender(
@@ -175,59 +98,48 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
                 clock=clock,
             )
         )
-
-        def on_settled(settlements: Sequence[Settlement]) -> None:
-            telemetry.settled(settlements)
-            if any(settlement.retry for settlement in settlements):
-                pool.wake()
-
-        def on_write() -> None:
-            pool.refill()
-
-        maintenance = Maintenance(stores=stores, clock=clock)
-
-        async def take_over() -> int:
-            rescued = await maintenance.rescue()
-            telemetry.rescued(rescued)
-            if rescued:
-                pool.wake()
-            return rescued
-
-        membership = Membership(
-            nodes=stores.nodes,
-            clock=clock,
-            lease_s=config.engine.lease_s if db.is_shared else None,
-            new_node_id=lambda: f"{node}:{next(epochs)}",
-            adopt=stores.queue.work_as,
-            take_over=take_over,
-        )
-        recorder = Recorder(queue=stores.queue, clock=clock, on_write=on_write, on_settled=on_settled)
-        deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, may_start=membership.is_held)
-        pool = WorkerPool(queue=stores.queue, deliver=deliverer.deliver, clock=clock, limits=_place_limits(config))
-        pool.may_start = membership.is_held
-        pool.unwritten = recorder.unwritten
-        telemetry.pool_in_use = lambda: pool.in_use
-        telemetry.live_counts = stores.executions.counts
-        stores.queue.on_released = pool.wake
-        stores.queue.on_disabled = telemetry.disabled
-        stores.jobs.on_ended = stores.webhooks.on_ended = telemetry.ended
-        trigger_loop = TriggerLoop(stores=stores, clock=clock, pool=pool, telemetry=telemetry, config=config.engine)
-        service = Service(
+        engine = _build_engine(config, clock, events, stores, sender)
+        yield Service(
             config=config,
             clock=clock,
+            events=events,
             stores=stores,
             egress=egress,
             telemetry=telemetry,
-            recorder=recorder,
-            pool=pool,
-            trigger_loop=trigger_loop,
-            maintenance=maintenance,
-            pruner=Pruner(store=stores.pruning, clock=clock, telemetry=telemetry, retention=config.retention),
-            membership=membership,
-            colleagues=Colleagues(db=db, trigger_loop=trigger_loop, pool=pool),
+            engine=engine,
+            health=HealthReport(config=config, clock=clock, stores=stores, engine=engine),
         )
-        db.on_broken = service.break_down
-        yield service
+
+
+def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, sender: Sender) -> Engine:
+    rescuer = Rescuer(queue=stores.queue, clock=clock)
+    epochs = itertools.count(clock.now() // 1000)
+    membership = Membership(
+        nodes=stores.nodes,
+        clock=clock,
+        lease_s=config.engine.lease_s if stores.db.is_shared else None,
+        new_node_id=lambda: f"{_process_id()}:{next(epochs)}",
+        adopt=stores.queue.work_as,
+        take_over=rescuer.rescue,
+    )
+    recorder = Recorder(queue=stores.queue, clock=clock, events=events)
+    deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, has_lease=membership.has_lease)
+    pool = WorkerPool(queue=stores.queue, deliverer=deliverer, clock=clock, limits=_place_limits(config), events=events)
+    firer = Firer(stores=stores, clock=clock, events=events, batch_size=config.engine.batch_size)
+    trigger_loop = TriggerLoop(firer=firer, clock=clock, events=events, tick_s=config.engine.tick_s)
+    return Engine(
+        events=events,
+        stores=stores,
+        membership=membership,
+        rescuer=rescuer,
+        recorder=recorder,
+        pool=pool,
+        pruner=Pruner(store=stores.pruning, clock=clock, events=events, retention=config.retention),
+        peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
+        firer=firer,
+        trigger_loop=trigger_loop,
+        drain_s=config.engine.drain_s,
+    )
 
 
 def _place_limits(config: Config) -> PlaceLimits:
@@ -238,3 +150,8 @@ def _place_limits(config: Config) -> PlaceLimits:
         account_per_minute=config.limits.account_deliveries_per_minute,
         host_per_minute=config.limits.host_deliveries_per_minute,
     )
+
+
+def _process_id() -> str:
+    """This process among those of all machines; with an epoch behind it, the id of a node."""
+    return f"{socket.gethostname()}:{os.getpid()}"

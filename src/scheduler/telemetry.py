@@ -1,4 +1,4 @@
-"""What the service tells about itself: log lines and metrics. One function per event, so that both always agree.
+"""Metrics and log lines, both made from the same events (``domain/events.py``), so that they agree.
 
 Metrics follow the Prometheus text format 0.0.4 with base units; every label value comes from a closed set.
 """
@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections import Counter as Counts
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,12 +23,21 @@ from aioprometheus.renderer import render
 
 from scheduler import __version__
 from scheduler.config import LogConfig
-from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.characters import escape_unprintable
-from scheduler.domain.clock import SECOND, Instant, format_instant
-from scheduler.domain.jobs.auto_disable import Disabled
+from scheduler.domain.clock import SECOND, format_instant
+from scheduler.domain.events import (
+    AccountDeleted,
+    AttemptsSettled,
+    Committed,
+    Disabled,
+    Events,
+    ExecutionsEnded,
+    ExecutionsPruned,
+    Fired,
+    LookedForDueJobs,
+    RequestAnswered,
+)
 from scheduler.domain.runs.execution import Execution, Settlement, Status, Trigger
-from scheduler.domain.runs.firing import Firing
 
 _SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, math.inf]
 _NO_LABELS: dict[str, str] = {}
@@ -39,14 +48,12 @@ log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """The metrics of one service. ``live_counts`` reads queue depth, running and dead letters when they are scraped."""
+    """The metrics of one service, and a log line for each attempt that ended. Learns everything by listening."""
 
-    def __init__(self, *, pool_size: int = 0) -> None:
+    def __init__(self, events: Events, *, pool_size: int) -> None:
         registry = Registry()
         self._registry = registry
         self._pool_size = pool_size
-        self.pool_in_use: Callable[[], int] = lambda: 0
-        self.live_counts: Callable[[], Awaitable[Mapping[Status, int]]] | None = None
 
         def counter(name: str, doc: str) -> Any:
             return Counter(f"scheduler_{name}", doc, registry=registry)
@@ -95,24 +102,48 @@ class Telemetry:
             self._disabled.add({"kind": kind}, 0)
         for plain in (self._polls, self._enqueued, self._rescued, self._pruned):
             plain.add(_NO_LABELS, 0)
+        events.listen(LookedForDueJobs, self._on_looked)
+        events.listen(Fired, self._on_fired)
+        events.listen(AttemptsSettled, self._on_settled)
+        events.listen(ExecutionsEnded, self._on_ended)
+        events.listen(Disabled, self._on_disabled)
+        events.listen(AccountDeleted, self._on_account_deleted)
+        events.listen(ExecutionsPruned, self._on_pruned)
+        events.listen(Committed, self._on_committed)
+        events.listen(RequestAnswered, self._on_answered)
 
-    def looked(self, now: Instant, *, seconds: float) -> None:
-        """The trigger loop looked for due jobs."""
-        self._last_tick.set(_NO_LABELS, now / SECOND)
-        self._poll_seconds.observe(_NO_LABELS, seconds)
+    def render(self, *, pool_in_use: int, counts: Mapping[Status, int]) -> tuple[bytes, Mapping[str, str]]:
+        """The metrics as Prometheus text, and the headers that go with it.
 
-    def polled(self, count: int) -> None:
-        """The trigger loop found this many jobs due."""
-        if count:
-            self._polls.add(_NO_LABELS, count)
+        ``counts`` has the executions that are queued, running and in the dead letter at this moment.
+        """
+        figures = {
+            "pool_in_use": pool_in_use,
+            "pool_size": self._pool_size,
+            "queue_depth": counts.get(Status.QUEUED, 0),
+            "executions_running": counts.get(Status.RUNNING, 0),
+            "dead_letters": counts.get(Status.DEAD_LETTER, 0),
+            "process_cpu_seconds_total": time.process_time(),
+            "process_resident_memory_bytes": _resident_bytes(),
+            "process_open_fds": _open_files(),
+            "process_start_time_seconds": self._started,
+        }
+        for name, value in figures.items():
+            self._gauges[name].set(_NO_LABELS, value)
+        body, headers = render(self._registry, [])
+        return body, headers
 
-    def fired(self, firings: Sequence[Firing]) -> None:
-        """Jobs were turned into these executions, and they are on disk."""
-        rows = [row for firing in firings for row in firing.rows]
+    def _on_looked(self, event: LookedForDueJobs) -> None:
+        self._last_tick.set(_NO_LABELS, event.at / SECOND)
+        self._poll_seconds.observe(_NO_LABELS, event.seconds)
+        if event.due:
+            self._polls.add(_NO_LABELS, event.due)
+
+    def _on_fired(self, event: Fired) -> None:
+        rows = [row for firing in event.firings for row in firing.rows]
         ended = Counts(row.status for row in rows)
         self._enqueued.add(_NO_LABELS, ended.pop(Status.QUEUED, 0))
-        for status, count in ended.items():
-            self._executions.add({"status": status.value}, count)
+        self._count_ended(ended)
         missed = Counts[str]()
         for row in rows:
             if row.status is Status.SKIPPED and row.trigger is not Trigger.MANUAL:
@@ -120,118 +151,85 @@ class Telemetry:
             elif row.covers > 1:
                 missed["merged"] += row.covers - 1
             if row.status is not Status.QUEUED:
-                self._log(row.status, row, error=row.reason or row.error)
+                _log_attempt(row.status, row, error=row.reason or row.error)
         for cause, count in missed.items():
             self._missed.add({"cause": cause}, count)
 
-    def settled(self, settlements: Sequence[Settlement]) -> None:
-        """These attempts ended and are on disk."""
-        counts: Counts[Status] = Counts()
-        for settlement in settlements:
+    def _on_settled(self, event: AttemptsSettled) -> None:
+        if event.rescued:
+            self._rescued.add(_NO_LABELS, len(event.settlements))
+        for settlement in event.settlements:
             execution = settlement.execution
-            counts[settlement.status] += 1
             if settlement.status is Status.SKIPPED:
                 self._missed.add({"cause": "skipped"}, 1)  # what else it stood for was counted when it was merged
-                self._log(settlement.status, execution, error=settlement.reason)
+                _log_attempt(settlement.status, execution, error=settlement.reason)
                 continue
-            self._attempt_seconds.observe(_NO_LABELS, settlement.duration_ms / 1000)
+            if not event.rescued:  # the time from a crash to the rescue is no duration of an attempt
+                self._attempt_seconds.observe(_NO_LABELS, settlement.duration_ms / 1000)
             if execution.attempt == 1 and execution.started_at is not None:
                 lag_s = (execution.started_at - execution.scheduled_at) / SECOND
                 self._fire_lag.observe(_NO_LABELS, max(0.0, lag_s))
-            self._log(settlement.status, execution, error=settlement.error, settlement=settlement)
+            _log_attempt(settlement.status, execution, error=settlement.error, settlement=settlement)
+        self._count_ended(Counts(settlement.status for settlement in event.settlements))
+
+    def _on_ended(self, event: ExecutionsEnded) -> None:
+        self._count_ended({event.status: event.count})
+        if event.status is Status.SKIPPED:
+            self._missed.add({"cause": "skipped"}, event.count)
+        for execution in event.executions:
+            _log_attempt(event.status, execution, error=execution.reason)
+
+    def _on_disabled(self, event: Disabled) -> None:
+        for item in event.items:
+            kind = "job" if item.webhook_id is None else "webhook"
+            self._disabled.add({"kind": kind}, 1)
+            about = {"account_id": item.account_id, "job_id": item.job_id, "webhook_id": item.webhook_id}
+            log.warning("a %s was disabled", kind, extra={**about, "reason": item.reason})
+
+    def _on_account_deleted(self, event: AccountDeleted) -> None:
+        # its audit is gone with it: this line is what remains
+        by = event.by
+        about = {"account_id": event.account_id, "actor": by.name, "from": by.address, "request_id": by.request_id}
+        log.warning("an account was deleted with all that it owned", extra=about)
+
+    def _on_pruned(self, event: ExecutionsPruned) -> None:
+        self._pruned.add(_NO_LABELS, event.count)
+
+    def _on_committed(self, event: Committed) -> None:
+        self._database_seconds.observe(_NO_LABELS, event.seconds)
+
+    def _on_answered(self, event: RequestAnswered) -> None:
+        self._http.add({"method": event.method, "route": event.route, "status": str(event.status)}, 1)
+        self._http_seconds.observe({"route": event.route}, event.seconds)
+
+    def _count_ended(self, counts: Mapping[Status, int]) -> None:
         for status, count in counts.items():
             self._executions.add({"status": status.value}, count)
 
-    def ended(self, status: Status, count: int) -> None:
-        """So many queued or running executions were ended together, by a change of their job or a newer run."""
-        if count:
-            self._executions.add({"status": status.value}, count)
-        if count and status is Status.SKIPPED:
-            self._missed.add({"cause": "skipped"}, count)
 
-    def cancelled(self, execution: Execution) -> None:
-        """Somebody cancelled this execution."""
-        self._ended(Status.CANCELLED, execution, error=execution.reason)
-
-    def disabled(self, given_up: Sequence[Disabled]) -> None:
-        """These jobs and webhooks were given up, and that is on disk."""
-        for one in given_up:
-            kind = "job" if one.webhook_id is None else "webhook"
-            self._disabled.add({"kind": kind}, 1)
-            about = {"account_id": one.account_id, "job_id": one.job_id, "webhook_id": one.webhook_id}
-            log.warning("a %s was disabled", kind, extra={**about, "reason": one.reason})
-
-    def account_deleted(self, account_id: str, actor: Actor) -> None:
-        """An account is gone and its audit with it: this line is what remains."""
-        about = {"account_id": account_id, "actor": actor.name, "from": actor.address, "request_id": actor.request_id}
-        log.warning("an account was deleted with all that it owned", extra=about)
-
-    def rescued(self, count: int) -> None:
-        """This many attempts of an earlier life were closed and queued again."""
-        self._rescued.add(_NO_LABELS, count)
-
-    def pruned(self, count: int) -> None:
-        """This many executions that retention does not keep are gone."""
-        self._pruned.add(_NO_LABELS, count)
-
-    def committed(self, seconds: float) -> None:
-        """The database committed once, in this time."""
-        self._database_seconds.observe(_NO_LABELS, seconds)
-
-    def http_finished(self, *, method: str, route: str, status: int, seconds: float) -> None:
-        """The API answered; ``route`` is the pattern of the route, never the path that was asked for."""
-        self._http.add({"method": method, "route": route, "status": str(status)}, 1)
-        self._http_seconds.observe({"route": route}, seconds)
-
-    async def render(self) -> tuple[bytes, Mapping[str, str]]:
-        """The metrics as Prometheus text, and the headers that go with it."""
-        figures = {
-            "pool_in_use": self.pool_in_use(),
-            "pool_size": self._pool_size,
-            "process_cpu_seconds_total": time.process_time(),
-            "process_resident_memory_bytes": _resident_bytes(),
-            "process_open_fds": _open_files(),
-            "process_start_time_seconds": self._started,
-        }
-        if self.live_counts is not None:
-            counts = await self.live_counts()
-            figures["queue_depth"] = counts.get(Status.QUEUED, 0)
-            figures["executions_running"] = counts.get(Status.RUNNING, 0)
-            figures["dead_letters"] = counts.get(Status.DEAD_LETTER, 0)
-        for name, value in figures.items():
-            self._gauges[name].set(_NO_LABELS, value)
-        body, headers = render(self._registry, [])
-        return body, headers
-
-    def _ended(
-        self, status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
-    ) -> None:
-        self._executions.add({"status": status.value}, 1)
-        self._log(status, execution, error=error, settlement=settlement)
-
-    def _log(
-        self, status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
-    ) -> None:
-        good = status is Status.SUCCESS
-        level = logging.DEBUG if good else logging.INFO
-        if not attempts_log.isEnabledFor(level):
-            return
-        event: dict[str, Any] = {
-            "execution_id": execution.id,
-            "run_id": execution.run_id,
-            "job_id": execution.job_id,
-            "webhook_id": execution.webhook_id,
-            "attempt": execution.attempt,
-            "trigger": execution.trigger.value,
-            "scheduled_at": format_instant(execution.scheduled_at),
-            "status": status.value,
-            "error": error,
-        }
-        if settlement is not None:
-            event["duration_ms"] = settlement.duration_ms
-            event["response_code"] = settlement.outcome.response_code
-            event["retry_at"] = format_instant(settlement.retry.available_at) if settlement.retry else None
-        attempts_log.log(level, "attempt %s", status.value, extra=event)
+def _log_attempt(
+    status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
+) -> None:
+    good = status is Status.SUCCESS
+    level = logging.DEBUG if good else logging.INFO
+    if not attempts_log.isEnabledFor(level):
+        return
+    event: dict[str, Any] = {
+        "execution_id": execution.id,
+        "run_id": execution.run_id,
+        "job_id": execution.job_id,
+        "webhook_id": execution.webhook_id,
+        "attempt": execution.attempt,
+        "trigger": execution.trigger.value,
+        "scheduled_at": format_instant(execution.scheduled_at),
+        "status": status.value,
+        "error": error,
+    }
+    if settlement is not None:
+        event["duration_ms"] = settlement.duration_ms
+        event["response_code"] = settlement.outcome.response_code
+        event["retry_at"] = format_instant(settlement.retry.available_at) if settlement.retry else None
+    attempts_log.log(level, "attempt %s", status.value, extra=event)
 
 
 def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:

@@ -30,14 +30,14 @@ async def test_a_service_whose_loop_does_not_run_is_not_ready(api: Api) -> None:
 
 async def test_a_running_service_is_ready_until_it_drains(open_test_service: Any, serve: Any) -> None:
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        await service.start()
-        await service.trigger_loop.fire_due(service.clock.now())
+        await service.engine.start()
+        await service.engine.firer.fire_due(service.clock.now())
         detailed = await api.get("/health/detailed", user=None)
         assert detailed.status == 200
         assert (detailed.json["status"], detailed.json["scheduler_service"]) == ("healthy", "running")
         assert "detail" not in detailed.json
         assert (await api.get("/health/ready", user=None)).status == 200
-        await service.stop()
+        await service.engine.stop()
         ready = await api.get("/health/ready", user=None)
         assert (ready.status, ready.json["draining"], ready.json["detail"]) == (503, True, "draining")
 
@@ -109,7 +109,7 @@ async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
 
     await api.new_job(schedule="* * * * *", webhook={"url": "https://example.com/"})
     api.clock.advance(90)
-    await api.service.trigger_loop.fire_due(api.clock.now())
+    await api.service.engine.firer.fire_due(api.clock.now())
     api.clock.advance(5)
     reply = await api.get("/health/detailed", user=None)
     queue = reply.json["queue"]
@@ -127,8 +127,8 @@ async def test_storage_that_is_nearly_full_is_not_ready(
     from scheduler import health
 
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        await service.start()
-        await service.trigger_loop.fire_due(service.clock.now())
+        await service.engine.start()
+        await service.engine.firer.fire_due(service.clock.now())
         assert (await api.get("/health/ready", user=None)).status == 200
         monkeypatch.setattr(health, "_RESERVE_BYTES", 2**62)
         reply = await api.get("/health/ready", user=None)
@@ -136,7 +136,7 @@ async def test_storage_that_is_nearly_full_is_not_ready(
         assert "storage full" in reply.json["detail"] and reply.headers["Retry-After"] == "1"
         detailed = await api.get("/health/detailed", user=None)
         assert (detailed.status, detailed.json["status"]) == (503, "unhealthy")
-        await service.stop()
+        await service.engine.stop()
 
 
 async def test_a_loop_that_stands_still_is_not_ready(
@@ -145,10 +145,10 @@ async def test_a_loop_that_stands_still_is_not_ready(
     from scheduler import health
 
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        await service.start()
-        await service.trigger_loop.fire_due(service.clock.now())
+        await service.engine.start()
+        await service.engine.firer.fire_due(service.clock.now())
         monkeypatch.setattr(health, "_STALLED_S", -60)
         reply = await api.get("/health/ready", user=None)
         assert (reply.status, reply.json["scheduler_service"]) == (503, "stopped")
         assert (await api.get("/health/live", user=None)).status == 200
-        await service.stop()
+        await service.engine.stop()

@@ -337,7 +337,7 @@ async def test_a_zone_in_the_schedule_is_the_zone_of_the_job(api: Api) -> None:
 async def test_a_job_that_is_through_cannot_be_enabled(api: Api) -> None:
     job = await api.new_job(ends_at="2026-06-02T00:00:00Z")
     api.clock.advance(86_400)
-    await api.service.trigger_loop.fire_due(api.clock.now())
+    await api.service.engine.firer.fire_due(api.clock.now())
     through = (await api.get(f"/api/jobs/{job['id']}")).json
     assert (through["enabled"], through["next_run_at"]) == (False, None)
     refused = await api.patch(f"/api/jobs/{job['id']}/enable")
@@ -362,7 +362,7 @@ async def test_what_was_due_before_a_change_still_fires(api: Api) -> None:
     job = await api.new_job(schedule="0 * * * *", webhook={"url": "https://example.com/hook"})
     api.clock.advance(3601)
     await api.put(f"/api/jobs/{job['id']}", {"schedule": "30 5 * * *"})
-    await api.service.trigger_loop.fire_due(api.clock.now())
+    await api.service.engine.firer.fire_due(api.clock.now())
     executions = (await api.get(f"/api/jobs/{job['id']}/executions")).json["items"]
     assert [execution["scheduled_at"] for execution in executions] == ["2026-06-01T01:00:00Z"]
     assert (await api.get(f"/api/jobs/{job['id']}")).json["next_run_at"] == "2026-06-01T05:30:00Z"

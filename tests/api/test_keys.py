@@ -13,6 +13,7 @@ import pytest
 from scheduler.api.auth.key_cache import KeyRing
 from scheduler.api.auth.verification_keys import TokenRefusedError
 from scheduler.domain.accounts.api_key import key_digest, key_text
+from scheduler.domain.events import Committed
 from tests.api.conftest import Api, Reply
 
 KNOWN = {"id", "account_id", "name", "prefix", "scopes", "created_by", "created_at"}
@@ -156,20 +157,18 @@ async def test_the_last_use_is_written_once_a_minute(api: Api) -> None:
     assert (await api.get("/api/keys")).json["items"][0]["last_used_at"] == "2026-06-01T00:00:21Z"
     await keys.write_uses()
     assert (await db.fetch_one(stored))["at"] == api.clock.now()
-    commits = api.service.stores.db._group_commit._on_commit
-    written: list[float] = []
-    db._group_commit._on_commit = written.append
+    commits: list[Committed] = []
+    api.service.events.listen(Committed, commits.append)
     await keys.write_uses()
-    db._group_commit._on_commit = commits
-    assert written == []
+    assert commits == []
 
 
 async def test_a_stop_writes_the_last_use(open_test_service: Any, serve: Any, clock: Any) -> None:
     async with open_test_service() as service, serve(service) as api:
-        await service.start()
+        await service.engine.start()
         key = await new_key(api)
         await use(api, key["key"])
-        await service.stop()
+        await service.engine.stop()
         row = await service.stores.db.fetch_one("SELECT last_used_at AS at FROM api_keys")
         assert row["at"] == clock.now()
 

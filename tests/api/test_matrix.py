@@ -195,11 +195,11 @@ def test_everything_that_can_be_narrowed_to_an_account_is() -> None:
 
 async def test_everybody_may_do_what_the_matrix_says_and_nothing_else(open_test_service: Any, serve: Any) -> None:
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        service.trigger_loop.start()
+        service.engine.trigger_loop.start()
         world = World(api)
         await world.make("account")
         wrong = [line for operation in operations() async for line in mistakes(world, *operation)]
-        service.trigger_loop.stop()
+        service.engine.trigger_loop.stop()
     assert wrong == []
 
 

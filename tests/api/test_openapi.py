@@ -86,9 +86,9 @@ async def test_schemathesis_finds_the_service_to_be_what_the_document_says(
 ) -> None:
     """All checks, over HTTP; jobs fire, but nothing is delivered."""
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        service.trigger_loop.start()
+        service.engine.trigger_loop.start()
         code, output = await run_schemathesis(api, tmp_path)
-        service.trigger_loop.stop()
+        service.engine.trigger_loop.stop()
     assert code == 0, output
 
 

@@ -45,7 +45,7 @@ async def executions(api: Api, job: Any) -> list[Any]:
 async def look(api: Api, seconds: float = 0) -> None:
     """Move the clock and let the trigger loop look once."""
     api.clock.advance(seconds)
-    await api.service.trigger_loop.fire_due(api.clock.now())
+    await api.service.engine.firer.fire_due(api.clock.now())
 
 
 # Preview

@@ -28,6 +28,7 @@ from yarl import URL
 from scheduler.app import collect_rarely
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig
 from scheduler.domain.clock import SECOND, SystemClock
+from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.runs.execution import Status
 from scheduler.ops.data_dir import DataDir
 from scheduler.service import open_service
@@ -80,23 +81,21 @@ async def _product(url: str, count: int, concurrency: int, database: DatabaseCon
             await service.stores.jobs.insert(entries)
             collect_rarely()  # as `serve` does
             await _measured(_until_settled(service, count), count)
-            await service.stop()
+            await service.engine.stop()
 
 
 async def _until_settled(service, count: int) -> None:
-    await service.start()
+    await service.engine.start()
     done = 0
-    tally = service.telemetry.settled
     finished = asyncio.Event()
 
-    def settled(settlements) -> None:
+    def on_settled(event: AttemptsSettled) -> None:
         nonlocal done
-        tally(settlements)
-        done += sum(settlement.status is Status.SUCCESS for settlement in settlements)
+        done += sum(settlement.status is Status.SUCCESS for settlement in event.settlements)
         if done >= count:
             finished.set()
 
-    service.telemetry.settled = settled
+    service.events.listen(AttemptsSettled, on_settled)
     await finished.wait()
 
 

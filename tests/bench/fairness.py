@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -29,6 +29,7 @@ import uvloop
 
 from scheduler.config import Config, EgressConfig, EngineConfig
 from scheduler.domain.clock import SECOND
+from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.ops.data_dir import DataDir
 from scheduler.service import open_service
@@ -133,9 +134,8 @@ async def _scene(kind: str, arguments: argparse.Namespace, url: str, noisy_urls:
             lags = Lags(
                 await _add_jobs(service, "healthy", healthy, every_s=1, first_s=_WARM_UP_S, spread=True, timeout_s=10)
             )
-            tally: Callable[[Sequence[Any]], None] = service.telemetry.settled
-            service.telemetry.settled = lambda settlements: (tally(settlements), lags.settled(settlements))
-            await service.start()
+            service.events.listen(AttemptsSettled, lambda event: lags.settled(event.settlements))
+            await service.engine.start()
             await asyncio.sleep(2 * _WARM_UP_S)
             gaps: list[float] = []
             watching = asyncio.create_task(_watch_the_loop(gaps))
@@ -157,9 +157,9 @@ async def _scene(kind: str, arguments: argparse.Namespace, url: str, noisy_urls:
                 "cpu_s": round(cpu_s, 1),
                 "rss_mib": [round(before_mib, 1), round(during_mib, 1)],
             }
-            service.trigger_loop.stop()
+            service.engine.trigger_loop.stop()
             await asyncio.sleep(0.5)
-            await service.stop()
+            await service.engine.stop()
             print(json.dumps({**figures, "rss_mib_after": round(_rss_mib(), 1)}), flush=True)
 
 

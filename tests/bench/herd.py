@@ -139,7 +139,7 @@ async def fill(folder: Path, jobs: int, url: str, due_at: Instant, *, fired: boo
                 entries.append((job, [make_webhook(job.id, now, url=url)]))
             await service.stores.jobs.insert(entries)
         if fired:
-            while (next_at := await service.trigger_loop.fire_due(now)) is not None and next_at <= now:
+            while (next_at := await service.engine.firer.fire_due(now)) is not None and next_at <= now:
                 pass
         await service.stores.db.maintain()
 

@@ -45,7 +45,7 @@ async def measure(folder: Path, scene: str, retention: RetentionConfig, most: in
         held = _time_transactions(service.stores.db)
         before = await _count(service)
         held.clear()
-        steps = await _sweep(service.pruner, most)
+        steps = await _sweep(service.engine.pruner, most)
         figures = {"scene": scene, "slices": len(steps), "held_ms": _spread(held), "step_ms": _spread(steps)}
         print(json.dumps({**figures, "pruned": before - await _count(service)}), flush=True)
 

@@ -53,7 +53,7 @@ async def test_a_backup_beside_a_running_service_is_whole_and_ours_alone(
     service: Any, receiver: Receiver, clock: SetClock, config: Config, tmp_path: Path
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     target = tmp_path / "backups" / "scheduler.db"
     target.parent.mkdir()
     code, out, err = await asyncio.to_thread(
@@ -192,7 +192,7 @@ async def test_a_restore_catches_up_with_the_same_identities(
         clock.advance(60)
         await fire_and_deliver(service)
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
         (running,) = await service.stores.queue.claim(clock.now(), 10)
         await write_backup(config, tmp_path / "backup.db", force=False)
         delivered_before = len(receiver.requests)
@@ -206,7 +206,7 @@ async def test_a_restore_catches_up_with_the_same_identities(
     shutil.copyfile(tmp_path / "backup.db", tmp_path / "scheduler.db")
     receiver.requests.clear()
     async with open_test_service() as service:
-        assert await service.maintenance.rescue() == 1
+        assert await service.engine.rescuer.rescue() == 1
         await fire_and_deliver(service)
         rows = await rows_of(service.stores, job)
     assert {request.headers["webhook-id"] for request in receiver.requests} == after_backup | {running.execution.run_id}

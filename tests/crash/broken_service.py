@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from scheduler import cli
 from scheduler.domain.clock import SECOND, SystemClock
+from scheduler.domain.events import Fired, WorkReady
 from scheduler.engine import recorder
-from scheduler.engine.trigger_loop import TriggerLoop
-from scheduler.engine.upkeep.rescue import Maintenance
+from scheduler.engine.firing import Firer
+from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.ops import open_database as opening
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.queue import queue
@@ -107,8 +108,8 @@ def timer_retry() -> None:
     """A retry is a timer of the process, and a row only once the timer fires."""
     settle = ExecutionQueue.settle
 
-    async def settle_and_arm(self: Any, settlements: Sequence[Any], *rest: Any) -> Any:
-        settled = await settle(self, settlements, *rest)
+    async def settle_and_arm(self: Any, settlements: Sequence[Any], *rest: Any, **named: Any) -> Any:
+        settled = await settle(self, settlements, *rest, **named)
         for one in settlements:
             if one.retry is not None:
                 row = await self._db.transaction(lambda tx, one=one: take(tx, one))
@@ -135,7 +136,7 @@ def orphans_stay() -> None:
     async def rescue(_self: Any) -> int:
         return 0
 
-    _put(Maintenance, "rescue", rescue)
+    _put(Rescuer, "rescue", rescue)
 
 
 def settles_late() -> None:
@@ -145,11 +146,11 @@ def settles_late() -> None:
 
 def retries_at_start() -> None:
     """A start lets all waiting retries go at once, whatever they were planned for."""
-    rescue = Maintenance.rescue
+    rescue = Rescuer.rescue
 
     async def rescue_and_hurry(self: Any) -> int:
         now = SystemClock().now()
-        await self._stores.db.transaction(
+        await self._queue._db.transaction(
             lambda tx: tx.execute(
                 "UPDATE executions SET available_at = :now WHERE status = 'queued' AND trigger_kind = 'retry'",
                 {"now": now},
@@ -157,7 +158,7 @@ def retries_at_start() -> None:
         )
         return await rescue(self)
 
-    _put(Maintenance, "rescue", rescue_and_hurry)
+    _put(Rescuer, "rescue", rescue_and_hurry)
 
 
 def answers_before_commit() -> None:
@@ -222,14 +223,13 @@ def _split_firing(*, executions_first: bool) -> None:
 
         firings = await self._stores.db.transaction(first)
         if firings:
-            self._pool.wake()
+            self._events.tell(WorkReady())
             await asyncio.sleep(_PAUSE_S)
             await self._stores.db.transaction(lambda tx: step(tx, firings, is_first=False))
-            self._telemetry.fired(firings)
-            self._pool.wake()
+            self._events.tell(Fired(firings=firings))
         return firings
 
-    _put(TriggerLoop, "_write", write)
+    _put(Firer, "_write", write)
 
 
 def _change_sql(name: str, before: str, after: str) -> None:

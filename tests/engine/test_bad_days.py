@@ -29,7 +29,7 @@ async def test_one_webhook_that_cannot_be_read_fails_alone(service: Any, receive
 
     await service.stores.db.transaction(corrupt)
     for job in (sealed, plain):
-        await service.trigger_loop.start_run(job.id, clock.now())
+        await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     assert [row.status for row in await rows_of(service.stores, plain)] == [Status.SUCCESS]
     first = (await rows_of(service.stores, sealed))[0]
@@ -40,27 +40,27 @@ async def test_a_part_that_dies_makes_the_service_unready(service: Any, monkeypa
     async def die() -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(service.recorder, "run", die)
-    await service.start()
+    monkeypatch.setattr(service.engine.recorder, "run", die)
+    await service.engine.start()
     async with asyncio.timeout(10):
-        await service.broken.wait()
-    assert not (await service.health()).ready
-    await service.stop()
+        await service.engine.broken.wait()
+    assert not (await service.health.now()).ready
+    await service.engine.stop()
 
 
 async def test_a_database_that_another_holds_makes_the_service_unready(service: Any, tmp_path: Path) -> None:
     import sqlite3
 
-    await service.start()
+    await service.engine.start()
     intruder = sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
-    assert (await service.health()).database == "disconnected"
+    assert (await service.health.now()).database == "disconnected"
     intruder.execute("ROLLBACK")
     intruder.close()
     async with asyncio.timeout(20):
-        while (await service.health()).database != "connected":
+        while (await service.health.now()).database != "connected":
             pass
-    await service.stop()
+    await service.engine.stop()
 
 
 async def test_a_link_to_the_database_is_the_same_database(service: Any, config: Config, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_a_link_to_the_database_is_the_same_database(service: Any, config:
 async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClock) -> None:
     stores = service.stores
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=2, delays=(0,), jitter=0))
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     for attempt in range(1, 5):
         (claim,) = await stores.queue.claim(clock.now(), 1)
         failed = Outcome(error_code=ErrorCode.HTTP, error_text="No", response_code=500 + attempt)
@@ -93,7 +93,7 @@ async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClo
 async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Any, clock: SetClock) -> None:
     stores = service.stores
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=1))
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     (claim,) = await stores.queue.claim(clock.now(), 1)
     failed = settle(
         claim.execution,

@@ -47,7 +47,7 @@ async def add(service: Any, user: str, receiver: str, *, runs: int, timeout_s: f
         schedule="0 0 1 1 *",
     )
     for _ in range(runs):
-        await service.trigger_loop.start_run(job.id, now)
+        await service.engine.firer.start_run(job.id, now)
     return job
 
 
@@ -58,12 +58,12 @@ async def statuses(service: Any, job: Job, user: str) -> Counter[Status]:
 @asynccontextmanager
 async def delivering(service: Any) -> AsyncIterator[None]:
     """The pool and the recorder run; what is in flight at the end is let go."""
-    tasks = [asyncio.create_task(service.recorder.run()), asyncio.create_task(service.pool.run())]
+    tasks = [asyncio.create_task(service.engine.recorder.run()), asyncio.create_task(service.engine.pool.run())]
     try:
         yield
     finally:
-        await service.pool.drain(0)
-        await service.recorder.flushed()
+        await service.engine.pool.drain(0)
+        await service.engine.recorder.flushed()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -76,7 +76,7 @@ async def test_an_account_with_hanging_receivers_leaves_places_to_others(
         other = await add(service, "other", receiver.url, runs=0)
         noisy = await add(service, "noisy", url(hanging), runs=500)
         for _ in range(20):
-            await service.trigger_loop.start_run(other.id, service.clock.now())
+            await service.engine.firer.start_run(other.id, service.clock.now())
         async with delivering(service):
             await receiver.wait_for(20)
             assert await statuses(service, noisy, "noisy") == {Status.RUNNING: 6, Status.QUEUED: 494}
@@ -95,7 +95,7 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
         other = await add(service, "other", receiver.url, runs=0)
         jobs = [await add(service, "noisy", url(one), runs=1, timeout_s=SHORT_S) for one in hostile]
         for _ in range(30):
-            await service.trigger_loop.start_run(other.id, service.clock.now())
+            await service.engine.firer.start_run(other.id, service.clock.now())
         async with delivering(service), asyncio.timeout(20):
             await receiver.wait_for(30)
             while (await service.stores.executions.counts()).keys() - {Status.DEAD_LETTER}:
@@ -103,7 +103,7 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
         assert await statuses(service, other, "other") == {Status.SUCCESS: 30}
         ended = [await statuses(service, job, "noisy") for job in jobs]
         assert all(one.keys() <= {Status.SUCCESS, Status.DEAD_LETTER} for one in ended)
-        assert service.pool.in_use == 0
+        assert service.engine.pool.in_use == 0
     await until(lambda: open_descriptors() <= before + 2)  # but for the healthy receiver's own
 
 
@@ -113,12 +113,12 @@ async def test_what_stepped_aside_is_not_looked_at_again_until_there_is_room(
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
         await add(service, "other", "http://127.0.0.1:9/", runs=0)
         await add(service, "noisy", url(hanging), runs=600)
-        while await service.pool.fill_slots() == 0:
+        while await service.engine.pool.fill_slots() == 0:
             pass
         assert await service.stores.queue.next_ready_at() is None
-        assert service.pool.in_use == 6
-        await service.pool.drain(0)
-        await service.recorder.flush()
+        assert service.engine.pool.in_use == 6
+        await service.engine.pool.drain(0)
+        await service.engine.recorder.flush()
 
 
 async def test_whoever_steps_aside_goes_on_as_places_come_back_and_in_order(
@@ -129,7 +129,7 @@ async def test_whoever_steps_aside_goes_on_as_places_come_back_and_in_order(
         job = await add(service, "busy", url(quick), runs=0)
         started = []
         for _ in range(40):
-            started += await service.trigger_loop.start_run(job.id, service.clock.now())
+            started += await service.engine.firer.start_run(job.id, service.clock.now())
             service.clock.advance(0.001)
         async with delivering(service), asyncio.timeout(20):
             while (await statuses(service, job, "busy"))[Status.SUCCESS] < 40:
@@ -149,10 +149,10 @@ async def test_several_noisy_accounts_leave_something_too(
         noisy = [(user, await add(service, user, url(hanging), runs=0)) for user in ("n1", "n2", "n3")]
         for _ in range(40):
             for _, job in noisy:
-                await service.trigger_loop.start_run(job.id, service.clock.now())
+                await service.engine.firer.start_run(job.id, service.clock.now())
             service.clock.advance(0.001)
         for _ in range(10):
-            await service.trigger_loop.start_run(other.id, service.clock.now())
+            await service.engine.firer.start_run(other.id, service.clock.now())
         async with delivering(service):
             await receiver.wait_for(10)
             running = [(await statuses(service, job, user))[Status.RUNNING] for user, job in noisy]
@@ -168,7 +168,7 @@ async def test_the_only_account_has_nearly_all_places_until_another_comes(
             async with asyncio.timeout(20):
                 while (await statuses(service, noisy, "noisy"))[Status.RUNNING] < 30:
                     await asyncio.sleep(0.01)
-            assert service.pool.in_use == 30
+            assert service.engine.pool.in_use == 30
             clock.advance(1)
             await add(service, "other", receiver.url, runs=10)
             await receiver.wait_for(10)
@@ -229,12 +229,12 @@ async def test_the_pool_wakes_when_the_rate_permits(
 ) -> None:
     async with open_test_service(config=sized(config, 8, host_deliveries_per_minute=240)) as service:
         await add(service, "ann", receiver.url, runs=41)
-        assert await service.pool.fill_slots() > 0
+        assert await service.engine.pool.fill_slots() > 0
         for _ in range(10):
-            await service.pool.idle()
-            await service.pool.fill_slots()
+            await service.engine.pool.idle()
+            await service.engine.pool.fill_slots()
         assert len(receiver.requests) == 40
-        assert 0 < await service.pool.fill_slots() <= 0.25
+        assert 0 < await service.engine.pool.fill_slots() <= 0.25
         clock.advance(0.25)
         await deliver_ready(service)
         assert len(receiver.requests) == 41
@@ -283,7 +283,7 @@ async def test_a_failing_claim_forgets_nothing(
 
         await service.stores.db.transaction(break_it)
         try:
-            await service.pool.fill_slots()
+            await service.engine.pool.fill_slots()
             raise AssertionError("claiming without a table")
         except Exception as error:
             assert "webhooks" in str(error)
@@ -300,11 +300,11 @@ async def test_who_waits_behind_a_crowd_is_found_by_the_claim_that_moves_it_asid
         await add(service, "noisy", url(hanging), runs=100)
         service.clock.advance(1)
         other = await add(service, "other", receiver.url, runs=1)
-        await service.pool.fill_slots()
-        await service.pool.fill_slots()
+        await service.engine.pool.fill_slots()
+        await service.engine.pool.fill_slots()
         assert (await statuses(service, other, "other")).keys() & {Status.RUNNING, Status.SUCCESS}
-        await service.pool.drain(0)
-        await service.recorder.flush()
+        await service.engine.pool.drain(0)
+        await service.engine.recorder.flush()
 
 
 async def test_thousands_due_at_once_do_not_hold_up_who_comes_after_them(
@@ -316,15 +316,15 @@ async def test_thousands_due_at_once_do_not_hold_up_who_comes_after_them(
         clock.advance(1)
         late = await add_job(service.stores, clock.now(), user="other", schedule="@every 60s")
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
         assert len(await rows_of(service.stores, late, user="other")) == 1
         for _ in range(4):
-            await service.trigger_loop.fire_due(clock.now())
+            await service.engine.firer.fire_due(clock.now())
         assert [len(await rows_of(service.stores, job, user="noisy")) for job in crowd] == [1] * 40
 
 
 async def test_a_beat_during_a_look_makes_it_look_again(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), schedule="* * * * *")
     clock.advance(60)
-    await asyncio.gather(*(service.trigger_loop._beat() for _ in range(3)))
+    await asyncio.gather(*(service.engine.trigger_loop._beat() for _ in range(3)))
     assert len(await rows_of(service.stores, job)) == 1

@@ -17,7 +17,7 @@ from scheduler.domain.runs.explanation import Verdict, explain
 from scheduler.store.accounts.audit import AuditFilter
 from scheduler.store.executions.dead_letters import Selection
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
+from tests.factories import USER, add_job, deliver_ready, fire_and_deliver, rendered_metrics, rows_of, webhooks_of
 
 pytestmark = both_databases
 
@@ -38,7 +38,7 @@ async def fail_until(service: Any, count: int, *, gap_s: int = SIX_HOURS_S) -> N
 
 
 async def metric(service: Any, kind: str) -> int:
-    body, _ = await service.telemetry.render()
+    body, _ = await rendered_metrics(service)
     (line,) = [
         line for line in body.decode().splitlines() if line.startswith(f'scheduler_disabled_total{{kind="{kind}"}}')
     ]
@@ -188,7 +188,7 @@ async def test_auto_disable_can_be_switched_off(service: Any, receiver: Receiver
 async def test_a_redriven_run_is_no_further_run(service: Any, receiver: Receiver, clock: SetClock) -> None:
     receiver.answer = answering(500)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="0 0 1 1 *", retry=ONCE)
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     for _ in range(25):
         clock.advance(86_400 / 2)
@@ -237,7 +237,7 @@ async def test_what_is_queued_is_held_and_released(service: Any, receiver: Recei
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule=EVERY_SIX_HOURS, retry=policy)
     await fail_until(service, 31, gap_s=4 * 3600)
     while (await service.stores.jobs.get(job.id)).enabled:
-        await service.trigger_loop.start_run(job.id, clock.now())
+        await service.engine.firer.start_run(job.id, clock.now())
         await fail_until(service, 1, gap_s=3600)
     queued = [row for row in await rows_of(service.stores, job) if row.status is Status.QUEUED]
     assert queued
@@ -270,7 +270,7 @@ async def test_a_time_that_was_due_but_not_fired_yet_belongs_to_the_pause(
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule=EVERY_SIX_HOURS, retry=ONCE)
     await fail_until(service, 20)
     clock.advance(SIX_HOURS_S)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(SIX_HOURS_S)
     await deliver_ready(service)
     job = await service.stores.jobs.get(job.id)

@@ -38,7 +38,7 @@ async def test_the_only_run_of_a_job_is_retried_and_redriven(service: Any, recei
 async def test_a_new_end_does_not_hold_what_was_due_before(service: Any, receiver: Receiver, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], spread_s=30)
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     now = clock.now()
     ended = await service.stores.jobs.change(job.id, lambda job: change_job(job, {"ends_at": now + 1}, now))
     assert (ended.enabled, ended.next_run_at) == (False, None)
@@ -53,7 +53,7 @@ async def test_the_run_that_waits_for_the_last_but_one_is_let_go(
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], max_runs=2, overlap="buffer_one")
     for _ in range(2):
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     assert not (await service.stores.jobs.get(job.id)).enabled
     await deliver_ready(service)
     await deliver_ready(service)

@@ -14,7 +14,7 @@ from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Execution
 from tests.conftest import OpenService, SetClock
-from tests.factories import add_job, rows_of
+from tests.factories import add_job, rendered_metrics, rows_of
 
 MINUTE = 60 * SECOND
 START = "2026-06-01T00:00:00Z"
@@ -71,11 +71,11 @@ async def fire_all(service: Any, clock: SetClock) -> None:
     """Look until nothing is due any more."""
     due_at = clock.now()
     while due_at is not None and due_at <= clock.now():
-        due_at = await service.trigger_loop.fire_due(clock.now())
+        due_at = await service.engine.firer.fire_due(clock.now())
 
 
 async def metric(service: Any, series: str) -> float:
-    text = (await service.telemetry.render())[0].decode()
+    text = (await rendered_metrics(service))[0].decode()
     return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series + " ")), 0.0)
 
 
@@ -210,7 +210,7 @@ async def test_more_webhooks_than_a_transaction_should_hold(open_test_service: O
         job = await add_job(service.stores, clock.now(), urls=urls, catchup="all")
     clock.advance(7 * 60)
     async with open_test_service() as service:
-        assert await service.trigger_loop.fire_due(clock.now()) <= clock.now()
+        assert await service.engine.firer.fire_due(clock.now()) <= clock.now()
         assert len(await rows_of(service.stores, job)) <= 1000
         await fire_all(service, clock)
         rows = await rows_of(service.stores, job)
@@ -292,7 +292,7 @@ async def _watch(service: Any, clock: SetClock, job: Job, seconds: int) -> None:
     before = (await service.stores.jobs.get(job.id)).next_run_at
     for _ in range(seconds):
         clock.advance(1)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
         after = (await service.stores.jobs.get(job.id)).next_run_at
         assert after >= before
         before = after
@@ -322,13 +322,13 @@ async def test_a_clock_that_steps_doubles_and_loses_nothing(
 
 
 async def test_after_a_step_back_what_comes_due_is_not_missed(service: Any, clock: SetClock) -> None:
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(-3600)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     job = await add_job(service.stores, clock.now(), catchup="none")
     for _ in range(30):
         clock.advance(4)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     rows = await rows_of(service.stores, job)
     assert [(row.status, row.trigger) for row in rows] == [("queued", "schedule")] * 2
 
@@ -337,7 +337,7 @@ async def test_a_suspended_machine_catches_up(service: Any, clock: SetClock) -> 
     job = await add_job(service.stores, clock.now(), schedule="*/10 * * * * *")
     await _watch(service, clock, job, 10)
     clock.advance(65)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     rows = await rows_of(service.stores, job)
     assert [(row.trigger.value, row.covers) for row in rows] == [("schedule", 1), ("catchup", 6)]
 
@@ -345,15 +345,15 @@ async def test_a_suspended_machine_catches_up(service: Any, clock: SetClock) -> 
 async def test_a_database_that_was_away_was_no_attention(service: Any, clock: SetClock) -> None:
     """A look that failed saw nothing: what came due meanwhile was missed."""
     job = await add_job(service.stores, clock.now(), catchup="none")
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     write, service.stores.db.transaction = service.stores.db.transaction, _away
     for _ in range(100):
         clock.advance(2)
         if clock.now() % MINUTE == 0:
             with pytest.raises(ConnectionError):
-                await service.trigger_loop.fire_due(clock.now())
+                await service.engine.firer.fire_due(clock.now())
     service.stores.db.transaction = write
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     assert [(row.status, row.covers) for row in await rows_of(service.stores, job)] == [("skipped", 3)]
 
 
@@ -379,8 +379,9 @@ async def test_what_was_due_before_a_change_is_accounted_for_by_the_old_schedule
     job = await add_job(service.stores, clock.now(), schedule="*/10 * * * *")
     clock.advance(3600 + 60)
     now = clock.now()
-    await service.trigger_loop.fire_one(job.id, now)
-    changed = await service.stores.jobs.change(job.id, lambda job: change_job(job, {"timezone": "Asia/Kolkata"}, now))
+    changed = await service.engine.firer.change_job(
+        job, lambda job: change_job(job, {"timezone": "Asia/Kolkata"}, now), now
+    )
     await fire_all(service, clock)
     assert [row.covers for row in await rows_of(service.stores, job)] == [6]
     assert changed.next_run_at == from_datetime(datetime(2026, 6, 1, 1, 10, tzinfo=UTC))
@@ -391,5 +392,5 @@ async def test_a_job_deleted_while_due(service: Any, clock: SetClock) -> None:
     clock.advance(60)
     await service.stores.jobs.delete(gone.id)
     await fire_all(service, clock)
-    await service.trigger_loop.fire_one(gone.id, clock.now())
+    assert await service.engine.firer.change_job(gone, lambda job: job, clock.now()) is None
     assert await rows_of(service.stores, gone) == [] and len(await rows_of(service.stores, stays)) == 1

@@ -63,7 +63,7 @@ async def test_nodes_fire_each_time_once(nodes: tuple[Any, Any]) -> None:
     one, other = nodes
     now = one.clock.now()
     jobs = [await add_job(one.stores, now, next_run_at=now - number) for number in range(30)]
-    await asyncio.gather(*(node.trigger_loop.fire_due(now) for node in (one, other, one, other)))
+    await asyncio.gather(*(node.engine.firer.fire_due(now) for node in (one, other, one, other)))
     for job in jobs:
         assert len(await rows_of(one.stores, job)) == 1
 
@@ -73,10 +73,10 @@ async def test_what_an_expired_node_held_is_repeated_at_once(nodes: tuple[Any, A
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], schedule="@yearly")
     await start_run(one.stores, job, one.clock.now())
     (claim,) = await one.stores.queue.claim(one.clock.now() + SECOND, 1)
-    await other.membership.step()
+    await other.engine.membership.step()
     assert [row.status for row in await rows_of(other.stores, job)] == [Status.RUNNING]
     await expire(one.stores, one.stores.queue.worker_id)
-    await other.membership.step()
+    await other.engine.membership.step()
     await deliver_ready(other)
     closed, repeated = await rows_of(other.stores, job)
     assert (closed.status, repeated.status, repeated.attempt) == (Status.FAILURE, Status.SUCCESS, 2)
@@ -91,7 +91,7 @@ async def test_a_stale_result_is_not_written(nodes: tuple[Any, Any]) -> None:
     await start_run(one.stores, job, now)
     (claim,) = await one.stores.queue.claim(now + SECOND, 1)
     await expire(one.stores, one.stores.queue.worker_id)
-    await other.membership.step()
+    await other.engine.membership.step()
     late = settle(claim.execution, Outcome(response_code=200), now + 2 * SECOND, policy=claim.policy)
     assert await one.stores.queue.settle([late], now + 2 * SECOND) == []
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.FAILURE, Status.QUEUED]
@@ -104,11 +104,11 @@ async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_on
     await start_run(one.stores, job, now)
     before = one.stores.queue.worker_id
     await expire(one.stores, before)
-    await other.membership.step()
+    await other.engine.membership.step()
     with pytest.raises(SchedulerError, match="lost its lease"):
         await one.stores.queue.claim(now + SECOND, 1)
-    one.membership._renew_at_s = 0.0
-    await one.membership.step()
+    one.engine.membership._renew_at_s = 0.0
+    await one.engine.membership.step()
     assert one.stores.queue.worker_id != before
     assert len(await one.stores.queue.claim(now + SECOND, 1)) == 1
     assert {node.id for node in await one.stores.nodes.alive()} == {
@@ -122,13 +122,13 @@ async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: tuple[A
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
     await start_run(one.stores, job, one.clock.now())
     (claim,) = await one.stores.queue.claim(one.clock.now() + SECOND, 1)
-    one.membership._held_until_s = 0.0  # as after a long standstill
-    assert not one.membership.is_held()
-    assert not (await one.health()).ready
-    one.pool._start(claim)
-    await one.pool.idle()
-    await one.recorder.flush()
-    await one.pool.fill_slots()
+    one.engine.membership._lease_until_s = 0.0  # as after a long standstill
+    assert not one.engine.membership.has_lease()
+    assert not (await one.health.now()).ready
+    one.engine.pool._start(claim)
+    await one.engine.pool.idle()
+    await one.engine.recorder.flush()
+    await one.engine.pool.fill_slots()
     assert receiver.requests == []
     closed, repeated = await rows_of(one.stores, job)
     assert (closed.status, repeated.status) == (Status.FAILURE, Status.QUEUED)
@@ -137,16 +137,15 @@ async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: tuple[A
 async def test_a_job_of_one_node_is_on_time_on_another(nodes: tuple[Any, Any], receiver: Receiver) -> None:
     """The node that takes the job does nothing but tell: the other fires it before its next look is due."""
     one, other = nodes
-    one.colleagues.listen()
-    await other.start()
-    while other.trigger_loop.looked_at is None:
+    one.engine.peers.start()
+    await other.engine.start()
+    while other.engine.firer.looked_at is None:
         await asyncio.sleep(0)
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], next_run_at=one.clock.now())
-    one.trigger_loop.wake(job.next_run_at)
     await receiver.wait_for(1)
     (row,) = (await rows_of(one.stores, job))[:1]
     assert row.worker_id == other.stores.queue.worker_id
-    await other.stop()
+    await other.engine.stop()
 
 
 async def test_what_one_node_cancels_another_aborts(nodes: tuple[Any, Any], receiver: Receiver) -> None:
@@ -158,30 +157,30 @@ async def test_what_one_node_cancels_another_aborts(nodes: tuple[Any, Any], rece
 
     receiver.answer = never
     for node in nodes:
-        node.colleagues.listen()
+        node.engine.peers.start()
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
     (started,) = await start_run(one.stores, job, one.clock.now())
-    await other.pool.fill_slots()
+    await other.engine.pool.fill_slots()
     await receiver.wait_for(1)
     assert await one.stores.executions.cancel(started.id, one.clock.now(), reason="by hand") is not None
     async with asyncio.timeout(20):
-        while other.pool.in_use:
-            one.pool.cancel(started.id)
+        while other.engine.pool.in_use:
+            one.engine.pool.cancel(started.id)
             await asyncio.sleep(0.01)
-    await other.recorder.flush()
+    await other.engine.recorder.flush()
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.CANCELLED]
 
 
 async def test_a_node_that_leaves_in_peace_leaves_nothing(nodes: tuple[Any, Any]) -> None:
     one, other = nodes
-    await one.start()
-    await one.stop()
+    await one.engine.start()
+    await one.engine.stop()
     assert [node.id for node in await other.stores.nodes.alive()] == [other.stores.queue.worker_id]
 
 
 async def test_health_counts_the_nodes(nodes: tuple[Any, Any]) -> None:
     one, _ = nodes
-    details = (await one.health()).details
+    details = (await one.health.now()).details
     assert (details["nodes"], details["lease"]["held"]) == (2, True)
     assert abs(details["lease"]["clock_skew_s"]) < 60
     assert details["queue"]["ready"] == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from scheduler.domain.events import WorkReady
 from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
@@ -26,7 +27,7 @@ NEWER = "overlap: cancelled by a newer run"
 async def fire(service: Any, clock: SetClock) -> None:
     """The next due time of a minute's schedule."""
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
 
 
 async def fates(service: Any, job: Job) -> list[tuple[int, str, int, str | None]]:
@@ -175,12 +176,12 @@ async def test_the_pool_hears_at_once_that_a_buffered_run_may_start(
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap="buffer_one")
     await fire(service, clock)
     await fire(service, clock)
-    woken: list[bool] = []
-    service.stores.queue.on_released = lambda: woken.append(True)
+    released: list[WorkReady] = []
+    service.events.listen(WorkReady, released.append)
     await deliver_ready(service)
-    assert woken == [True]
+    assert released == [WorkReady()]
     await deliver_ready(service)
-    assert woken == [True] and len(receiver.requests) == 2
+    assert released == [WorkReady()] and len(receiver.requests) == 2
     assert [fate[1] for fate in await fates(service, job)] == ["success", "success"]
 
 
@@ -197,7 +198,7 @@ async def test_runs_that_are_caught_up_overlap_each_other(
 ) -> None:
     job = await add_job(service.stores, clock.now(), overlap=overlap, catchup="all")
     clock.advance(240)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     assert [fate[:2] for fate in await fates(service, job)] == expected
 
 

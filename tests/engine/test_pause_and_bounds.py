@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from scheduler.domain.clock import SECOND, seconds
+from scheduler.domain.events import LookedForDueJobs
 from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
@@ -25,8 +26,8 @@ pytestmark = both_databases
 async def _set(service: Any, job: Job, clock: SetClock, **fields: Any) -> Job:
     """Change a job as the API does: what was due before fires first."""
     now = clock.now()
-    await service.trigger_loop.fire_one(job.id, now)
-    return await service.stores.jobs.change(job.id, lambda job: change_job(job, fields, now))
+    present = await service.stores.jobs.get(job.id)
+    return await service.engine.firer.change_job(present, lambda job: change_job(job, fields, now), now)
 
 
 async def _statuses(service: Any, job: Job) -> list[str]:
@@ -41,7 +42,7 @@ async def test_a_pause_holds_what_is_queued_and_lets_go_of_it_later(
     clock.advance(60)
     await fire_and_deliver(service)
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     await _set(service, job, clock, enabled=False)
     for _ in range(100):
         clock.advance(60)
@@ -69,7 +70,7 @@ async def test_what_was_due_before_the_pause_is_accounted_for(service: Any, cloc
 async def test_what_was_held_for_too_long_is_skipped_in_words(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), retry=RetryPolicy(max_age_seconds=3600))
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     await _set(service, job, clock, enabled=False)
     clock.advance(3601)
     await _set(service, job, clock, enabled=True)
@@ -84,7 +85,7 @@ async def test_a_pause_is_no_lateness(service: Any, receiver: Receiver, clock: S
     """Held longer than catchup_window_s, and shorter than max_age_seconds, which alone decides."""
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=60)
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     await _set(service, job, clock, enabled=False)
     clock.advance(7200)
     await _set(service, job, clock, enabled=True)
@@ -108,7 +109,7 @@ async def test_the_deadline_is_checked_again_before_the_start(
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=600)
     clock.advance(600 + 59)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(600)  # the pool was busy
     await deliver_ready(service)
     (row,) = await rows_of(service.stores, job)
@@ -125,9 +126,9 @@ async def test_a_window_of_no_time_does_not_skip_what_is_punctual(
     service: Any, receiver: Receiver, clock: SetClock, window_s: float
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=window_s)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(59)
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(1.05)
     await fire_and_deliver(service)
     assert await _statuses(service, job) == ["success"]
@@ -139,7 +140,7 @@ async def test_bounds_include_the_start_and_exclude_the_end(service: Any, clock:
     job = await add_job(service.stores, start, **bounds)
     for _ in range(10):
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     rows = await rows_of(service.stores, job)
     assert [(row.scheduled_at - start) // (60 * SECOND) for row in rows] == [3, 4]
     through = await service.stores.jobs.get(job.id)
@@ -150,20 +151,20 @@ async def test_max_runs_ends_the_job_and_a_higher_one_goes_on(service: Any, cloc
     job = await add_job(service.stores, clock.now(), max_runs=2)
     for _ in range(5):
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     assert len(await rows_of(service.stores, job)) == 2
     again = await _set(service, job, clock, enabled=True, max_runs=3)
     assert again.next_run_at == clock.now() + 60 * SECOND
     for _ in range(5):
         clock.advance(60)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     assert len(await rows_of(service.stores, job)) == 3
 
 
 async def test_a_run_by_hand_and_a_backfill_are_no_scheduled_runs(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), max_runs=1)
-    await service.trigger_loop.start_run(job.id, clock.now())
-    await service.trigger_loop.backfill(job.id, [clock.now() - 60 * SECOND], clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
+    await service.engine.firer.backfill(job, [clock.now() - 60 * SECOND], clock.now())
     assert (await service.stores.jobs.get(job.id)).run_count == 0
 
 
@@ -173,7 +174,7 @@ async def test_spread_is_stable_and_jitter_is_not(open_test_service: OpenService
         nervous = await add_job(service.stores, clock.now(), jitter_s=10, urls=["http://127.0.0.1:9/"] * 2)
         for _ in range(3):
             clock.advance(60)
-            await service.trigger_loop.fire_due(clock.now())
+            await service.engine.firer.fire_due(clock.now())
         shifts = []
         for job in jobs:
             rows = await rows_of(service.stores, job)
@@ -191,13 +192,13 @@ async def test_spread_is_stable_and_jitter_is_not(open_test_service: OpenService
 
 
 async def test_a_spread_beyond_the_window_is_no_lateness(service: Any, receiver: Receiver, clock: SetClock) -> None:
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     job = await add_job(
         service.stores, clock.now(), urls=[receiver.url], schedule="0 * * * *", spread_s=1800, catchup_window_s=60
     )
     for _ in range(3600 // 4):
         clock.advance(4)
-        await service.trigger_loop.fire_due(clock.now())
+        await service.engine.firer.fire_due(clock.now())
     clock.advance(job.spread() / SECOND + 2)
     await deliver_ready(service)
     assert await _statuses(service, job) == ["success"]
@@ -209,7 +210,7 @@ async def test_webhooks_are_those_of_the_moment_of_firing(service: Any, receiver
     now = clock.now()
     await service.stores.webhooks.insert(make_webhook(job.id, now, url=f"{receiver.url}/new"))
     await service.stores.webhooks.insert(make_webhook(job.id, now, url=f"{receiver.url}/off", enabled=False))
-    await service.trigger_loop.fire_due(now)
+    await service.engine.firer.fire_due(now)
     old = (await webhooks_of(service.stores, job))[0]
     await service.stores.webhooks.delete(old.id, now)
     await deliver_ready(service)
@@ -223,15 +224,15 @@ async def test_a_heartbeat_that_a_clock_set_back_left_far_ahead_comes_near_again
 ) -> None:
     quick = replace(config, engine=replace(config.engine, tick_s=0.01))
     async with open_test_service(config=quick) as service:
-        await service.start()
-        loop = service.trigger_loop
+        await service.engine.start()
+        loop = service.engine.trigger_loop
         loop._scheduler.modify_job("tick", next_run_time=datetime.now(UTC) + timedelta(days=1))
         job = await add_job(service.stores, clock.now())
         clock.advance(60)
         looked = asyncio.Event()
-        service.telemetry.looked = lambda _, **__: looked.set()
+        service.events.listen(LookedForDueJobs, lambda _: looked.set())
         async with asyncio.timeout(20):
             while not await rows_of(service.stores, job):  # the look that was under way may have come too early
                 looked.clear()
                 await looked.wait()
-        await service.stop()
+        await service.engine.stop()

@@ -70,9 +70,9 @@ async def test_a_server_that_goes_away_and_comes_back(
     end: Callable[[PostgresProxy], None],
 ) -> None:
     async with serve(service) as api:
-        await service.start()
+        await service.engine.start()
         job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="* * * * * *")
-        service.trigger_loop.wake(job.next_run_at)
+        service.engine.trigger_loop.look_by(job.next_run_at)
         await receiver.wait_for(1)
         await until_ready(api, 200)
         begin(proxy)
@@ -84,7 +84,7 @@ async def test_a_server_that_goes_away_and_comes_back(
         end(proxy)
         await until_ready(api, 200)
         await receiver.wait_for(len(receiver.requests) + 1)
-        await service.stop()
+        await service.engine.stop()
     rows = {row.id: row for row in await rows_of(service.stores, job)}
     sent = [request.headers["x-scheduler-execution-id"] for request in receiver.requests]
     assert set(sent) <= rows.keys() and len(sent) == len(set(sent))
@@ -109,7 +109,7 @@ async def test_a_claim_whose_commit_is_broken_off(
         await start_run(service.stores, job, service.clock.now() + number)
     setattr(proxy, f"cut_{side}_commit", True)
     with pytest.raises(SchedulerError) as refusal:
-        await service.pool.fill_slots()
+        await service.engine.pool.fill_slots()
     assert (refusal.value.code, proxy.cuts) == ("SERVICE_UNAVAILABLE", 1)
     assert receiver.requests == []
     running = [row.status for row in await rows_of(service.stores, job)].count(Status.RUNNING)
@@ -127,12 +127,12 @@ async def test_a_settlement_whose_commit_is_broken_off(
 ) -> None:
     job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="@yearly")
     await start_run(service.stores, job, service.clock.now())
-    await service.pool.fill_slots()
-    await service.pool.idle()
+    await service.engine.pool.fill_slots()
+    await service.engine.pool.idle()
     setattr(proxy, f"cut_{side}_commit", True)
-    await service.recorder.flush()
+    await service.engine.recorder.flush()
     assert proxy.cuts == 1
-    assert service.recorder.unwritten() == set()
+    assert service.engine.recorder.unwritten() == set()
     await deliver_ready(service)
     assert [(row.status, row.attempt) for row in await rows_of(service.stores, job)] == [(Status.SUCCESS, 1)]
     assert len(receiver.requests) == 1
@@ -144,8 +144,8 @@ async def test_a_firing_whose_commit_is_broken_off(service: Any, proxy: Postgres
     job = await add_job(service.stores, now, next_run_at=now - 1, schedule="@yearly")
     setattr(proxy, f"cut_{side}_commit", True)
     with pytest.raises(SchedulerError):
-        await service.trigger_loop.fire_due(now)
-    await service.trigger_loop.fire_due(now)
+        await service.engine.firer.fire_due(now)
+    await service.engine.firer.fire_due(now)
     assert [row.scheduled_at for row in await rows_of(service.stores, job)] == [now - 1]
 
 
@@ -156,21 +156,21 @@ async def test_a_server_that_is_killed_and_started_again(
         url = await server.create()
         other = replace(config, database=DatabaseConfig(url=url, pool_size=4))
         async with open_test_service(other, clock=SystemClock()) as service:
-            await service.start()
+            await service.engine.start()
             job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="* * * * * *")
-            service.trigger_loop.wake(job.next_run_at)
+            service.engine.trigger_loop.look_by(job.next_run_at)
             await receiver.wait_for(1)
             await asyncio.to_thread(server.crash)
             async with asyncio.timeout(30):
-                while (await service.health()).database == "connected":
+                while (await service.health.now()).database == "connected":
                     pass
-            assert service.stores.db.is_shared and not service.broken.is_set()
+            assert service.stores.db.is_shared and not service.engine.broken.is_set()
             await asyncio.to_thread(server.start)
             async with asyncio.timeout(30):
-                while not (await service.health()).ready:
+                while not (await service.health.now()).ready:
                     pass
             await receiver.wait_for(len(receiver.requests) + 2)
-            await service.stop()
+            await service.engine.stop()
             rows = await rows_of(service.stores, job)
     times = [row.scheduled_at for row in rows]
     assert sum(row.covers for row in rows if row.attempt == 1) == (times[-1] - times[0]) // 1_000_000 + 1

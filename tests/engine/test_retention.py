@@ -18,7 +18,7 @@ from scheduler.engine.upkeep import pruner
 from scheduler.store import ids
 from scheduler.store.stores import Stores
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.factories import add_job, add_run, deliver_ready, rows_of
+from tests.factories import add_job, add_run, deliver_ready, rendered_metrics, rows_of
 
 pytestmark = both_databases
 
@@ -53,7 +53,7 @@ def ids_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sweep(service: Any) -> int:
     """One sweep from start to end; returns how many slices it had."""
     slices = 0
-    while await service.pruner.step() < pruner._BETWEEN_SWEEPS_S:
+    while await service.engine.pruner.step() < pruner._BETWEEN_SWEEPS_S:
         slices += 1
     return slices
 
@@ -118,7 +118,7 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     job = await add_job(stores, clock.now(), schedule="0 * * * *")
     due_at = job.next_run_at
     assert due_at is not None
-    await service.trigger_loop.fire_due(due_at)
+    await service.engine.firer.fire_due(due_at)
     (claim,) = await stores.queue.claim(due_at, 1)
     await stores.executions.cancel(claim.execution.id, due_at, reason="over")
     clock.advance(40 * DAY_S)
@@ -131,11 +131,13 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     versions, now = await stores.jobs.history(job.id), clock.now()
     told = explain(await stores.jobs.get(job.id), versions, [], due_at, now, pruned_until_at=mark)
     assert told.verdict is Verdict.UNRECORDED and "retention" in told.detail
+    await service.engine.firer.fire_due(now)
+    caught_up = await rows_of(stores, job)
     for dry_run in (True, False):
         with pytest.raises(SchedulerError, match=r"from: .* pruned"):
-            await service.trigger_loop.backfill(job.id, [due_at, due_at + HOUR], now, dry_run=dry_run)
-    assert await rows_of(stores, job) == []
-    (row,) = await service.trigger_loop.backfill(job.id, [due_at + HOUR], now)
+            await service.engine.firer.backfill(job, [due_at, due_at + HOUR], now, dry_run=dry_run)
+    assert await rows_of(stores, job) == caught_up
+    (row,) = await service.engine.firer.backfill(job, [due_at + HOUR], now)
     assert row.scheduled_at == due_at + HOUR
 
 
@@ -147,7 +149,7 @@ async def test_what_was_pruned_is_counted(service: Any, clock: SetClock) -> None
     clock.advance(DAY_S)
     await sweep(service)
     rows = await rows_of(service.stores, job)
-    metrics, _ = await service.telemetry.render()
+    metrics, _ = await rendered_metrics(service)
     assert f"scheduler_executions_pruned_total {14 - len(rows)}\n" in metrics.decode()
     assert [row.attempt for row in rows] == [1, 2] * 3  # five would cut a run in two
 
@@ -175,10 +177,10 @@ async def test_a_big_table_is_pruned_between_deliveries(service: Any, receiver: 
     await stores.db.transaction(lambda tx: tx.execute(COPY, {"more": 50_000}))
     clock.advance(40 * DAY_S)
     slices = delivered = 0
-    while await service.pruner.step() < pruner._BETWEEN_SWEEPS_S:
+    while await service.engine.pruner.step() < pruner._BETWEEN_SWEEPS_S:
         slices += 1
         if slices % 10 == 0:
-            await service.trigger_loop.start_run(job.id, clock.now())
+            await service.engine.firer.start_run(job.id, clock.now())
             await deliver_ready(service)
             delivered += 1
             assert len(receiver.requests) == delivered

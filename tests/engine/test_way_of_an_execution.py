@@ -58,7 +58,7 @@ async def test_retries_come_when_planned_with_the_same_identity_and_end_in_the_d
 ) -> None:
     receiver.answer = lambda _: web.Response(status=503, text="later")
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="0 0 1 1 *", retry=QUICK)
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     clock.advance(9.999)
     await deliver_ready(service)
@@ -81,7 +81,7 @@ async def test_retries_come_when_planned_with_the_same_identity_and_end_in_the_d
 async def test_retry_after_lengthens_the_wait(service: Any, receiver: Receiver, clock: SetClock) -> None:
     receiver.answer = lambda _: web.Response(status=429, headers={"Retry-After": "120"})
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="0 0 1 1 *", retry=QUICK)
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     rows = await rows_of(service.stores, job)
     assert rows[1].available_at == clock.now() + 120 * SECOND
@@ -101,15 +101,15 @@ async def test_the_pool_is_bounded_and_refilled(
     async with open_test_service(config=small) as service:
         job = await add_job(service.stores, clock.now(), urls=[receiver.url])
         for _ in range(5):
-            await service.trigger_loop.start_run(job.id, clock.now())
-        await service.pool.fill_slots()
-        await service.pool.fill_slots()
+            await service.engine.firer.start_run(job.id, clock.now())
+        await service.engine.pool.fill_slots()
+        await service.engine.pool.fill_slots()
         await receiver.wait_for(2)
         statuses = [row.status.value for row in await rows_of(service.stores, job)]
         assert statuses.count("running") == 2 and statuses.count("queued") == 3
         gate.set()
         for _ in range(3):
-            await service.pool.idle()
+            await service.engine.pool.idle()
             await deliver_ready(service)
         assert {row.status for row in await rows_of(service.stores, job)} == {Status.SUCCESS}
 
@@ -123,7 +123,7 @@ async def test_running_is_on_disk_before_the_first_byte(service: Any, receiver: 
 
     receiver.answer = look
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await deliver_ready(service)
     assert seen == [Status.RUNNING]
 
@@ -132,9 +132,9 @@ async def test_what_a_crash_left_running_is_repeated_at_once_with_the_same_ident
     service: Any, receiver: Receiver, clock: SetClock
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    (started,) = await service.trigger_loop.start_run(job.id, clock.now())
+    (started,) = await service.engine.firer.start_run(job.id, clock.now())
     await claim_and_die(service.stores, clock.now())
-    assert await service.maintenance.rescue() == 1
+    assert await service.engine.rescuer.rescue() == 1
     await deliver_ready(service)
     first, second = await rows_of(service.stores, job)
     assert (first.status, first.attempt) == (Status.FAILURE, 1) and first.error.startswith("interrupted")
@@ -144,10 +144,10 @@ async def test_what_a_crash_left_running_is_repeated_at_once_with_the_same_ident
 
 async def test_a_run_that_always_crashes_the_service_is_a_suspect(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), retry=RetryPolicy(max_attempts=2))
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     for life in range(10):
         await claim_and_die(service.stores, clock.now(), node=f"dead:1:{life}")
-        await service.maintenance.rescue()
+        await service.engine.rescuer.rescue()
     rows = await rows_of(service.stores, job)
     assert [row.attempt for row in rows] == [1, 2, 3, 4, 5]
     assert rows[-1].status is Status.DEAD_LETTER and rows[-1].error.startswith("crash_suspect")
@@ -155,9 +155,9 @@ async def test_a_run_that_always_crashes_the_service_is_a_suspect(service: Any, 
 
 async def test_at_most_once_is_not_repeated(service: Any, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), delivery="at_most_once")
-    await service.trigger_loop.start_run(job.id, clock.now())
+    await service.engine.firer.start_run(job.id, clock.now())
     await claim_and_die(service.stores, clock.now())
-    await service.maintenance.rescue()
+    await service.engine.rescuer.rescue()
     (row,) = await rows_of(service.stores, job)
     assert row.status is Status.FAILURE and row.error.startswith("interrupted")
 
@@ -177,13 +177,13 @@ async def test_a_stop_waits_for_what_is_in_flight_and_requeues_the_rest(
     async with open_test_service(config=replace(config, engine=replace(config.engine, drain_s=0.5))) as service:
         slow = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/slow"], schedule="0 0 1 1 *")
         never = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/never"], schedule="0 0 1 1 *")
-        await service.start()
+        await service.engine.start()
         for job in (slow, never):
-            await service.trigger_loop.start_run(job.id, clock.now())
+            await service.engine.firer.start_run(job.id, clock.now())
         await receiver.wait_for(2)
         gate.set()
-        await service.stop()
-        assert not (await service.health()).ready
+        await service.engine.stop()
+        assert not (await service.health.now()).ready
         assert [row.status for row in await rows_of(service.stores, slow)] == [Status.SUCCESS]
         first, again = await rows_of(service.stores, never)
         assert (first.status, again.status) == (Status.FAILURE, Status.QUEUED)
@@ -197,13 +197,13 @@ async def test_cancelling_aborts_what_is_in_flight(service: Any, receiver: Recei
 
     receiver.answer = never
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    (execution,) = await service.trigger_loop.start_run(job.id, clock.now())
-    await service.pool.fill_slots()
+    (execution,) = await service.engine.firer.start_run(job.id, clock.now())
+    await service.engine.pool.fill_slots()
     await receiver.wait_for(1)
     assert await service.stores.executions.cancel(execution.id, clock.now(), reason="by hand") is not None
-    service.pool.cancel(execution.id)
-    await service.pool.idle()
-    await service.recorder.flush()
+    service.engine.pool.cancel(execution.id)
+    await service.engine.pool.idle()
+    await service.engine.recorder.flush()
     (row,) = await rows_of(service.stores, job)
     assert (row.status, row.reason) == (Status.CANCELLED, "by hand")
 
@@ -216,14 +216,14 @@ async def test_cancel_previous_makes_room_for_the_newer_run(service: Any, receiv
 
     receiver.answer = first_hangs
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap="cancel_previous")
-    await service.trigger_loop.fire_due(clock.now())
+    await service.engine.firer.fire_due(clock.now())
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
-    await service.pool.fill_slots()
+    await service.engine.firer.fire_due(clock.now())
+    await service.engine.pool.fill_slots()
     await receiver.wait_for(1)
     clock.advance(60)
-    await service.trigger_loop.fire_due(clock.now())
-    await service.pool.idle()
+    await service.engine.firer.fire_due(clock.now())
+    await service.engine.pool.idle()
     await deliver_ready(service)
     first, second = await rows_of(service.stores, job)
     assert (first.status, second.status) == (Status.CANCELLED, Status.SUCCESS)
@@ -271,8 +271,8 @@ async def test_a_backfill_runs_each_time_once_however_often_it_is_asked(
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
     times = [clock.now() - minute * 60 * SECOND for minute in (3, 2, 1)]
-    assert len(await service.trigger_loop.backfill(job.id, times, clock.now())) == 3
-    await service.trigger_loop.backfill(job.id, times, clock.now())
+    assert len(await service.engine.firer.backfill(job, times, clock.now())) == 3
+    await service.engine.firer.backfill(job, times, clock.now())
     await deliver_ready(service)
     rows = await rows_of(service.stores, job)
     assert sorted(row.scheduled_at for row in rows) == times

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import DatabaseBroken, Events
 from scheduler.store.database import Transaction
 from scheduler.store.sqlite import database as sqlite
 from scheduler.store.sqlite.database import SqliteDatabase
@@ -71,10 +72,10 @@ async def test_a_locked_file_refuses_after_its_time_and_is_back(table: SqliteDat
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC])
 async def test_a_disk_that_does_not_confirm_ends_all_writing(
-    table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch, code: int
+    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    heard: list[str] = []
-    table.on_broken = heard.append
+    heard: list[DatabaseBroken] = []
+    events.listen(DatabaseBroken, heard.append)
     commit = table._writer.commit
 
     async def unconfirmed() -> None:
@@ -83,7 +84,7 @@ async def test_a_disk_that_does_not_confirm_ends_all_writing(
     monkeypatch.setattr(table._writer, "commit", unconfirmed)
     results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(3)), return_exceptions=True)
     assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
-    assert len(heard) == 1 and "did not confirm" in heard[0]
+    assert len(heard) == 1 and "did not confirm" in heard[0].why
     monkeypatch.setattr(table._writer, "commit", commit)
     with pytest.raises(SchedulerError):
         await table.transaction(insert(1))
@@ -107,10 +108,10 @@ async def test_what_waits_when_a_disk_does_not_confirm_is_not_written(
 
 
 async def test_a_checkpoint_that_is_not_confirmed_ends_all_writing(
-    table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str] = []
-    table.on_broken = heard.append
+    heard: list[DatabaseBroken] = []
+    events.listen(DatabaseBroken, heard.append)
 
     async def unconfirmed(_: str) -> None:
         raise failure(sqlite3.SQLITE_IOERR_FSYNC)
@@ -155,9 +156,11 @@ async def test_a_file_that_was_taken_away_is_not_written_to(table: SqliteDatabas
     await table.transaction(insert(1))
 
 
-async def test_other_errors_of_the_disk_do_not(table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[str] = []
-    table.on_broken = heard.append
+async def test_other_errors_of_the_disk_do_not(
+    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[DatabaseBroken] = []
+    events.listen(DatabaseBroken, heard.append)
     commit = table._writer.commit
 
     async def refused() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
@@ -137,7 +138,7 @@ async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores]
         claims = await nodes[0].queue.claim(clock.now(), 10)
         ends = [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims]
         await asyncio.gather(
-            nodes[1].accounts.delete(job.account_id),
+            nodes[1].accounts.delete(job.account_id, by=Actor(name="ann", at=clock.now())),
             nodes[0].queue.settle(ends, clock.now()),
             nodes[0].jobs.change(job.id, lambda job: replace(job, name="another")),
         )

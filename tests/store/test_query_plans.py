@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from scheduler.domain.events import Disabled, Events
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.domain.slots import PlaceLimits, Places
@@ -85,7 +86,7 @@ async def test_claiming_beside_executions_that_step_aside_walks_through_nothing(
 
 
 async def test_giving_up_looks_at_nothing_but_what_failed(
-    stores: Stores, clock: SetClock, statements: list[str]
+    stores: Stores, clock: SetClock, statements: list[str], events: Events
 ) -> None:
     job = await add_job(stores, clock.now())
     await start_run(stores, job, clock.now())
@@ -96,10 +97,10 @@ async def test_giving_up_looks_at_nothing_but_what_failed(
     gone = settle(
         claim.execution, Outcome(error_code=ErrorCode.HTTP, response_code=410), clock.now(), policy=claim.policy
     )
-    disabled = []
-    stores.queue.on_disabled = disabled.extend
+    disabled: list[Disabled] = []
+    events.listen(Disabled, disabled.append)
     await stores.queue.settle([gone], clock.now())
-    assert len(disabled) == 2
+    assert [len(one.items) for one in disabled] == [2]
     assert [scan for scan in await _scans(stores, statements) if "executions_" not in scan] == []
 
 

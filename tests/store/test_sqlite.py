@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Committed, Events
 from scheduler.store.database import DatabaseUnusableError, Transaction
 from scheduler.store.sqlite.database import SqliteDatabase
 
@@ -36,9 +37,11 @@ def _insert(number: int, *, fail: bool = False):
     return insert
 
 
-async def test_transactions_that_gather_share_a_commit_and_each_gets_its_own_result(table: SqliteDatabase) -> None:
-    commits: list[float] = []
-    table._group_commit._on_commit = commits.append
+async def test_transactions_that_gather_share_a_commit_and_each_gets_its_own_result(
+    table: SqliteDatabase, events: Events
+) -> None:
+    commits: list[Committed] = []
+    events.listen(Committed, commits.append)
     results = await asyncio.gather(*(table.transaction(_insert(number)) for number in range(50)))
     assert results == list(range(50))
     assert await _ids(table) == list(range(50))

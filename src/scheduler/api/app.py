@@ -70,7 +70,7 @@ def build_api(services: Services) -> web.Application:
         handler_args=_PROTOCOL,
         client_max_size=services.config.limits.request_body_bytes,
         middlewares=[
-            framing(services.telemetry),
+            framing(services.events),
             authentication(authenticator, key_ring, asks_token),
             *([pacing(per_minute, services.clock)] if per_minute else ()),
             validation_middleware,

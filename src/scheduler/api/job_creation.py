@@ -70,7 +70,6 @@ async def create_job(request: web.Request) -> web.Response:
     draft, webhooks = draft_job(form, egress=services.egress, now=now)
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
     await services.jobs.insert([(job, webhooks)], by=caller.actor, most=services.config.limits.jobs_per_account)
-    services.trigger_loop.wake(job.next_run_at)
     return answer(created_job_document(job, webhooks), 201)
 
 
@@ -90,7 +89,6 @@ async def create_jobs(request: web.Request) -> web.Response:
         entries[position] = replace(draft, account_id=homes[form.get("account_id")]), webhooks
     limits = caller.services.config.limits
     await caller.services.jobs.insert(entries, by=caller.actor, most=limits.jobs_per_account)
-    caller.services.trigger_loop.wake(min((job.next_run_at for job, _ in entries if job.next_run_at), default=None))
     created = []
     for position, (job, webhooks) in enumerate(entries):
         created.append(created_job_document(job, webhooks))

@@ -12,8 +12,9 @@ from scheduler.api.auth.key_cache import KeyRing
 from scheduler.config import Config
 from scheduler.domain.accounts.api_key import ApiKey
 from scheduler.domain.clock import Clock
+from scheduler.domain.events import Events
+from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
-from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
@@ -54,8 +55,9 @@ class Services:
     dead_letters: DeadLetterStore
     audit: AuditStore
     egress: Egress
+    events: Events
     telemetry: Telemetry
-    trigger_loop: TriggerLoop
+    firer: Firer
     worker_pool: WorkerPool
     health: Callable[[], Awaitable[Health]]
 

@@ -7,6 +7,7 @@ Imports ``ops``, ``store``, ``config`` and ``domain``. Begin with ``delivery.py`
 ``worker_pool``   a bounded number of deliveries in flight: claims what there are slots for
 ``delivery``      one attempt, from its claim to its settlement
 ``recorder``      writes settlements, in groups
+``lifecycle``     starts and stops all of it
 ``http``          sending one request safely
 ``nodes``         this process among others that share the database
 ``upkeep``        rescue after a crash, housekeeping, pruning

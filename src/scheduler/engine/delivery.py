@@ -27,14 +27,22 @@ _DISABLED = Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook is 
 class Deliverer:
     """Carries out claims: builds the request, sends it, decides what the answer means, hands that to the recorder.
 
-    ``may_start`` says whether this node holds its lease.
+    ``has_lease`` says whether this node still holds its lease.
     """
 
-    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock, may_start: Callable[[], bool]) -> None:
+    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock, has_lease: Callable[[], bool]) -> None:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
-        self._may_start = may_start
+        self._has_lease = has_lease
+
+    def may_start(self) -> bool:
+        """Whether an attempt may begin now: not without the lease, when other nodes take this one for gone."""
+        return self._has_lease()
+
+    def unwritten(self) -> set[str]:
+        """The ids of the executions that were delivered and whose ends are perhaps not on disk yet."""
+        return self._recorder.unwritten()
 
     async def deliver(self, claim: Claim) -> None:
         """One attempt. Its row says ``running`` and is on disk; when this returns its end is with the recorder.
@@ -59,7 +67,7 @@ class Deliverer:
         self._recorder.record(settlement)
 
     async def _attempt(self, claim: Claim) -> Outcome:
-        if not self._may_start():
+        if not self._has_lease():
             return INTERRUPTED  # the process stood still between the claim and now, and others have taken over
         if claim.unreadable is not None:
             return Outcome(error_code=ErrorCode.SECRET_UNREADABLE, error_text=claim.unreadable)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
 
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Events, WritingEnds
 from scheduler.domain.runs.execution import Settlement
 from scheduler.store.queue.queue import ExecutionQueue
 
@@ -21,22 +21,13 @@ log = logging.getLogger(__name__)
 class Recorder:
     """Groups settlements. What was handed in is written, however long the database takes to come back.
 
-    ``on_write`` is called right before a group is handed to the database, ``on_settled`` with the settlements that took
-    effect, after their commit.
+    Tells ``WritingEnds`` right before a group is handed to the database; the queue tells which settlements took effect.
     """
 
-    def __init__(
-        self,
-        *,
-        queue: ExecutionQueue,
-        clock: Clock,
-        on_write: Callable[[], None],
-        on_settled: Callable[[Sequence[Settlement]], None],
-    ) -> None:
+    def __init__(self, *, queue: ExecutionQueue, clock: Clock, events: Events) -> None:
         self._queue = queue
         self._clock = clock
-        self._on_write = on_write
-        self._on_settled = on_settled
+        self._events = events
         self._gathered: list[Settlement] = []
         self._writing: list[Settlement] = []
         self._arrived = asyncio.Event()
@@ -71,20 +62,22 @@ class Recorder:
         self._writing = group
         if not self._gathered:
             self._arrived.clear()
-        settled = await self._write(group) if group else []
+        if group:
+            await self._write(group)
         self._writing = []
         if not self._gathered:
             self._written.set()
-        self._on_settled(settled)
 
-    async def _write(self, group: list[Settlement]) -> list[Settlement]:
+    async def _write(self, group: list[Settlement]) -> None:
         pause_s = 0.05
         while True:
-            self._on_write()
+            self._events.tell(WritingEnds())
             try:
-                return await self._queue.settle(group, self._clock.now())
+                await self._queue.settle(group, self._clock.now())
             except SchedulerError as error:
                 # The requests were sent: giving up would send them again. The rows are still `running` and ours.
                 log.error("settling %d attempts failed, trying again: %s", len(group), error.message)  # noqa: TRY400
+            else:
+                return
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

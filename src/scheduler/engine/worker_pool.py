@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import AttemptsSettled, CancelRequested, Events, Fired, WorkReady, WritingEnds
 from scheduler.domain.slots import PlaceLimits, Places
 from scheduler.domain.webhooks.claim import Claim
+from scheduler.engine.delivery import Deliverer
 from scheduler.store.queue.claiming import host_of
 from scheduler.store.queue.queue import ExecutionQueue
 
@@ -28,10 +29,10 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, queue: ExecutionQueue, deliver: Callable[[Claim], Awaitable[None]], clock: Clock, limits: PlaceLimits
+        self, *, queue: ExecutionQueue, deliverer: Deliverer, clock: Clock, limits: PlaceLimits, events: Events
     ) -> None:
         self._queue = queue
-        self._deliver = deliver
+        self._deliverer = deliverer
         self._clock = clock
         self._places = Places(limits)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -40,12 +41,11 @@ class WorkerPool:
         self._stopping = False
         self._is_unsure = False
         self.size = limits.size
-        self.may_start: Callable[[], bool] = lambda: True
-        """Does this node hold its lease? Otherwise what it claims is taken from it."""
-        self.unwritten: Callable[[], set[str]] = set
-        """The executions that were delivered and whose ends are still on their way to the disk."""
-        self.cancel_elsewhere: Callable[[str], None] = lambda _: None
-        """Hears of an execution that is to be aborted and is not in flight here."""
+        events.listen(WorkReady, lambda _: self.wake())
+        events.listen(Fired, lambda _: self.wake())
+        events.listen(AttemptsSettled, self._on_settled)
+        events.listen(WritingEnds, self._on_writing)
+        events.listen(CancelRequested, lambda event: self.cancel(event.execution_id))
 
     @property
     def in_use(self) -> int:
@@ -56,22 +56,15 @@ class WorkerPool:
         """Something may start now: look without waiting for the next look."""
         self._woken.set()
 
-    def refill(self) -> None:
-        """Ends of attempts are about to be written: claim for their slots now, and both share a commit."""
-        if self._more_waiting:
-            self._woken.set()
+    def is_delivering(self, execution_id: str) -> bool:
+        """Whether the execution is in flight in this process."""
+        return execution_id in self._tasks
 
     def cancel(self, execution_id: str) -> None:
-        """Abort the delivery of an execution, wherever it is in flight."""
-        if not self.cancel_here(execution_id):
-            self.cancel_elsewhere(execution_id)
-
-    def cancel_here(self, execution_id: str) -> bool:
-        """Abort the delivery of an execution if it is in flight in this process; returns whether it is."""
+        """Abort the delivery of an execution, if it is in flight in this process."""
         task = self._tasks.get(execution_id)
         if task is not None:
             task.cancel()
-        return task is not None
 
     async def run(self) -> None:
         """Fill slots until stopped."""
@@ -92,7 +85,7 @@ class WorkerPool:
         if self._is_unsure:
             await self._find_lost()
         free = self.size - len(self._tasks)
-        if free <= 0 or not self.may_start():
+        if free <= 0 or not self._deliverer.may_start():
             self._more_waiting = True
             return _LONGEST_SLEEP_S
         self._is_unsure = True  # until it comes back: it may have been committed although its answer was lost
@@ -111,7 +104,7 @@ class WorkerPool:
 
     async def _find_lost(self) -> None:
         """Start what was claimed without our hearing of it."""
-        known = self._tasks.keys() | self.unwritten()  # before looking: what ends meanwhile was not lost
+        known = self._tasks.keys() | self._deliverer.unwritten()  # before looking: what ends meanwhile was not lost
         for claim in await self._queue.held():
             if claim.execution.id not in known:
                 self._start(claim)
@@ -145,9 +138,18 @@ class WorkerPool:
 
     async def _deliver_one(self, claim: Claim) -> None:
         try:
-            await self._deliver(claim)
+            await self._deliverer.deliver(claim)
         except Exception:
             log.exception("delivering %s failed: a defect of the service", claim.execution.id)
+
+    def _on_settled(self, event: AttemptsSettled) -> None:
+        if any(settlement.retry for settlement in event.settlements):
+            self.wake()
+
+    def _on_writing(self, _: WritingEnds) -> None:
+        # The slots of these attempts are free: what is claimed now shares the commit of their ends.
+        if self._more_waiting:
+            self.wake()
 
     def _free(self, execution_id: str, account_id: str, host: str | None) -> None:
         del self._tasks[execution_id]

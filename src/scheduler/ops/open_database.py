@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Events
 from scheduler.ops.data_dir import CONFIGURATION, NOT_PERMITTED, StartError, secret_key_path
 from scheduler.store.copy import unfinished
 from scheduler.store.database import Database, DatabaseUnusableError
@@ -19,14 +20,12 @@ _LEAST_IDLE_S = 2.0
 """Working out what a batch of jobs has missed takes a while, and is done within its transaction."""
 
 
-async def open_database(
-    config: Config, clock: Clock, *, on_commit: Callable[[float], None] = lambda _: None
-) -> Database:
-    """The configured database, its schema up to date; ``on_commit`` hears the seconds of each commit.
+async def open_database(config: Config, clock: Clock, *, events: Events | None = None) -> Database:
+    """The configured database, its schema up to date; it tells ``events`` of its commits.
 
     Raises ``StartError``; while another process has it, with a ``DatabaseInUseError`` as its cause.
     """
-    db = await connect(config, on_commit=on_commit)
+    db = await connect(config, events=events)
     try:
         with sentences(config):
             await migrate(db, clock.now())
@@ -37,7 +36,7 @@ async def open_database(
     return db
 
 
-async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda _: None) -> Database:
+async def connect(config: Config, *, events: Events | None = None) -> Database:
     """The configured database as it is, whatever its schema. Raises ``StartError`` like ``open_database``."""
     with sentences(config):
         if (dsn := database_dsn(config)) is not None:
@@ -49,12 +48,12 @@ async def connect(config: Config, *, on_commit: Callable[[float], None] = lambda
                 dsn,
                 pool_size=config.database.pool_size,
                 idle_limit_s=idle_limit_s,
-                on_commit=on_commit,
+                events=events,
             )
         from scheduler.store.sqlite.database import SqliteDatabase  # noqa: PLC0415
 
         path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
-        return await SqliteDatabase.open(path, durability=config.database.durability, on_commit=on_commit)
+        return await SqliteDatabase.open(path, durability=config.database.durability, events=events)
 
 
 @contextmanager

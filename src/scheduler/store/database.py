@@ -68,14 +68,15 @@ class Transaction(Protocol):
 
 
 class Database(Protocol):
-    """A database. Reads see what is committed; only a transaction writes."""
+    """A database. Reads see what is committed; only a transaction writes.
+
+    Tells ``Committed``, and ``DatabaseBroken`` when it is unknown whether a commit is on disk; then it writes no more.
+    """
 
     is_shared: bool
     """May other nodes have it open at the same time?"""
     version: str
     """The name and version of the database, for operators."""
-    on_broken: Callable[[str], None]
-    """Hears that nobody knows any more what is on disk, and why; from then on nothing is written."""
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         """One row by a short, indexed read that never waits behind a list."""

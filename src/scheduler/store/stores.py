@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scheduler.domain.events import Events
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
 from scheduler.store.accounts.keys import KeyStore
@@ -37,20 +38,24 @@ class Stores:
     pruning: PruningStore
 
     @classmethod
-    def over(cls, db: Database, *, vault: Vault, worker_id: str) -> Stores:
-        """The stores over ``db``; ``worker_id`` names this process until it joins as a node."""
-        webhooks = WebhookStore(db, vault)
-        jobs = JobStore(db, webhooks)
-        queue = ExecutionQueue(db, webhooks, worker_id=worker_id)
+    def over(cls, db: Database, *, vault: Vault, worker_id: str, events: Events | None = None) -> Stores:
+        """The stores over ``db``; ``worker_id`` names this process until it joins as a node.
+
+        Without ``events`` nothing is told to anybody.
+        """
+        events = events or Events()
+        webhooks = WebhookStore(db, vault, events)
+        jobs = JobStore(db, webhooks, events)
+        queue = ExecutionQueue(db, webhooks, events, worker_id=worker_id)
         return cls(
             db=db,
-            accounts=AccountStore(db),
+            accounts=AccountStore(db, events),
             members=MemberStore(db),
             keys=KeyStore(db),
             jobs=jobs,
             webhooks=webhooks,
-            executions=ExecutionStore(db),
-            dead_letters=DeadLetterStore(db),
+            executions=ExecutionStore(db, events),
+            dead_letters=DeadLetterStore(db, events),
             audit=AuditStore(db),
             queue=queue,
             nodes=NodeStore(db),

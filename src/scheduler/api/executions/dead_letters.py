@@ -45,7 +45,6 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
     count = await services.dead_letters.redrive(
         caller.user, selection, services.clock.now(), dry_run=form["dry_run"], by=caller.actor
     )
-    services.worker_pool.wake()
     return answer({"count": count})
 
 

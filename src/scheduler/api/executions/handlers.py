@@ -56,7 +56,6 @@ async def retry_execution(request: web.Request) -> web.Response:
             f"only a dead_letter, cancelled or skipped execution without a later attempt can be retried; "
             f"this one is {execution.status.value}",
         )
-    caller.services.worker_pool.wake()
     return answer(execution_document(queued), 202)
 
 
@@ -77,6 +76,4 @@ async def cancel_execution(request: web.Request) -> web.Response:
     )
     if cancelled is None:
         raise SchedulerError("CONFLICT", "only a queued or running execution can be cancelled; this one has ended")
-    services.worker_pool.cancel(execution.id)
-    services.telemetry.cancelled(cancelled)
     return answer(execution_document(cancelled))

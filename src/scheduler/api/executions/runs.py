@@ -41,12 +41,11 @@ from scheduler.store.executions.executions import ExecutionFilter
 async def trigger_job(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    executions = await caller.services.trigger_loop.start_run(
+    executions = await caller.services.firer.start_run(
         job.id, caller.services.clock.now(), overlap=request[FORM]["overlap"], by=caller.actor
     )
     if not executions:
         raise missing("JOB")
-    caller.services.worker_pool.wake()
     return items_answer([execution_document(execution) for execution in executions], 202)
 
 
@@ -100,10 +99,8 @@ async def backfill_job(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
     times = await aside(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
-    if job.next_run_at is not None and job.next_run_at <= now:
-        await services.trigger_loop.fire_one(job.id, now)  # what is due by itself comes first
     dry_run = form.get("dry_run", False)
-    executions = await services.trigger_loop.backfill(job.id, times, now, dry_run=dry_run, by=caller.actor)
+    executions = await services.firer.backfill(job, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})
     if dry_run:
         return answer({"count": count, "items": []})

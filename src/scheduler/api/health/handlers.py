@@ -62,7 +62,9 @@ async def metrics(request: web.Request) -> web.Response:
         caller = Caller.of(request)
         summary = await caller.services.executions.summary(caller.user)
         return answer(metrics_document(summary, caller.services.clock.now()))
-    body, headers = await request.app[SERVICES].telemetry.render()
+    services = request.app[SERVICES]
+    counts = await services.executions.counts()
+    body, headers = services.telemetry.render(pool_in_use=services.worker_pool.in_use, counts=counts)
     return web.Response(body=body, headers=headers)
 
 

@@ -16,7 +16,7 @@ from scheduler.api.http.answers import answer
 from scheduler.api.http.errors import error_document
 from scheduler.api.services import REQUEST_ID
 from scheduler.domain.errors import SchedulerError
-from scheduler.telemetry import Telemetry
+from scheduler.domain.events import Events, RequestAnswered
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ _UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
 """Refusals that leave a body unread: the connection is closed rather than fed on."""
 
 
-def framing(telemetry: Telemetry) -> Middleware:
-    """The outermost middleware of an application."""
+def framing(events: Events) -> Middleware:
+    """The outermost middleware of an application; tells ``RequestAnswered``."""
 
     @web.middleware
     async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -45,11 +45,13 @@ def framing(telemetry: Telemetry) -> Middleware:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers[X_REQUEST_ID] = request_id
-        telemetry.http_finished(
-            method=request.method if request.method in _METHODS else "OTHER",
-            route=_route(request),
-            status=response.status,
-            seconds=time.perf_counter() - started,
+        events.tell(
+            RequestAnswered(
+                method=request.method if request.method in _METHODS else "OTHER",
+                route=_route(request),
+                status=response.status,
+                seconds=time.perf_counter() - started,
+            )
         )
         return response
 

@@ -73,13 +73,9 @@ async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Respo
     caller = Caller.of(request)
     services, now = caller.services, caller.services.clock.now()
     before = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    if before.next_run_at is not None and before.next_run_at <= now:
-        await services.trigger_loop.fire_one(before.id, now)  # what was due before the change still fires
-    job = await services.jobs.change(before.id, lambda job: change_job(job, fields, now), by=caller.actor)
+    job = await services.firer.change_job(before, lambda job: change_job(job, fields, now), now, by=caller.actor)
     if job is None:
         raise missing("JOB")
-    services.trigger_loop.wake(job.next_run_at)
-    services.worker_pool.wake()
     return answer(job_document(job))
 
 

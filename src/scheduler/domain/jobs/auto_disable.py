@@ -21,7 +21,7 @@ _OURS = "Disabled by the scheduler: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Disabled:
+class DisabledItem:
     """What the service disabled, and why: a webhook, or a whole job."""
 
     account_id: str

@@ -46,14 +46,14 @@ class Membership:
         self._adopt = adopt
         self._take_over = take_over
         self._node_id = ""
-        self._held_until_s = 0.0
+        self._lease_until_s = 0.0
         self._renew_at_s = 0.0
         self.skew_s = 0.0
         """How far the database's clock is ahead of this machine's."""
 
-    def is_held(self) -> bool:
-        """May this node begin an attempt? Not when others may take it for dead by now."""
-        return self._lease_s is None or _steady_s() < self._held_until_s
+    def has_lease(self) -> bool:
+        """Whether this node holds its lease. Without it other nodes take over its attempts, and it may begin none."""
+        return self._lease_s is None or _steady_s() < self._lease_until_s
 
     async def join(self) -> None:
         """Become a node under a new id."""
@@ -67,7 +67,7 @@ class Membership:
 
     async def leave(self) -> None:
         """Cease to be a node: what is left behind is anybody's at once."""
-        self._held_until_s = 0.0
+        self._lease_until_s = 0.0
         await self._nodes.leave(self._node_id)
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class Membership:
     def _extend(self, began_s: float) -> None:
         """The lease ends by the database's clock; it was asked for at ``began_s``, so here it ends no later."""
         lease_s = self._lease_s or 0
-        self._held_until_s = began_s + lease_s
+        self._lease_until_s = began_s + lease_s
         self._renew_at_s = began_s + lease_s / _RENEWALS
 
 

@@ -1,37 +1,47 @@
-"""What the nodes of one database tell each other, so that nothing waits for somebody's next look.
+"""Notices between the nodes of one database, so that none of them waits for its next look.
 
 ``due <instant>``: a job is now due then. ``ready``: one node queued more than it can deliver. ``cancel <execution>``:
-abort it if it is in flight with you. Losing one costs up to a second, nothing else.
+abort its delivery if it is in flight. A lost notice costs up to a second, nothing else.
 """
 
 from __future__ import annotations
 
+from scheduler.domain.events import CancelRequested, Events, Fired, JobPlanned
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.database import Database
 
 
-class Colleagues:
-    """Hears the other nodes from ``listen`` on, and tells them what this one does."""
+class Peers:
+    """Sends notices to the other nodes and acts on theirs, from ``start`` on."""
 
-    def __init__(self, *, db: Database, trigger_loop: TriggerLoop, pool: WorkerPool) -> None:
+    def __init__(self, *, db: Database, trigger_loop: TriggerLoop, pool: WorkerPool, events: Events) -> None:
         self._db = db
         self._trigger_loop = trigger_loop
         self._pool = pool
+        events.listen(JobPlanned, lambda event: db.announce(f"due {event.due_at}"))
+        events.listen(Fired, self._on_fired)
+        events.listen(CancelRequested, self._on_cancel_requested)
 
-    def listen(self) -> None:
-        """Begin to hear and to tell; needs a running event loop."""
-        self._trigger_loop.announce = self._db.announce
-        self._pool.cancel_elsewhere = lambda execution_id: self._db.announce(f"cancel {execution_id}")
-        self._db.hear(self._heard)
+    def start(self) -> None:
+        """Begin to exchange notices; needs a running event loop."""
+        self._db.hear(self._on_notice)
 
-    def _heard(self, notice: str) -> None:
+    def _on_fired(self, event: Fired) -> None:
+        if sum(len(firing.executions) for firing in event.firings) > self._pool.size - self._pool.in_use:
+            self._db.announce("ready")
+
+    def _on_cancel_requested(self, event: CancelRequested) -> None:
+        if not self._pool.is_delivering(event.execution_id):
+            self._db.announce(f"cancel {event.execution_id}")
+
+    def _on_notice(self, notice: str) -> None:
         what, _, subject = notice.partition(" ")
         if what == "cancel":
-            self._pool.cancel_here(subject)
+            self._pool.cancel(subject)
         elif what == "due" and subject.isdecimal():
-            self._trigger_loop.wake_here(int(subject))
+            self._trigger_loop.look_by(int(subject))
         else:
-            # "ready", or some notices were missed
+            # "ready", or an empty notice: some may have been lost
             self._pool.wake()
-            self._trigger_loop.wake_here(0)
+            self._trigger_loop.look_by(0)

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from scheduler.config.retention import RetentionConfig
 from scheduler.domain.clock import Clock, Instant, seconds
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Events, ExecutionsPruned
 from scheduler.store.executions.pruning import Edge, PruningStore
 from scheduler.store.ids import first_id
-from scheduler.telemetry import Telemetry
 
 _SLICE = 200
 _BETWEEN_SWEEPS_S = 300.0
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 class Pruner:
     """Sweeps through all executions every few minutes."""
 
-    def __init__(self, *, store: PruningStore, clock: Clock, telemetry: Telemetry, retention: RetentionConfig) -> None:
+    def __init__(self, *, store: PruningStore, clock: Clock, events: Events, retention: RetentionConfig) -> None:
         self._store = store
         self._clock = clock
-        self._telemetry = telemetry
+        self._events = events
         self._retention = retention
         self._slices: AsyncIterator[int] | None = None
         self._pruned = 0
@@ -58,7 +58,7 @@ class Pruner:
             return _BETWEEN_SWEEPS_S
         self._slices = slices
         self._pruned += pruned
-        self._telemetry.pruned(pruned)
+        self._events.tell(ExecutionsPruned(count=pruned))
         return (time.perf_counter() - started) * _REST
 
     async def _sweep(self, now: Instant) -> AsyncIterator[int]:

@@ -1,54 +1,42 @@
-"""What has to be done now and then: closing what a crash left open, and the database's housekeeping."""
+"""Rescue: closing the attempts that a process left ``running`` when it ended or lost its lease."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from scheduler.domain.clock import Clock
-from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.execution import INTERRUPTED, settle
-from scheduler.store.stores import Stores
+from scheduler.store.queue.queue import ExecutionQueue
 
-_RESCUE_BATCH = 500
-_HOUSEKEEPING_S = 60
+_BATCH = 500
 
 log = logging.getLogger(__name__)
 
 
-class Maintenance:
-    """Rescue at start and when a node is gone, housekeeping once a minute."""
+class Rescuer:
+    """Rescues at start, and when another node is gone."""
 
-    def __init__(self, *, stores: Stores, clock: Clock) -> None:
-        self._stores = stores
+    def __init__(self, *, queue: ExecutionQueue, clock: Clock) -> None:
+        self._queue = queue
         self._clock = clock
 
     async def rescue(self) -> int:
-        """Close the attempts that are ``running`` for nobody who is still a node, and queue their retries at once.
+        """Close the attempts that are ``running`` and belong to no node, and queue their retries at once.
 
-        Returns how many.
+        Returns how many there were.
         """
         rescued = 0
-        while orphans := await self._stores.queue.orphans(_RESCUE_BATCH):
+        while orphans := await self._queue.orphans(_BATCH):
             now = self._clock.now()
-            await self._stores.queue.settle(
+            await self._queue.settle(
                 [
                     settle(orphan.execution, INTERRUPTED, now, policy=orphan.policy, at_most_once=orphan.at_most_once)
                     for orphan in orphans
                 ],
                 now,
+                rescued=True,
             )
             rescued += len(orphans)
         if rescued:
             log.warning("rescued %d attempts whose process had stopped or lost its lease", rescued)
         return rescued
-
-    async def run(self) -> None:
-        """Housekeeping, until cancelled."""
-        while True:
-            await asyncio.sleep(_HOUSEKEEPING_S)
-            try:
-                await self._stores.keys.write_uses()
-                await self._stores.db.maintain()
-            except SchedulerError as error:
-                log.error("housekeeping failed: %s", error.message)  # noqa: TRY400

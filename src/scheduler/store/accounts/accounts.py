@@ -5,6 +5,7 @@ from __future__ import annotations
 from scheduler.domain.accounts.account import Account, Role
 from scheduler.domain.accounts.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import AccountDeleted, Events
 from scheduler.store.accounts.audit import record
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
@@ -19,8 +20,9 @@ WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
 class AccountStore:
     """The accounts, as their members see them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: Events) -> None:
         self._db = db
+        self._events = events
 
     async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
         """A new account with ``user`` as its owner; ``by`` is who is on record for it."""
@@ -93,13 +95,16 @@ class AccountStore:
 
         await self._db.transaction(update)
 
-    async def delete(self, account_id: str) -> None:
+    async def delete(self, account_id: str, *, by: Actor) -> None:
         """Delete the account with its jobs, their webhooks, their executions and its audit."""
 
-        async def delete(tx: Transaction) -> None:
-            await tx.execute("DELETE FROM accounts WHERE id = :id", {"id": account_id})
+        async def delete(tx: Transaction) -> bool:
+            return (
+                await tx.fetch_one("DELETE FROM accounts WHERE id = :id RETURNING id", {"id": account_id}) is not None
+            )
 
-        await self._db.transaction(delete)
+        if await self._db.transaction(delete):
+            self._events.tell(AccountDeleted(account_id=account_id, by=by))
 
 
 async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:

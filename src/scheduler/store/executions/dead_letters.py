@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from scheduler.domain.accounts.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import Events, WorkReady
 from scheduler.domain.runs.execution import Execution, Status, prior_errors_with
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
@@ -40,8 +41,9 @@ class Selection:
 class DeadLetterStore:
     """Dead letters of all accounts; every call is limited to those of one user."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: Events) -> None:
         self._db = db
+        self._events = events
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
         """What is still dead in the accounts ``user`` belongs to, newest first; times narrow by its end."""
@@ -67,6 +69,7 @@ class DeadLetterStore:
                 return len(queued)
 
             count += await self._db.transaction(redrive)
+            self._events.tell(WorkReady())
         return count
 
     async def purge(self, user: str, selection: Selection, *, dry_run: bool, by: Actor | None = None) -> int:
@@ -108,7 +111,10 @@ class DeadLetterStore:
             await record_on_jobs(tx, by, [(queued[0].job_id, deed)])
             return queued[0]
 
-        return await self._db.transaction(retry)
+        queued = await self._db.transaction(retry)
+        if queued is not None:
+            self._events.tell(WorkReady())
+        return queued
 
     async def _chosen(self, user: str, selection: Selection) -> list[str]:
         """The ids of what is selected, still dead and ``user``'s, at this moment."""

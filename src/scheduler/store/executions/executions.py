@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, Deed
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Execution, Status, Trigger
 from scheduler.store.accounts.audit import record_on_jobs
@@ -51,8 +52,9 @@ class Summary:
 class ExecutionStore:
     """The executions of all accounts, for the API."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: Events) -> None:
         self._db = db
+        self._events = events
 
     async def get(self, execution_id: str) -> Execution | None:
         row = await self._db.fetch_one(
@@ -114,7 +116,11 @@ class ExecutionStore:
             await record_on_jobs(tx, by, [(row["job_id"], deed)])
             return decode_execution(row)
 
-        return await self._db.transaction(cancel)
+        cancelled = await self._db.transaction(cancel)
+        if cancelled is not None:
+            self._events.tell(CancelRequested(execution_id=execution_id))
+            self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=1, cause=reason, executions=(cancelled,)))
+        return cancelled
 
     async def summary(self, user: str) -> Summary:
         """The counts behind the JSON metrics, over the accounts ``user`` belongs to."""

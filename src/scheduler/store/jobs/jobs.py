@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from scheduler.domain.accounts.audit import SERVICE, Action, Actor, Deed, deed_on_job
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Events, ExecutionsEnded, JobPlanned, WorkReady
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.forecast import Plan
 from scheduler.domain.jobs.job import Job
@@ -24,7 +25,7 @@ from scheduler.store.jobs.history import recall, remember
 from scheduler.store.jobs.job_rows import COLUMNS, INSERT, UPDATE, decode_job, row_of
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.auto_disable import FORGIVE
-from scheduler.store.queue.holds import hold, release
+from scheduler.store.queue.holds import PAUSED_TOO_LONG, hold, release
 
 _PLANNED = """
 FROM jobs j JOIN members m ON m.account_id = j.account_id
@@ -51,11 +52,10 @@ class JobAtHand:
 class JobStore:
     """The jobs of all accounts. ``next_run_at`` is the only record of what fires next."""
 
-    def __init__(self, db: Database, webhooks: WebhookStore) -> None:
+    def __init__(self, db: Database, webhooks: WebhookStore, events: Events) -> None:
         self._db = db
         self._webhooks = webhooks
-        self.on_ended: Callable[[Status, int], None] = lambda _, __: None
-        """Hears how many queued executions a change of a job ended, and as what."""
+        self._events = events
 
     async def insert(
         self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: Actor | None = None, most: int = 0
@@ -79,6 +79,7 @@ class JobStore:
 
         if refusal := await self._db.transaction(insert):
             raise refusal
+        self._tell_planned([job for job, _ in entries])
 
     async def get(self, job_id: str) -> Job | None:
         row = await self._db.fetch_one(f"SELECT {COLUMNS} FROM jobs j WHERE j.id = :id", {"id": job_id})
@@ -158,7 +159,10 @@ class JobStore:
             return None
         job, skipped = changed
         if skipped:
-            self.on_ended(Status.SKIPPED, skipped)
+            self._events.tell(ExecutionsEnded(status=Status.SKIPPED, count=skipped, cause=PAUSED_TOO_LONG))
+        self._tell_planned([job])
+        if job.enabled:
+            self._events.tell(WorkReady())  # what was held may have been released
         return job
 
     async def delete(self, job_id: str, *, by: Actor | None = None) -> bool:
@@ -287,6 +291,11 @@ class JobStore:
         broken = [job.id for job in ended if job.disabled_by is not DisabledBy.THROUGH]
         deeds = [Deed(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
         await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(deed.subject_id, deed) for deed in deeds])
+
+    def _tell_planned(self, jobs: Sequence[Job]) -> None:
+        due_at = min((job.next_run_at for job in jobs if job.next_run_at is not None), default=None)
+        if due_at is not None:
+            self._events.tell(JobPlanned(due_at=due_at))
 
     async def history(self, job_id: str) -> list[JobVersion]:
         """What the job was, from its creation on, oldest first."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, Deed, deed_on_webhook
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import Events, ExecutionsEnded
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
@@ -37,17 +38,17 @@ UPDATE webhooks SET
   disabled_reason = :disabled_reason, updated_at = :updated_at
 WHERE id = :id
 """
+_DELETED = "the webhook was deleted"
 _GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
 
 
 class WebhookStore:
     """The webhooks of all jobs."""
 
-    def __init__(self, db: Database, vault: Vault) -> None:
+    def __init__(self, db: Database, vault: Vault, events: Events) -> None:
         self._db = db
         self._vault = vault
-        self.on_ended: Callable[[Status, int], None] = lambda _, __: None
-        """Hears how many queued executions went with a webhook, and how they ended."""
+        self._events = events
 
     async def insert(self, webhook: Webhook, *, by: Actor | None = None) -> None:
         """Add a webhook to its job, which must exist."""
@@ -125,15 +126,16 @@ class WebhookStore:
             await record_on_jobs(tx, by, [(gone["job_id"], deed)])
             cancelled = await tx.fetch_all(
                 """
-                UPDATE executions SET status = 'cancelled', reason = 'the webhook was deleted', finished_at = :now
+                UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now
                 WHERE job_id = :job_id AND webhook_id = :id AND status = 'queued' RETURNING id
                 """,
-                {"id": webhook_id, "job_id": gone["job_id"], "now": now},
+                {"id": webhook_id, "job_id": gone["job_id"], "reason": _DELETED, "now": now},
             )
             return len(cancelled)
 
         cancelled = await self._db.transaction(delete)
-        self.on_ended(Status.CANCELLED, cancelled or 0)
+        if cancelled:
+            self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=cancelled, cause=_DELETED))
         return cancelled is not None
 
     def decode(self, row: Row) -> Webhook:

@@ -19,6 +19,7 @@ import asyncpg
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Committed, Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
 from scheduler.store.postgres.errors import AGAIN, LOST, TROUBLE, refusal_of, unreachable
 from scheduler.store.postgres.notifications import Notices
@@ -50,12 +51,11 @@ class PostgresDatabase:
         pool_size: int,
         version: str,
         notices: Notices,
-        on_commit: Callable[[float], None],
+        events: Events,
     ) -> None:
         self.version = version
-        self.on_broken: Callable[[str], None] = lambda _: None
         self._pool = pool
-        self._on_commit = on_commit
+        self._events = events
         self._notices = notices
         # so that lists, however many are asked for, never have all connections
         self._lists = asyncio.Semaphore(max(1, pool_size // 2))
@@ -70,12 +70,12 @@ class PostgresDatabase:
         *,
         pool_size: int = 10,
         idle_limit_s: float = 5.0,
-        on_commit: Callable[[float], None] = lambda _: None,
+        events: Events | None = None,
     ) -> PostgresDatabase:
         """Connect to the server that ``dsn`` names.
 
         A transaction that is left alone for ``idle_limit_s`` is ended by the server: a frozen node keeps no locks.
-        ``on_commit`` hears how many seconds each commit took, from BEGIN on. Raises ``DatabaseUnusableError``.
+        Raises ``DatabaseUnusableError``.
         """
         settings = _settings(idle_limit_s)
         try:
@@ -99,7 +99,7 @@ class PostgresDatabase:
             pool_size=pool_size,
             version=f"PostgreSQL {version}",
             notices=Notices(dsn, timeout_s=_CONNECT_S),
-            on_commit=on_commit,
+            events=events or Events(),
         )
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
@@ -203,7 +203,7 @@ class PostgresDatabase:
                 raise refusal from error
             else:
                 self._failing = False
-                self._on_commit(time.perf_counter() - started)
+                self._events.tell(Committed(seconds=time.perf_counter() - started))
                 return result
             await asyncio.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - two that collided should not again
         raise AssertionError

@@ -10,7 +10,7 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.auto_disable import (
     GONE,
     LEAST_RUNS,
-    Disabled,
+    DisabledItem,
     give_up_on,
     is_another_failed_run,
     is_hopeless,
@@ -36,7 +36,7 @@ UPDATE jobs SET dead_count = dead_count + 1, dead_since_at = COALESCE(dead_since
 
 async def draw_consequences(
     tx: Transaction, settled: Sequence[Settlement], now: Instant, *, forgiving: Collection[str]
-) -> list[Disabled]:
+) -> list[DisabledItem]:
     """Keep account of failed runs and disable what has no future; returns what was disabled.
 
     ``forgiving`` has the ids of the executions whose jobs had failed runs on their account when they were claimed. A
@@ -55,7 +55,7 @@ async def draw_consequences(
     return [*await _disable_webhooks(tx, dead, now), *await _disable_jobs(tx, dead, now)]
 
 
-async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[Disabled]:
+async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[DisabledItem]:
     """Disable the webhooks whose receivers are gone; the job's others go on."""
     asked_at: dict[str, Instant] = {}
     for one in dead:
@@ -85,11 +85,12 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
         tx, Actor(name=SERVICE, at=now), [(row["job_id"], deed) for row, deed in zip(gone, deeds, strict=True)]
     )
     return [
-        Disabled(account_id=row["account_id"], job_id=row["job_id"], webhook_id=row["id"], reason=GONE) for row in gone
+        DisabledItem(account_id=row["account_id"], job_id=row["job_id"], webhook_id=row["id"], reason=GONE)
+        for row in gone
     ]
 
 
-async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[Disabled]:
+async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[DisabledItem]:
     """Disable the jobs that have failed often enough, for long enough."""
     last = {one.execution.job_id: one for one in dead}
     if not last:
@@ -108,7 +109,7 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
         if is_hopeless(row["dead_count"], row["dead_since_at"], end.finished_at):
             after = give_up_on(job, row["dead_count"], row["dead_since_at"], now, last_error=end.outcome.error)
             await _pause(tx, job, after)
-            disabled.append(Disabled(account_id=job.account_id, job_id=job.id, reason=after.disabled_reason or ""))
+            disabled.append(DisabledItem(account_id=job.account_id, job_id=job.id, reason=after.disabled_reason or ""))
     return disabled
 
 

@@ -25,6 +25,10 @@ WHERE id IN (
 """Let go the runs whose predecessors are all gone; a partial index makes looking free."""
 
 
+PAUSED_TOO_LONG = "paused for longer than max_age_seconds"
+"""The reason of held executions that were skipped when their job was enabled again."""
+
+
 async def hold(tx: Transaction, job_id: str) -> None:
     """Hold what is queued for a job that is paused now."""
     await tx.execute(
@@ -43,10 +47,10 @@ async def release(tx: Transaction, job_id: str, now: Instant, *, deadline: Insta
     """
     skipped = await tx.fetch_all(
         f"""
-        UPDATE executions SET status = 'skipped', reason = 'paused for longer than max_age_seconds', finished_at = :now
+        UPDATE executions SET status = 'skipped', reason = :reason, finished_at = :now
         WHERE job_id = :job_id AND status = 'queued' AND held = {Hold.PAUSED} AND budget_at < :deadline RETURNING id
         """,
-        {"job_id": job_id, "now": now, "deadline": deadline},
+        {"job_id": job_id, "now": now, "deadline": deadline, "reason": PAUSED_TOO_LONG},
     )
     await tx.execute(
         f"""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.jobs.auto_disable import Disabled
+from scheduler.domain.events import AttemptsSettled, Disabled, Events, WorkReady
+from scheduler.domain.jobs.auto_disable import DisabledItem
 from scheduler.domain.runs.execution import Execution, Hold, Settlement, Status
 from scheduler.domain.runs.firing import Firing
 from scheduler.domain.slots import PlaceLimits, Places
@@ -58,20 +59,19 @@ WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finis
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
 _CHUNK = 500
+MADE_WAY = "overlap: cancelled by a newer run"
+"""The reason of executions that a newer run of their job replaced."""
 
 
 class ExecutionQueue:
     """What the engine does with executions. ``worker_id`` names one epoch of one process, see ``NodeStore``."""
 
-    def __init__(self, db: Database, webhooks: WebhookStore, *, worker_id: str) -> None:
+    def __init__(self, db: Database, webhooks: WebhookStore, events: Events, *, worker_id: str) -> None:
         self._db = db
         self._webhooks = webhooks
+        self._events = events
         self.worker_id = worker_id
         self._claimer = Claimer(db)
-        self.on_released: Callable[[], None] = lambda: None
-        """Hears that runs which waited for their predecessors may start."""
-        self.on_disabled: Callable[[Sequence[Disabled]], None] = lambda _: None
-        """Hears what the service gave up on, once that is on disk."""
         self._forgiving: set[str] = set()
         """The attempts under way whose job had failed runs on its account: a success of any other forgives nothing."""
 
@@ -141,14 +141,16 @@ class ExecutionQueue:
             times.append(await self.next_ready_at())
         return min((at for at in times if at is not None), default=None)
 
-    async def settle(self, settlements: Sequence[Settlement], now: Instant) -> list[Settlement]:
+    async def settle(
+        self, settlements: Sequence[Settlement], now: Instant, *, rescued: bool = False
+    ) -> list[Settlement]:
         """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
 
         A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone. What fails for good
-        may disable its webhook or its job with it.
+        may disable its webhook or its job with it. ``rescued``: they were interrupted by the end of their process.
         """
 
-        async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[Disabled]]:
+        async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[DisabledItem]]:
             if self._db.is_shared:
                 await self._lock_jobs(tx, settlements)
             changed, _, released = await tx.execute_batch(
@@ -165,10 +167,11 @@ class ExecutionQueue:
 
         settled, released, disabled = await self._db.transaction(settle)
         self._forgiving.difference_update(one.execution.id for one in settlements)
+        self._events.tell(AttemptsSettled(settlements=settled, rescued=rescued))
         if released:
-            self.on_released()
+            self._events.tell(WorkReady())
         if disabled:
-            self.on_disabled(disabled)
+            self._events.tell(Disabled(items=disabled))
         return settled
 
     async def _lock_jobs(self, tx: Transaction, settlements: Sequence[Settlement]) -> None:
@@ -186,10 +189,10 @@ class ExecutionQueue:
         """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
         rows = await tx.fetch_all(
             """
-            UPDATE executions SET status = 'cancelled', reason = 'overlap: cancelled by a newer run', finished_at = :now
+            UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now
             WHERE job_id = :job_id AND status IN ('queued', 'running') RETURNING id
             """,
-            {"job_id": job_id, "now": now},
+            {"job_id": job_id, "reason": MADE_WAY, "now": now},
         )
         return [row["id"] for row in rows]
 

@@ -11,6 +11,7 @@ from typing import IO, TypeVar, cast
 import aiosqlite
 
 from scheduler.domain.clock import Instant, SystemClock
+from scheduler.domain.events import Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
 from scheduler.store.sqlite.errors import refusal_of
 from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, unusable
@@ -38,23 +39,18 @@ class SqliteDatabase:
         reader: aiosqlite.Connection,
         lister: aiosqlite.Connection,
         lock: IO[bytes],
-        on_commit: Callable[[float], None],
+        events: Events,
     ) -> None:
         self._path = path
         self._writer = writer
         self._reader = reader
         self._lister = lister
         self._lock = lock
-        self.on_broken: Callable[[str], None] = lambda _: None
-        self._group_commit = GroupCommit(writer, path, on_commit=on_commit, on_broken=self._break)
+        self._group_commit = GroupCommit(writer, path, events=events)
 
     @classmethod
-    async def open(
-        cls, path: Path, *, durability: str = "full", on_commit: Callable[[float], None] = lambda _: None
-    ) -> SqliteDatabase:
+    async def open(cls, path: Path, *, durability: str = "full", events: Events | None = None) -> SqliteDatabase:
         """Open or create the file. ``durability`` is ``full`` (survives a power cut) or ``normal``.
-
-        ``on_commit`` hears how many seconds each commit took, from BEGIN on.
 
         Raises ``DatabaseUnusableError``, also when another process has it.
         """
@@ -76,7 +72,7 @@ class SqliteDatabase:
             if isinstance(error, sqlite3.Error):
                 raise DatabaseUnusableError(unusable(path, error)) from error
             raise
-        return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, on_commit=on_commit)
+        return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, events=events or Events())
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
         rows = await _read(self._reader, sql, params)
@@ -137,9 +133,6 @@ class SqliteDatabase:
     async def maintain(self) -> None:
         """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
         await self._group_commit.between("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _break(self, why: str) -> None:
-        self.on_broken(why)
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:

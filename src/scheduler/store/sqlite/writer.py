@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Committed, DatabaseBroken, Events
 from scheduler.store.database import Params, Row
 from scheduler.store.sqlite.errors import is_busy, is_of_the_file, is_uncertain, refusal_of
 
@@ -99,22 +100,14 @@ class _Work:
 class GroupCommit:
     """Runs transactions on ``connection`` to the file ``path``, in groups.
 
-    ``on_commit`` hears how many seconds each commit took; ``on_broken`` is that of ``Database``.
+    Tells ``Committed`` after each commit, and ``DatabaseBroken`` when the durability of one is unknown.
     """
 
-    def __init__(
-        self,
-        connection: aiosqlite.Connection,
-        path: Path,
-        *,
-        on_commit: Callable[[float], None],
-        on_broken: Callable[[str], None],
-    ) -> None:
+    def __init__(self, connection: aiosqlite.Connection, path: Path, *, events: Events) -> None:
         self._connection = connection
         self._path = path
         self._file = _identity(path)
-        self._on_commit = on_commit
-        self._on_broken = on_broken
+        self._events = events
         self._waiting: deque[_Work] = deque()
         self._arrived = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -188,7 +181,7 @@ class GroupCommit:
             for item in group:
                 await self._commit([item])
             return
-        self._on_commit(time.perf_counter() - started)
+        self._events.tell(Committed(seconds=time.perf_counter() - started))
         if self._was_busy and tx.begun:
             self._was_busy = False
             await self._wait_at_most(BUSY_MS)
@@ -213,7 +206,7 @@ class GroupCommit:
     def _break(self, why: str) -> None:
         if not self._broken:
             self._broken = True
-            self._on_broken(why)
+            self._events.tell(DatabaseBroken(why=why))
 
     async def _take_back(self) -> None:
         try:

@@ -1,0 +1,174 @@
+"""Events: what happened, for the parts of one process that have to act on it or to report it.
+
+Whoever made a transaction tells of it, once it is committed. What changes nothing on disk is told right after it
+happened. ``tell`` calls the listeners one after the other before it returns; a listener neither blocks nor raises.
+
+======================  =======================================  ===================================================
+event                   told by                                  listeners
+======================  =======================================  ===================================================
+JobPlanned              store: jobs                              trigger loop (looks in time), peers
+WorkReady               store: jobs, dead letters, queue         worker pool (claims)
+Fired                   engine: firing                           worker pool (claims), peers, telemetry
+AttemptsSettled         store: queue                             worker pool (claims retries), telemetry
+ExecutionsEnded         store: jobs, webhooks, executions;       telemetry
+                        engine: firing
+Disabled                store: queue                             telemetry
+CancelRequested         store: executions; engine: firing        worker pool (aborts the delivery), peers
+WritingEnds             engine: recorder                         worker pool (claims into the slots that get free)
+LookedForDueJobs        engine: trigger loop                     telemetry
+ExecutionsPruned        engine: pruner                           telemetry
+AccountDeleted          store: accounts                          telemetry
+RequestAnswered         api: middleware                          telemetry
+Committed               store: drivers                           telemetry
+DatabaseBroken          store: drivers                           lifecycle (ends the process)
+======================  =======================================  ===================================================
+
+A test compares the listeners in this table with those of a service.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from scheduler.domain.accounts.audit import Actor
+from scheduler.domain.clock import Instant
+from scheduler.domain.jobs.auto_disable import DisabledItem
+from scheduler.domain.runs.execution import Execution, Settlement, Status
+from scheduler.domain.runs.firing import Firing
+
+E = TypeVar("E")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPlanned:
+    """A job that was created or changed is due at ``due_at``, perhaps already."""
+
+    due_at: Instant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkReady:
+    """Executions may start that could not a moment ago: queued again, or released."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fired:
+    """Jobs were turned into executions: because they were due, or because a person asked for it."""
+
+    firings: Sequence[Firing]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptsSettled:
+    """Attempts ended. ``rescued`` ones were interrupted by the end of the process that made them."""
+
+    settlements: Sequence[Settlement]
+    rescued: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionsEnded:
+    """``count`` executions were ended by something done to them or to their job, not by an attempt."""
+
+    status: Status
+    count: int
+    cause: str
+    """Why, in words: the ``reason`` of the rows."""
+    executions: Sequence[Execution] = ()
+    """The rows themselves, where they were read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disabled:
+    """The service disabled these jobs and webhooks by itself."""
+
+    items: Sequence[DisabledItem]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelRequested:
+    """This execution was cancelled; its delivery, if one is under way in any process, is to be aborted."""
+
+    execution_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WritingEnds:
+    """The ends of attempts are about to be written: what is claimed now shares their commit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookedForDueJobs:
+    """The trigger loop looked for due jobs at ``at``, found ``due`` of them and took ``seconds``."""
+
+    at: Instant
+    due: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionsPruned:
+    """``count`` executions that retention does not keep were deleted."""
+
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountDeleted:
+    """An account was deleted with all that it owned, its audit included."""
+
+    account_id: str
+    by: Actor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestAnswered:
+    """The API answered; ``route`` is the pattern of the route, never the path of the request."""
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Committed:
+    """The database committed a transaction, or a group of them, in ``seconds`` from its begin."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseBroken:
+    """It is unknown which commits are on disk, and nothing more is written: the process has to end."""
+
+    why: str
+
+
+class Events:
+    """The listeners of one process, by the type of event."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[type, list[Callable[[Any], None]]] = defaultdict(list)
+
+    def listen(self, kind: type[E], listener: Callable[[E], None]) -> None:
+        """Call ``listener`` with each event of exactly this type from now on."""
+        self._listeners[kind].append(listener)
+
+    def tell(self, event: object) -> None:
+        """Call the listeners for ``event``, in the order in which they came. Raises nothing."""
+        for listener in self._listeners.get(type(event), ()):
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %s: a defect of the service", type(event).__name__)
+
+    def listeners(self) -> dict[type, list[Callable[[Any], None]]]:
+        """Who listens to what, for tests and for people who look for it."""
+        return {kind: list(listeners) for kind, listeners in self._listeners.items()}

@@ -1,0 +1,24 @@
+"""Housekeeping: what the database needs once a minute, beside the way of the executions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from scheduler.domain.errors import SchedulerError
+from scheduler.store.stores import Stores
+
+_INTERVAL_S = 60
+
+log = logging.getLogger(__name__)
+
+
+async def keep_house(stores: Stores) -> None:
+    """Write down when API keys were last used, and maintain the database, once a minute until cancelled."""
+    while True:
+        await asyncio.sleep(_INTERVAL_S)
+        try:
+            await stores.keys.write_uses()
+            await stores.db.maintain()
+        except SchedulerError as error:
+            log.error("housekeeping failed: %s", error.message)  # noqa: TRY400
