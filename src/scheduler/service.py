@@ -16,7 +16,7 @@ from scheduler.api.services import Services
 from scheduler.config import Config
 from scheduler.domain.clock import Clock, SystemClock
 from scheduler.domain.events import Events
-from scheduler.domain.slots import PlaceLimits
+from scheduler.domain.slots import SlotLimits
 from scheduler.engine.delivery import Deliverer
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
@@ -124,7 +124,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
     )
     recorder = Recorder(queue=stores.queue, clock=clock, events=events)
     deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, has_lease=membership.has_lease)
-    pool = WorkerPool(queue=stores.queue, deliverer=deliverer, clock=clock, limits=_place_limits(config), events=events)
+    pool = WorkerPool(queue=stores.queue, deliverer=deliverer, clock=clock, limits=_slot_limits(config), events=events)
     firer = Firer(stores=stores, clock=clock, events=events, batch_size=config.engine.batch_size)
     trigger_loop = TriggerLoop(firer=firer, clock=clock, events=events, tick_s=config.engine.tick_s)
     return Engine(
@@ -142,8 +142,8 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
     )
 
 
-def _place_limits(config: Config) -> PlaceLimits:
-    return PlaceLimits(
+def _slot_limits(config: Config) -> SlotLimits:
+    return SlotLimits(
         size=config.engine.concurrency,
         account_concurrency=config.limits.account_concurrency,
         host_concurrency=config.limits.host_concurrency,

@@ -118,7 +118,7 @@ def commit(step: str, passed: Passed, *, before: bool) -> None:
 
 def _note_steps(note: Callable[[str], None]) -> None:
     """Have ``note`` hear what the open transaction has done."""
-    take, draw_consequences = Claimer._take, vars(queue)["draw_consequences"]
+    take, draw_consequences = Claimer._claim, vars(queue)["draw_consequences"]
     advance, insert_webhooks = JobStore.advance, WebhookStore.insert_many
 
     async def fire(self: JobStore, *args: Any) -> None:
@@ -126,10 +126,10 @@ def _note_steps(note: Callable[[str], None]) -> None:
         note("fire")
 
     async def claim(self: Claimer, *args: Any) -> Any:
-        selection = await take(self, *args)
-        if selection.chosen:
+        claimed = await take(self, *args)
+        if claimed.rows:
             note("claim")
-        return selection
+        return claimed
 
     async def settle(tx: Any, took: Any, *args: Any, **named: Any) -> Any:
         disabled = await draw_consequences(tx, took, *args, **named)
@@ -142,7 +142,7 @@ def _note_steps(note: Callable[[str], None]) -> None:
         note("create")
 
     _put(JobStore, "advance", fire)
-    _put(Claimer, "_take", claim)
+    _put(Claimer, "_claim", claim)
     _put(queue, "draw_consequences", settle)
     _put(WebhookStore, "insert_many", create)
 

@@ -9,7 +9,7 @@ import pytest
 from scheduler.domain.events import Disabled, Events
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
-from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.domain.slots import SlotLimits, Slots
 from scheduler.store.accounts.audit import AuditFilter
 from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.executions.pruning import Edge
@@ -69,17 +69,17 @@ async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 
 
-async def test_claiming_beside_executions_that_step_aside_walks_through_nothing(
+async def test_claiming_beside_deferred_executions_walks_through_nothing(
     stores: Stores, clock: SetClock, statements: list[str]
 ) -> None:
     noisy, other = [await add_job(stores, clock.now(), user=user) for user in ("noisy", "other")]
     for _ in range(3):
         await start_run(stores, noisy, clock.now())
     await start_run(stores, other, clock.now())
-    places = Places(PlaceLimits(size=8, account_concurrency=1, host_concurrency=8))
-    await stores.queue.claim(clock.now(), 8, places)
+    slots = Slots(SlotLimits(size=8, account_concurrency=1, host_concurrency=8))
+    await stores.queue.claim(clock.now(), 8, slots)
     statements.clear()
-    assert len(await stores.queue.claim(clock.now(), 8, places)) == 1  # these places are as if the first had ended
+    assert len(await stores.queue.claim(clock.now(), 8, slots)) == 1  # these slots are as if the first had ended
     assert any("e.held = 3" in sql for sql in statements)
     live = ("executions_buffered", "executions_active")
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []

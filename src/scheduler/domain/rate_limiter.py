@@ -1,50 +1,42 @@
-"""How often something may happen: so many times a minute, counted for each of many keys. Time is an argument."""
+"""Limits how often something happens: so many times a minute, counted for each of many keys. Time is an argument."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from scheduler.domain.clock import SECOND, Instant
 
 _MINUTE = 60 * SECOND
-_FEW = 1024
-"""So many keys are kept without looking which of them have come to rest."""
+_SWEEP_FROM_KEYS = 1024
+"""Fewer keys than this are kept without looking which of them are spent no longer."""
 
 
-class Pace:
-    """``per_minute`` in the long run and ``burst`` at once, for each key (the generic cell rate algorithm).
+class RateLimiter:
+    """Allows each key ``per_minute`` in the long run and ``burst`` at once: the generic cell rate algorithm (GCRA).
 
-    A key costs one number while its last use still counts, and nothing later.
+    A key costs one number (its theoretical arrival time, TAT) for as long as its uses count, and nothing afterwards.
     """
 
-    def __init__(self, per_minute: int, *, burst: int, spent_until: Mapping[str, Instant] | None = None) -> None:
-        self._per_minute = per_minute
-        self._burst = burst
+    def __init__(self, per_minute: int, *, burst: int) -> None:
         self._interval = max(1, _MINUTE // per_minute)
-        self._patience = (burst - 1) * self._interval
-        self._spent_until: dict[str, Instant] = dict(spent_until or {})
-        """Until when what a key has had is used up, if it gets no more."""
-        self._enough = _FEW
+        self._burst_tolerance = (burst - 1) * self._interval
+        self._arrivals: dict[str, Instant] = {}
+        """The TAT of each key: when its next use would be due if its uses came evenly."""
+        self._sweep_at_keys = _SWEEP_FROM_KEYS
 
     def room(self, key: str, now: Instant) -> int:
-        """How many more ``key`` may have at ``now``."""
-        return max(0, (self._patience - (self._spent(key, now) - now)) // self._interval + 1)
+        """How many uses ``key`` has left at ``now``."""
+        return max(0, (self._burst_tolerance - (self._arrival(key, now) - now)) // self._interval + 1)
 
     def take(self, key: str, now: Instant) -> None:
-        """``key`` has one more. Whether it may is asked before."""
-        self._spent_until[key] = self._spent(key, now) + self._interval
-        if len(self._spent_until) > self._enough:
-            self._spent_until = {key: until_at for key, until_at in self._spent_until.items() if until_at > now}
-            self._enough = max(_FEW, 2 * len(self._spent_until))
+        """Count one use of ``key``. The caller has asked before whether there is room."""
+        self._arrivals[key] = self._arrival(key, now) + self._interval
+        if len(self._arrivals) > self._sweep_at_keys:
+            self._arrivals = {key: arrival_at for key, arrival_at in self._arrivals.items() if arrival_at > now}
+            self._sweep_at_keys = max(_SWEEP_FROM_KEYS, 2 * len(self._arrivals))
 
     def opens_at(self, key: str, now: Instant) -> Instant:
-        """When ``key`` may have the next one, perhaps already."""
-        return max(now, self._spent(key, now) - self._patience)
+        """When ``key`` has room for one use: ``now`` or later."""
+        return max(now, self._arrival(key, now) - self._burst_tolerance)
 
-    def copy(self) -> Pace:
-        """Another one that stands where this one stands, for trying out what may be."""
-        return Pace(self._per_minute, burst=self._burst, spent_until=self._spent_until)
-
-    def _spent(self, key: str, now: Instant) -> Instant:
-        """Never longer than a full burst lasts: a clock set back must not shut anybody out for as long."""
-        return max(now, min(self._spent_until.get(key, now), now + self._patience + self._interval))
+    def _arrival(self, key: str, now: Instant) -> Instant:
+        """The TAT of ``key``, at most one full burst ahead: a clock set back must not block a key for as long."""
+        return max(now, min(self._arrivals.get(key, now), now + self._burst_tolerance + self._interval))

@@ -1,117 +1,217 @@
-"""Who may have one of the pool's places: the shares of accounts, the limits of hosts, and the paces of both.
+"""Decides which executions start in the free slots of the worker pool, and in which backlog the others are deferred.
 
-An execution that may not start now waits in a lane, that of its account or that of its receiver's host, while others
-pass it by.
+A delivery in flight takes one slot of ``engine.concurrency``. An execution starts if its account and its receiver's
+host have room:
+
+* An account has its fair share, three times as many slots as are free. One account gets three quarters of the pool,
+  two get three sevenths each, and however many there are, some slots stay free for the next one. The only account that
+  has jobs gets fifteen times as many as are free. ``account_concurrency`` replaces the share by a number.
+* A host has ``host_concurrency`` slots.
+* Both have a rate, deliveries a minute (see ``rate_limiter``).
+
+An execution without room is deferred to a backlog, that of its account or that of its host. What is deferred is not
+looked at again before its backlog has room, so it costs the executions behind it nothing.
+
+A worked example: 64 slots are free, account ``a`` has 100 executions ready, and account ``b`` has 20 younger ones.
+
+>>> slots = Slots(SlotLimits(size=64))
+>>> ready = [Candidate(id=f"{account}{n}", account_id=account) for account, count in (("a", 100), ("b", 20))
+...          for n in range(count)]
+>>> decision = slots.share_at(now=0).decide(ready)
+>>> Counter(id[0] for id in decision.started)
+Counter({'a': 48, 'b': 12})
+>>> Counter(decision.deferred.values())
+Counter({'account:a': 52, 'account:b': 8})
+
+With 48 taken 16 are free, and three times 16 is 48; of these 16 ``b`` gets three quarters. Four are left for others.
+Each slot that ``a`` gives back is worth more to ``b``, until both have three sevenths of 64.
+
+>>> for id in decision.started:
+...     slots.take(id[0], None, now=0)
+>>> for _ in range(10):
+...     slots.give_back("a", None)
+>>> share = slots.share_at(now=0)
+>>> {backlog: share.room(backlog) for backlog in ("account:a", "account:b", "account:c")}
+{'account:a': 1, 'account:b': 8, 'account:c': 11}
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
-from scheduler.domain.rate_limiter import Pace
+from scheduler.domain.rate_limiter import RateLimiter
 
 _SHARE = 3
-"""An account may have three times as many places as are free. That makes three quarters of the pool for one, three
-sevenths each for two, and however many there are something stays free for the next one."""
-_SHARE_OF_SOLE = 15
-"""The only account there is leaves a sixteenth free, for the first runs of a second one."""
+_SHARE_OF_ONLY_ACCOUNT = 15
+"""Leaves a sixteenth of the pool free for the first runs of a second account."""
 
 _ACCOUNT, _HOST = "account:", "host:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlaceLimits:
-    """What accounts and hosts may have; 0 is no limit, but for ``account_concurrency``: there it is the fair share."""
+class SlotLimits:
+    """How many slots there are, and what accounts and hosts may take of them. 0 is no limit."""
 
     size: int
-    """The places there are."""
     account_concurrency: int = 0
+    """0 is the fair share."""
     host_concurrency: int = 0
     account_per_minute: int = 0
     host_per_minute: int = 0
 
+    @property
+    def depends_on_host(self) -> bool:
+        """Does it matter which host an execution goes to?"""
+        return bool(self.host_concurrency or self.host_per_minute)
 
-class Places:
-    """The places of the pool and who has them. A host of ``None`` is none that counts."""
+    @property
+    def is_fair_share_only(self) -> bool:
+        """Is the fair share of accounts the only limit?"""
+        return not (self.depends_on_host or self.account_concurrency or self.account_per_minute)
 
-    def __init__(self, limits: PlaceLimits) -> None:
-        self._limits = limits
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """An execution that waits for a slot."""
+
+    id: str
+    account_id: str
+    host: str | None = None
+    """``None`` where hosts have no limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What becomes of candidates; what is in neither waits for the next free slot where it is."""
+
+    started: list[str]
+    """The ids of those that start, in their order."""
+    deferred: dict[str, str]
+    """The backlog of each that may not start, by id."""
+
+
+class Slots:
+    """Counts the slots that deliveries take, for each account and host. A host of ``None`` is not counted."""
+
+    def __init__(self, limits: SlotLimits) -> None:
+        self.limits = limits
         self._taken = 0
-        self._held: Counter[str] = Counter()
-        self._paces = {
-            kind: Pace(per_minute, burst=max(1, per_minute // 6))  # ten seconds' worth at once
+        self._taken_by: Counter[str] = Counter()
+        self._rates = {
+            kind: RateLimiter(per_minute, burst=max(1, per_minute // 6))  # ten seconds' worth at once
             for kind, per_minute in ((_ACCOUNT, limits.account_per_minute), (_HOST, limits.host_per_minute))
             if per_minute
         }
-        self.sole: str | None = None
-        """The account that is known to be the only one with jobs."""
-        self.counts_hosts = bool(limits.host_concurrency or limits.host_per_minute)
-        """Does it matter where an execution goes?"""
-        self.limits_nothing = not (self.counts_hosts or limits.account_concurrency or self._paces)
-        """Is the fair share of an account all that it has to wait for?"""
-
-    def lane_of(self, account_id: str, host: str | None, now: Instant) -> str | None:
-        """The lane in which an execution of this account to this host has to wait; ``None``: it may start."""
-        return next((lane for lane in _lanes(account_id, host) if self.room(lane, now) <= 0), None)
 
     def take(self, account_id: str, host: str | None, now: Instant) -> None:
-        """A delivery of this account to this host starts."""
+        """Count a delivery that starts."""
         self._taken += 1
-        for lane in _lanes(account_id, host):
-            self._held[lane] += 1
-            if pace := self._paces.get(_kind(lane)):
-                pace.take(lane, now)
+        for backlog in backlogs_of(account_id, host):
+            self._taken_by[backlog] += 1
+            if rate := self._rates.get(_kind(backlog)):
+                rate.take(backlog, now)
 
     def give_back(self, account_id: str, host: str | None) -> None:
-        """A delivery of this account to this host has ended."""
+        """Count a delivery that has ended."""
         self._taken -= 1
-        for lane in _lanes(account_id, host):
-            self._held[lane] -= 1
-            if not self._held[lane]:
-                del self._held[lane]
+        for backlog in backlogs_of(account_id, host):
+            self._taken_by[backlog] -= 1
+            if not self._taken_by[backlog]:
+                del self._taken_by[backlog]
 
-    def room(self, lane: str, now: Instant) -> int:
-        """How many that wait in ``lane`` may start at ``now``."""
-        pace = self._paces.get(_kind(lane))
-        places = self._places_for(lane)
-        return places if pace is None else min(places, pace.room(lane, now))
+    def share_at(self, now: Instant, *, at_most: int | None = None, only_account: str | None = None) -> FairShare:
+        """What may start at ``now`` in the slots that are free, of which ``at_most`` so many are given out."""
+        free = self.limits.size - self._taken
+        return FairShare(
+            limits=self.limits,
+            now=now,
+            free=free if at_most is None else min(free, at_most),
+            taken_by=self._taken_by.copy(),
+            rates=self._rates,
+            only_account=only_account,
+        )
 
-    def opens_at(self, lane: str, now: Instant) -> Instant | None:
-        """When ``lane`` has room, perhaps already; ``None``: not before places are given back."""
-        if self._places_for(lane) <= 0:
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FairShare:
+    """The slots at one moment, and what may start in them."""
+
+    limits: SlotLimits
+    now: Instant
+    free: int
+    taken_by: Counter[str]
+    """The slots taken by executions of each backlog's account or host."""
+    rates: Mapping[str, RateLimiter]
+    only_account: str | None
+    """The account that owns all jobs there are, if that is known."""
+
+    @property
+    def limit(self) -> int:
+        """How many executions start at most: the free slots, or what the only account may have of them."""
+        return self.free if self.only_account is None else min(self.free, self.room(account_backlog(self.only_account)))
+
+    def decide(self, candidates: Iterable[Candidate]) -> Decision:
+        """Let candidates start in their order while slots are free, and defer those that have no room before that."""
+        started: list[str] = []
+        deferred: dict[str, str] = {}
+        taken_by = self.taken_by.copy()
+        full: set[str] = set()  # within one decision no backlog gets room again
+        for candidate in candidates:
+            free = self.free - len(started)
+            if free <= 0:
+                break
+            backlogs = backlogs_of(candidate.account_id, candidate.host)
+            backlog = next((one for one in backlogs if one in full or self._room(one, free, taken_by) <= 0), None)
+            if backlog is None:
+                started.append(candidate.id)
+                taken_by.update(backlogs)
+            else:
+                deferred[candidate.id] = backlog
+                full.add(backlog)
+        return Decision(started=started, deferred=deferred)
+
+    def room(self, backlog: str) -> int:
+        """How many executions of ``backlog`` may start, if no others do."""
+        return self._room(backlog, self.free, self.taken_by)
+
+    def opens_at(self, backlog: str) -> Instant | None:
+        """When ``backlog`` has room, now or later; ``None``: not before a slot is given back."""
+        if self._slots_for(backlog, self.free, self.taken_by[backlog]) <= 0:
             return None
-        pace = self._paces.get(_kind(lane))
-        return now if pace is None else pace.opens_at(lane, now)
+        rate = self.rates.get(_kind(backlog))
+        return self.now if rate is None else rate.opens_at(backlog, self.now)
 
-    def copy(self, *, sole: str | None = None) -> Places:
-        """Places that stand as these do, for trying out what may be; ``sole`` is the only account with jobs, if any."""
-        copied = Places(self._limits)
-        copied.sole = sole
-        copied._taken, copied._held = self._taken, self._held.copy()
-        copied._paces = {kind: pace.copy() for kind, pace in self._paces.items()}
-        return copied
+    def _room(self, backlog: str, free: int, taken_by: Counter[str]) -> int:
+        taken = taken_by[backlog]
+        slots = self._slots_for(backlog, free, taken)
+        rate = self.rates.get(_kind(backlog))
+        if rate is None:
+            return slots
+        return min(slots, rate.room(backlog, self.now) - (taken - self.taken_by[backlog]))
 
-    def _places_for(self, lane: str) -> int:
-        held, free = self._held[lane], self._limits.size - self._taken
-        if _kind(lane) == _HOST:
-            return min(free, self._limits.host_concurrency - held) if self._limits.host_concurrency else free
-        if self._limits.account_concurrency:
-            return min(free, self._limits.account_concurrency - held)
-        share = _SHARE_OF_SOLE if self.sole is not None and lane == _ACCOUNT + self.sole else _SHARE
-        # the most n with held + n - 1 < share * (free - (n - 1)): each that starts leaves one place less
-        return max(0, -(-(share * free - held) // (share + 1)))
+    def _slots_for(self, backlog: str, free: int, taken: int) -> int:
+        if _kind(backlog) == _HOST:
+            return min(free, self.limits.host_concurrency - taken) if self.limits.host_concurrency else free
+        if self.limits.account_concurrency:
+            return min(free, self.limits.account_concurrency - taken)
+        is_only = self.only_account is not None and backlog == account_backlog(self.only_account)
+        share = _SHARE_OF_ONLY_ACCOUNT if is_only else _SHARE
+        # the most n with taken + n - 1 < share * (free - (n - 1)): each that starts leaves one slot less
+        return max(0, -(-(share * free - taken) // (share + 1)))
 
 
-def account_lane(account_id: str) -> str:
-    """The lane in which the executions of an account wait."""
+def account_backlog(account_id: str) -> str:
+    """The backlog of an account."""
     return _ACCOUNT + account_id
 
 
-def _lanes(account_id: str, host: str | None) -> tuple[str, ...]:
+def backlogs_of(account_id: str, host: str | None) -> tuple[str, ...]:
+    """The backlogs that an execution of this account to this host may be deferred to, in the order they are tried."""
     return (_ACCOUNT + account_id,) if host is None else (_ACCOUNT + account_id, _HOST + host)
 
 
-def _kind(lane: str) -> str:
-    return _HOST if lane.startswith(_HOST) else _ACCOUNT
+def _kind(backlog: str) -> str:
+    return _HOST if backlog.startswith(_HOST) else _ACCOUNT

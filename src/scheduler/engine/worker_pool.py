@@ -8,10 +8,10 @@ import logging
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import AttemptsSettled, CancelRequested, Events, Fired, WorkReady, WritingEnds
-from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.domain.slots import SlotLimits, Slots
 from scheduler.domain.webhooks.claim import Claim
+from scheduler.domain.webhooks.target import host_of
 from scheduler.engine.delivery import Deliverer
-from scheduler.store.queue.claiming import host_of
 from scheduler.store.queue.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
@@ -29,12 +29,12 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, queue: ExecutionQueue, deliverer: Deliverer, clock: Clock, limits: PlaceLimits, events: Events
+        self, *, queue: ExecutionQueue, deliverer: Deliverer, clock: Clock, limits: SlotLimits, events: Events
     ) -> None:
         self._queue = queue
         self._deliverer = deliverer
         self._clock = clock
-        self._places = Places(limits)
+        self._slots = Slots(limits)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._more_waiting = False
@@ -89,14 +89,14 @@ class WorkerPool:
             self._more_waiting = True
             return _LONGEST_SLEEP_S
         self._is_unsure = True  # until it comes back: it may have been committed although its answer was lost
-        claims = await self._queue.claim(self._clock.now(), free, self._places)
+        claims = await self._queue.claim(self._clock.now(), free, self._slots)
         self._is_unsure = False
         for claim in claims:
             self._start(claim)
-        self._more_waiting = len(claims) == free or self._queue.keeps_back
+        self._more_waiting = len(claims) == free or self._queue.has_deferred
         if len(claims) == free:
             return _LONGEST_SLEEP_S  # the recorder wakes us when slots become free
-        start_at = await self._queue.next_start_at(self._places, self._clock.now())
+        start_at = await self._queue.next_start_at(self._slots, self._clock.now())
         if start_at is None:
             return _LONGEST_SLEEP_S
         sleep_s = (start_at - self._clock.now()) / SECOND
@@ -129,8 +129,8 @@ class WorkerPool:
 
     def _start(self, claim: Claim) -> None:
         execution_id, account_id = claim.execution.id, claim.execution.account_id
-        host = host_of(claim.webhook.url) if claim.webhook is not None and self._places.counts_hosts else None
-        self._places.take(account_id, host, self._clock.now())
+        host = host_of(claim.webhook.url) if claim.webhook is not None and self._slots.limits.depends_on_host else None
+        self._slots.take(account_id, host, self._clock.now())
         task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution_id}")
         self._tasks[execution_id] = task
         # A task cancelled before its first step never runs: only a callback is sure to free the slot.
@@ -153,7 +153,7 @@ class WorkerPool:
 
     def _free(self, execution_id: str, account_id: str, host: str | None) -> None:
         del self._tasks[execution_id]
-        self._places.give_back(account_id, host)
+        self._slots.give_back(account_id, host)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until woken."""

@@ -1,4 +1,4 @@
-"""How often one user may ask. Counted in memory and refused before anything else is done, so it delays nobody else."""
+"""Limits how many requests a user may send. Counted in memory, before any other work is done for a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from scheduler.api.services import KEY, USER
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.rate_limiter import Pace
+from scheduler.domain.rate_limiter import RateLimiter
 
 
 def pacing(per_minute: int, clock: Clock) -> Middleware:
@@ -16,24 +16,24 @@ def pacing(per_minute: int, clock: Clock) -> Middleware:
 
     A minute's worth may come at once. Whoever needs no token is not counted.
     """
-    pace = Pace(per_minute, burst=per_minute)
+    limiter = RateLimiter(per_minute, burst=per_minute)
 
     @web.middleware
-    async def keep_pace(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
         who = _who(request)
         if who is not None:
             now = clock.now()
-            wait = pace.opens_at(who, now) - now
+            wait = limiter.opens_at(who, now) - now
             if wait > 0:
                 raise SchedulerError(
                     "RATE_LIMITED",
                     f"more than {per_minute} requests a minute (limits.api_requests_per_minute): Retry-After says when",
                     retry_after_s=-(-wait // SECOND),
                 )
-            pace.take(who, now)
+            limiter.take(who, now)
         return await handler(request)
 
-    return keep_pace
+    return limit_rate
 
 
 def _who(request: web.Request) -> str | None:

@@ -9,10 +9,11 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
-from scheduler.domain.errors import invalid
+from scheduler.domain.errors import SchedulerError, invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -84,6 +85,15 @@ def split_url(url: str) -> tuple[Target, str]:
         raise invalid("url", f"the port must be 1 to 65535, not {port}")
     host = _ipv6(parts["six"]) if parts["host"] is None else canonical_host(parts["host"])
     return Target(scheme=scheme, host=host, port=port), match["rest"]
+
+
+@lru_cache(maxsize=4096)
+def host_of(url: str | None) -> str | None:
+    """The canonical host of a webhook's ``url``; ``None`` when there is none."""
+    try:
+        return split_url(url)[0].host if url is not None else None
+    except SchedulerError:
+        return None
 
 
 def _unsafe(text: str) -> bool:

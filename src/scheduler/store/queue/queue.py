@@ -11,7 +11,7 @@ from scheduler.domain.events import AttemptsSettled, Disabled, Events, WorkReady
 from scheduler.domain.jobs.auto_disable import DisabledItem
 from scheduler.domain.runs.execution import Execution, Hold, Settlement, Status
 from scheduler.domain.runs.firing import Firing
-from scheduler.domain.slots import PlaceLimits, Places
+from scheduler.domain.slots import SlotLimits, Slots
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.ids import in_list, new_id
@@ -103,9 +103,10 @@ class ExecutionQueue:
         """The last attempt of each of these runs that exists, and what became of it."""
         found: dict[str, tuple[int, Status]] = {}
         for start in range(0, len(run_ids), _CHUNK):
-            places, params = in_list(run_ids[start : start + _CHUNK])
+            placeholders, params = in_list(run_ids[start : start + _CHUNK])
             rows = await tx.fetch_all(
-                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({places}) ORDER BY attempt", params
+                f"SELECT run_id, attempt, status FROM executions WHERE run_id IN ({placeholders}) ORDER BY attempt",
+                params,
             )
             found.update({row["run_id"]: (row["attempt"], Status(row["status"])) for row in rows})
         return found
@@ -117,27 +118,27 @@ class ExecutionQueue:
         )
         return row["ready_at"] if row else None
 
-    async def claim(self, now: Instant, limit: int, places: Places | None = None) -> list[Claim]:
+    async def claim(self, now: Instant, limit: int, slots: Slots | None = None) -> list[Claim]:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
-        The oldest go first, as far as ``places`` lets them. Committed before it returns, so no byte leaves for an
+        The oldest go first, as far as ``slots`` have room. Committed before it returns, so no byte leaves for an
         attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker is no node any more.
         """
-        places = places or Places(PlaceLimits(size=limit, account_concurrency=limit))
+        slots = slots or Slots(SlotLimits(size=limit, account_concurrency=limit))
         worker_id = self.worker_id
-        rows = await self._claimer.claim(now, limit, places, worker_id=worker_id)
+        rows = await self._claimer.claim(now, limit, slots, worker_id=worker_id)
         self._forgiving.update(row["id"] for row in rows if row["dead_count"])
         return [self._decode(row, worker_id=worker_id, started_at=now) for row in rows]
 
     @property
-    def keeps_back(self) -> bool:
-        """Did something stay behind that may start once a place is given back?"""
-        return self._claimer.keeps_back
+    def has_deferred(self) -> bool:
+        """Did something stay behind that may start once a slot is given back?"""
+        return self._claimer.has_deferred
 
-    async def next_start_at(self, places: Places, now: Instant) -> Instant | None:
-        """When to claim again at the latest, without a place being given back; ``None`` when nothing is planned."""
-        times = [self._claimer.opens_at(places, now)]
-        if not self._claimer.is_kept_waiting:
+    async def next_start_at(self, slots: Slots, now: Instant) -> Instant | None:
+        """When to claim again at the latest, without a slot being given back; ``None`` when nothing is planned."""
+        times = [self._claimer.opens_at(slots, now)]
+        if not self._claimer.leaves_ready:
             times.append(await self.next_ready_at())
         return min((at for at in times if at is not None), default=None)
 
@@ -182,8 +183,8 @@ class ExecutionQueue:
             if one.retry or one.status is Status.DEAD_LETTER or one.execution.id in self._forgiving
         }
         if ids:
-            places, params = in_list(sorted(ids))
-            await tx.execute(f"SELECT id FROM jobs WHERE id IN ({places}) ORDER BY id FOR NO KEY UPDATE", params)
+            placeholders, params = in_list(sorted(ids))
+            await tx.execute(f"SELECT id FROM jobs WHERE id IN ({placeholders}) ORDER BY id FOR NO KEY UPDATE", params)
 
     async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
         """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""

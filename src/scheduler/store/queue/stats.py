@@ -17,7 +17,7 @@ class Depth:
     """The queue at one moment; the counts end at ``COUNTED_TO``."""
 
     ready: int
-    """Executions that could start if there were places."""
+    """Executions that could start if there were free slots."""
     planned: int
     """Executions for later, retries mostly."""
     in_lanes: int

@@ -1,0 +1,166 @@
+"""Fair shares: no account fills the pool, every account gets something, and every slot that is given back is used."""
+
+from __future__ import annotations
+
+import doctest
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import count, cycle, islice
+
+import pytest
+
+from scheduler.domain import slots as slots_module
+from scheduler.domain.clock import SECOND, Instant, seconds
+from scheduler.domain.rate_limiter import RateLimiter
+from scheduler.domain.slots import Candidate, Decision, SlotLimits, Slots, account_backlog
+
+NOW = 1_800_000_000 * SECOND
+_ids = map(str, count())
+
+
+def one(account: str = "a", host: str | None = None) -> Candidate:
+    return Candidate(id=next(_ids), account_id=account, host=host)
+
+
+def some(number: int, accounts: Iterable[str], host: str | None = None) -> list[Candidate]:
+    """So many candidates, of these accounts in turns."""
+    return [one(account, host) for account in islice(cycle(accounts), number)]
+
+
+def start(slots: Slots, candidates: list[Candidate], now: Instant = NOW) -> Counter[str]:
+    """Start those of ``candidates`` that may; returns how many of each account that were."""
+    started = set(slots.share_at(now).decide(candidates).started)
+    taking = [candidate for candidate in candidates if candidate.id in started]
+    for candidate in taking:
+        slots.take(candidate.account_id, candidate.host, now)
+    return Counter(candidate.account_id for candidate in taking)
+
+
+def backlog_of(slots: Slots, candidate: Candidate, now: Instant = NOW) -> str | None:
+    return slots.share_at(now).decide([candidate]).deferred.get(candidate.id)
+
+
+def test_the_worked_example_of_the_module_is_true() -> None:
+    result = doctest.testmod(slots_module)
+    assert result.attempted > 0 and result.failed == 0
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 1), (2, 2), (3, 3), (4, 3), (8, 6), (64, 48), (256, 192)])
+def test_one_account_gets_three_quarters(size: int, most: int) -> None:
+    assert start(Slots(SlotLimits(size=size)), some(300, "a")) == {"a": most}
+
+
+def test_accounts_that_want_all_get_the_same_and_leave_something() -> None:
+    slots = Slots(SlotLimits(size=64))
+    held = start(slots, some(300, "abc"))
+    assert max(held.values()) - min(held.values()) <= 1
+    assert held.total() < 64
+    assert start(slots, [one("d")]) == {"d": 1}
+
+
+def test_the_second_account_gets_what_the_first_gives_back() -> None:
+    slots = Slots(SlotLimits(size=64))
+    first, second = start(slots, some(64, "a"))["a"], start(slots, some(64, "b"))["b"]
+    assert (first, second) == (48, 12)
+    while not start(slots, [one("b")]):
+        assert backlog_of(slots, one("a")) == account_backlog("a")
+        slots.give_back("a", None)
+        first -= 1
+    assert first > second
+
+
+def test_the_only_account_leaves_a_sixteenth() -> None:
+    share = Slots(SlotLimits(size=64)).share_at(NOW, only_account="a")
+    assert share.limit == 60
+    assert len(share.decide(some(64, "a")).started) == 60
+    assert len(share.decide(some(64, "b")).started) == 48
+
+
+def test_what_stands_behind_the_last_free_slot_is_neither_started_nor_deferred() -> None:
+    candidates = some(5, "abc")
+    assert Slots(SlotLimits(size=8)).share_at(NOW, at_most=2).decide(candidates) == Decision(
+        started=[candidate.id for candidate in candidates[:2]], deferred={}
+    )
+    assert Slots(SlotLimits(size=0)).share_at(NOW).decide(candidates) == Decision(started=[], deferred={})
+
+
+def _random_slots(draw: random.Random) -> Slots:
+    limits = SlotLimits(
+        size=draw.randint(1, 100), account_concurrency=draw.choice([0, 0, 3]), host_concurrency=draw.choice([0, 5])
+    )
+    slots = Slots(limits)
+    start(slots, [one(draw.choice("abc"), draw.choice("xyz")) for _ in range(draw.randint(0, limits.size))])
+    return slots
+
+
+def _cases() -> Iterator[tuple[Slots, str, str | None]]:
+    draw = random.Random(1)
+    for _ in range(300):
+        slots = _random_slots(draw)
+        yield slots, "a", None
+        yield slots, "d", "x"
+
+
+def test_room_is_as_many_as_start_one_after_another() -> None:
+    for slots, account, host in _cases():
+        share = slots.share_at(NOW)
+        backlogs = [account_backlog(account)] if host is None else [account_backlog(account), f"host:{host}"]
+        room = max(0, min(map(share.room, backlogs)))
+        assert len(share.decide(some(100, account, host)).started) == room
+
+
+def test_a_host_has_its_limit_no_matter_which_account_sends_there() -> None:
+    slots = Slots(SlotLimits(size=64, host_concurrency=2))
+    assert start(slots, some(3, "abc", "slow.example")).total() == 2
+    assert backlog_of(slots, one("c", "slow.example")) == "host:slow.example"
+    assert backlog_of(slots, one("c", "other.example")) is None
+    slots.give_back("a", "slow.example")
+    assert backlog_of(slots, one("c", "slow.example")) is None
+
+
+def test_beyond_its_rate_an_account_waits_for_time_and_not_for_slots() -> None:
+    slots = Slots(SlotLimits(size=64, account_per_minute=60))
+    assert start(slots, some(12, "a")) == {"a": 10}
+    for _ in range(10):
+        slots.give_back("a", None)
+    backlog = backlog_of(slots, one("a"))
+    assert backlog == account_backlog("a")
+    assert slots.share_at(NOW).opens_at(backlog) == NOW + SECOND
+    assert backlog_of(slots, one("b")) is None
+    assert slots.share_at(NOW + seconds(3)).room(backlog) == 3
+
+
+def test_a_decision_takes_nothing_and_comes_out_the_same_again() -> None:
+    slots = Slots(SlotLimits(size=4, account_per_minute=6))
+    share, candidates = slots.share_at(NOW), some(4, "ab")
+    decision = share.decide(candidates)
+    assert decision.started == [candidate.id for candidate in candidates[:2]]
+    assert share.decide(candidates) == decision
+    start(slots, candidates)
+    assert share.free == 4 and slots.share_at(NOW).free == 2
+
+
+def test_a_rate_gives_no_more_than_it_says_over_any_time() -> None:
+    limiter, taken, now = RateLimiter(60, burst=5), 0, NOW
+    for _ in range(6000):
+        if limiter.room("k", now):
+            limiter.take("k", now)
+            taken += 1
+        now += SECOND // 50
+    assert 120 <= taken <= 125
+
+
+def test_a_clock_set_back_blocks_no_key_for_longer_than_a_burst() -> None:
+    limiter = RateLimiter(60, burst=3)
+    for _ in range(3):
+        limiter.take("k", NOW)
+    earlier = NOW - seconds(86_400)
+    assert limiter.opens_at("k", earlier) <= earlier + SECOND
+
+
+def test_keys_that_are_no_longer_spent_are_forgotten() -> None:
+    limiter = RateLimiter(60, burst=1)
+    for number in range(10_000):
+        limiter.take(str(number), NOW + number * SECOND)
+    assert len(limiter._arrivals) < 5000
