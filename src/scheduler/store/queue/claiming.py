@@ -1,6 +1,6 @@
 """Claiming: the statements and the transaction that mark executions as ``running``; ``domain.slots`` decides which.
 
-What is ready is read oldest first. What the decision defers is moved to a backlog once: ``held`` is ``Hold.BACKLOG``, and the column
+What is ready is read oldest first. What the decision defers is moved to a backlog once, as ``Hold.BACKLOG``; the column
 ``lane`` has the backlog's name. From then on no claim reads it before its backlog has room.
 """
 

@@ -14,8 +14,8 @@ from scheduler.store.vault import WrongKeyError
 
 CLAIM_COLUMNS = """
   e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.attempt, e.trigger_kind, e.scheduled_at, e.available_at,
-  e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at, e.held,
-  e.lane, e.is_scheduled, j.name AS job_name, j.retry, j.delivery, j.catchup_window_s, j.dead_count,
+  e.covers, e.covers_from, e.budget_from, e.budget_at, e.prior_errors, e.worker_id, e.started_at, e.created_at,
+  e.is_scheduled, j.name AS job_name, j.retry, j.delivery, j.catchup_window_s, j.dead_count,
   w.id AS w_id, w.job_id AS w_job_id, w.url AS w_url, w.method AS w_method, w.headers AS w_headers,
   w.query_params AS w_query_params, w.body_template AS w_body_template, w.content_type AS w_content_type,
   w.timeout_s AS w_timeout_s, w.signing_secret AS w_signing_secret,
