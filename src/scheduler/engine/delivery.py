@@ -45,9 +45,9 @@ class Deliverer:
         return self._recorder.unwritten()
 
     async def deliver(self, claim: Claim) -> None:
-        """One attempt. Its row says ``running`` and is on disk; when this returns its end is with the recorder.
+        """Make one attempt. Its row is ``running`` and on disk; when this returns the recorder has its end.
 
-        Cancelling ends the attempt as ``interrupted``: the row must not stay ``running`` behind a live process.
+        Cancelling ends the attempt as ``interrupted``: a row must not stay ``running`` while its process goes on.
         """
         if claim.is_overdue(self._clock.now()):
             self._recorder.record(skip(claim.execution, self._clock.now(), reason=_OVERDUE))

@@ -1,4 +1,4 @@
-"""The recorder writes down how attempts ended, as many as have gathered in one transaction."""
+"""The recorder writes the ends of attempts, in one transaction as many as have gathered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Groups settlements. What was handed in is written, however long the database takes to come back.
+    """Groups settlements and writes them, however often that has to be tried until the database is back.
 
     Tells ``WritingEnds`` right before a group is handed to the database; the queue tells which settlements took effect.
     """
@@ -35,7 +35,7 @@ class Recorder:
         self._written.set()
 
     def record(self, settlement: Settlement) -> None:
-        """Hand in the end of an attempt. Does not wait, so a cancelled caller cannot lose it."""
+        """Hand in the end of an attempt. Does not wait, so that cancelling the caller cannot lose it."""
         self._gathered.append(settlement)
         self._written.clear()
         self._arrived.set()

@@ -1,6 +1,6 @@
-"""Membership: this process is one node of its database, for as long as it renews its lease in time.
+"""Membership: this process is a node of its database for as long as it renews its lease in time.
 
-On a database that takes one process there is nothing to renew and nobody to lose it to.
+SQLite takes one process at a time: there the lease never ends and nothing is renewed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.queue.nodes import NodeStore
 
-_BEAT_S = 1.0
-_RENEWALS = 3
-"""So often a lease is renewed before it would end."""
+_LONGEST_STEP_S = 1.0
+_RENEWALS_PER_LEASE = 3
 _NOTABLE_SKEW_S = 1.0
+"""Clocks that differ by less are not worth a line in the log."""
 
 log = logging.getLogger(__name__)
 
 
 class Membership:
-    """Keeps the lease of this node, and takes over from those that lost theirs.
+    """Renews the lease of this node, and takes over the attempts of nodes whose lease has ended.
 
-    ``new_node_id`` makes the id of a new epoch; ``adopt`` is called with it before anything is done under it.
-    ``take_over`` closes what belongs to no node, and returns how much that was.
+    ``lease_s`` is how long a lease lasts in seconds; ``None`` where one process has the database. ``new_node_id``
+    makes the id of a new epoch, and ``adopt`` gets it before anything is done under it. ``take_over`` closes the
+    attempts that belong to no node, and returns how many there were.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Membership:
         self._lease_until_s = 0.0
         self._renew_at_s = 0.0
         self.skew_s = 0.0
-        """How far the database's clock is ahead of this machine's."""
+        """How far the database's clock is ahead of this machine's, in seconds."""
 
     def has_lease(self) -> bool:
         """Whether this node holds its lease. Without it other nodes take over its attempts, and it may begin none."""
@@ -66,23 +67,23 @@ class Membership:
         self._extend(began_s)
 
     async def leave(self) -> None:
-        """Cease to be a node: what is left behind is anybody's at once."""
+        """Give up the lease: what is left ``running`` is rescued at once, by another node or by the next start."""
         self._lease_until_s = 0.0
         await self._nodes.leave(self._node_id)
 
     async def run(self) -> None:
-        """Renew, and look after the others, until cancelled."""
+        """Call ``step`` several times a lease, until cancelled."""
         if self._lease_s is None:
             return
         while True:
-            await asyncio.sleep(min(_BEAT_S, self._lease_s / (2 * _RENEWALS)))
+            await asyncio.sleep(min(_LONGEST_STEP_S, self._lease_s / (2 * _RENEWALS_PER_LEASE)))
             try:
                 await self.step()
             except SchedulerError as error:
                 log.error("the lease was not renewed: %s", error.message)  # noqa: TRY400
 
     async def step(self) -> None:
-        """Renew the lease if that is due, and take over from nodes whose lease has ended."""
+        """Renew the lease if that is due, and take over from nodes whose lease has ended. Raises ``SchedulerError``."""
         if _steady_s() >= self._renew_at_s:
             await self._renew()
         if gone := await self._nodes.remove_expired():
@@ -103,12 +104,12 @@ class Membership:
         self.skew_s = skew_s
 
     def _extend(self, began_s: float) -> None:
-        """The lease ends by the database's clock; it was asked for at ``began_s``, so here it ends no later."""
+        """Count the lease from ``began_s``, when it was asked for: by the database's clock it ends no earlier."""
         lease_s = self._lease_s or 0
         self._lease_until_s = began_s + lease_s
-        self._renew_at_s = began_s + lease_s / _RENEWALS
+        self._renew_at_s = began_s + lease_s / _RENEWALS_PER_LEASE
 
 
 def _steady_s() -> float:
-    """A clock that nobody sets and, where there is one, that goes on while the machine sleeps."""
+    """A clock that cannot be set and that goes on while the machine sleeps, where the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

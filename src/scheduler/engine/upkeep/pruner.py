@@ -1,4 +1,4 @@
-"""The pruner deletes what retention does not keep, a slice at a time, so that nobody waits for it."""
+"""Pruning: executions that retention does not keep are deleted in slices, so that no other write waits for long."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from scheduler.store.ids import first_id
 
 _SLICE = 200
 _BETWEEN_SWEEPS_S = 300.0
-_REST = 4
-"""After a slice it rests so many times as long as that took: a fifth of the writer is all that it ever has."""
+_REST_FACTOR = 4
+"""After a slice the pruner rests so many times as long as that took: it has a fifth of the writer at most."""
 _DAY_S = 86_400
 
 log = logging.getLogger(__name__)
 
 
 class Pruner:
-    """Sweeps through all executions every few minutes."""
+    """Sweeps through all executions every five minutes."""
 
     def __init__(self, *, store: PruningStore, clock: Clock, events: Events, retention: RetentionConfig) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Pruner:
             await asyncio.sleep(rest_s)
 
     async def step(self) -> float:
-        """Prune one slice; returns how long to rest, in seconds. After the last one the sweep begins anew."""
+        """Prune one slice; returns how long to rest, in seconds. After the last slice the next sweep begins."""
         slices = self._slices or self._sweep(self._clock.now())
         self._slices = None  # unless this slice succeeds the sweep begins anew
         started = time.perf_counter()
@@ -59,10 +59,10 @@ class Pruner:
         self._slices = slices
         self._pruned += pruned
         self._events.tell(ExecutionsPruned(count=pruned))
-        return (time.perf_counter() - started) * _REST
+        return (time.perf_counter() - started) * _REST_FACTOR
 
     async def _sweep(self, now: Instant) -> AsyncIterator[int]:
-        """All slices there are, by age and then by count; yields how many executions went with each."""
+        """One sweep: by age, then by count; yields after each slice how many executions it deleted."""
         dead_until_id = _age_edge(now, self._retention.dead_letter_days)
         edge = Edge(until_id=_age_edge(now, self._retention.executions_days), dead_until_id=dead_until_id)
         async for pruned in self._by_age(edge):
@@ -78,7 +78,7 @@ class Pruner:
             after_id = found.last_id
 
     async def _by_count(self, dead_until_id: str) -> AsyncIterator[int]:
-        """What many jobs have one too many of goes together, or a commit for each of them would take its time."""
+        """Delete what is beyond ``executions_per_job``. Slices span jobs: a commit for each job would take longer."""
         after_job_id = ""
         while jobs := await self._store.crowded(
             after_job_id=after_job_id, kept=self._retention.executions_per_job, limit=_SLICE
@@ -106,5 +106,5 @@ class Pruner:
 
 
 def _age_edge(now: Instant, days: float) -> str:
-    """The id up to which executions are older than so many days; nothing is older than for ever."""
+    """The id up to which executions are older than so many days; empty, so none, for 0 days: they are kept for ever."""
     return first_id(max(0, now - seconds(days * _DAY_S))) if days else ""
