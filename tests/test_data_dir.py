@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from scheduler.config import AuthConfig, Config, DatabaseConfig
-from scheduler.ops.data_dir import DataDir, StartError, open_data_dir
+from scheduler.ops.data_dir import DataDir, open_data_dir
+from scheduler.ops.start_error import StartError
 
 
 def refusal(config: Config) -> StartError:

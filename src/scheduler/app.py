@@ -16,7 +16,8 @@ from aiohttp import web
 from scheduler.config import Config
 from scheduler.demo import add_demo_jobs, demo_receiver, remove_demo_jobs
 from scheduler.domain.errors import SchedulerError
-from scheduler.ops.data_dir import NOT_PERMITTED, DataDir, StartError
+from scheduler.ops.data_dir import DataDir
+from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.service import Service, open_service
 from scheduler.telemetry import attempts_log, configure_logging
 
@@ -64,7 +65,7 @@ async def serve(
         try:
             await service.engine.start()
         except SchedulerError as error:
-            raise StartError(f"the service cannot start: {error.message}", exit_code=NOT_PERMITTED) from None
+            raise StartError(f"the service cannot start: {error.message}", exit_code=ExitCode.NOT_PERMITTED) from None
         collect_rarely()
         on_ready(_base_url(host, port), f"http://127.0.0.1:{demo_port}/hello" if demo_port else None)
         if demo_port is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler.config import Config
-from scheduler.ops import data_dir
+from scheduler.ops import data_dir, files
 from scheduler.ops import rotate_key as rotation
 from scheduler.store import sealing
 from tests.cli.test_secrets import everything_opens
@@ -71,7 +71,7 @@ def _die_after(steps: int, tell: Callable[[str], Any]) -> None:
 
         setattr(owner, name, call)
 
-    watch(data_dir, "_write_new")  # the draft of the key file
+    watch(files, "create")  # the draft of the key file
     watch(Path, "replace")  # the draft becomes the key file
     watch(sealing, "_anew")  # each row, inside the transaction
     watch(rotation, "_compact")  # the transaction is committed

@@ -24,8 +24,9 @@ from scheduler.domain.clock import SystemClock
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
 from scheduler.ops.backup import write_backup
-from scheduler.ops.data_dir import StartError, last_backup_at
+from scheduler.ops.data_dir import last_backup_at
 from scheduler.ops.open_database import open_database
+from scheduler.ops.start_error import StartError
 from scheduler.ops.status import state_of
 from scheduler.store.ids import new_id
 from scheduler.store.sqlite import file as sqlite_file

@@ -23,7 +23,8 @@ from click.testing import CliRunner, Result
 from scheduler.cli.secrets import secrets
 from scheduler.config import Config
 from scheduler.domain.webhooks.webhook import FormerSecret
-from scheduler.ops.data_dir import StartError, open_data_dir, read_secret_keys
+from scheduler.ops.data_dir import open_data_dir, read_secret_keys
+from scheduler.ops.start_error import StartError
 from scheduler.service import open_service
 from scheduler.store.vault import Vault
 from tests.cli.test_serve import ending, environment
@@ -208,10 +209,10 @@ async def test_killed_at_any_moment_it_leaves_a_key_file_that_opens_everything(t
     died_at = done.stdout.splitlines()
     assert done.returncode == 0, [died_at, done.stderr]
     assert died_at == [
-        *("before _write_new", "after _write_new", "before replace", "after replace"),
+        *("before create", "after create", "before replace", "after replace"),
         *("before _anew", "after _anew") * 2,
         *("before _compact", "after _compact"),
-        *("before _write_new", "after _write_new", "before replace", "after replace"),
+        *("before create", "after create", "before replace", "after replace"),
     ]
     assert await everything_opens(config)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -12,7 +12,8 @@ from scheduler.config import Config, DatabaseConfig
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
-from scheduler.ops.data_dir import DataDir, StartError
+from scheduler.ops.data_dir import DataDir
+from scheduler.ops.start_error import StartError
 from scheduler.service import open_service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection

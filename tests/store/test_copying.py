@@ -16,8 +16,8 @@ from scheduler.domain.clock import SystemClock
 from scheduler.domain.runs.execution import Outcome, settle
 from scheduler.domain.webhooks.webhook import FormerSecret
 from scheduler.ops.copy import copy_database
-from scheduler.ops.data_dir import StartError
 from scheduler.ops.open_database import open_database
+from scheduler.ops.start_error import StartError
 from scheduler.ops.status import state_of
 from scheduler.store import copy as copying
 from scheduler.store.copy import NOT_COPIED, TABLES, count_rows

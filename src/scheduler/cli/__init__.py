@@ -13,9 +13,7 @@ from typing import Any
 import click
 
 from scheduler import __version__
-
-USAGE, CONFIGURATION, NOT_PERMITTED = 2, 3, 4
-"""The exit codes of their own; every other failure is 1."""
+from scheduler.ops.start_error import ExitCode
 
 _COMMANDS = {
     "serve": "Run the service.",
@@ -32,7 +30,7 @@ _COMMANDS = {
 class Failure(click.ClickException):
     """Ends a command: its text goes to standard error as it is, line by line."""
 
-    def __init__(self, message: str, *, exit_code: int) -> None:
+    def __init__(self, message: str, *, exit_code: ExitCode) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from scheduler.cli import CONFIGURATION, Failure
+from scheduler.cli import Failure
 from scheduler.config import KEYS, Config, ConfigError, Resolved, resolve_config
 from scheduler.config.settings import Key, limits_text
+from scheduler.ops.start_error import ExitCode
 
 DATABASE_URL_HELP = "The database: sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://USER:PASSWORD@HOST/DATABASE."
 
@@ -42,7 +43,7 @@ def _resolve(path: Path | None, flags: Mapping[str, object]) -> Resolved:
     try:
         return resolve_config(path=path, environ=os.environ, flags=flags)
     except ConfigError as error:
-        raise Failure(str(error), exit_code=CONFIGURATION) from None
+        raise Failure(str(error), exit_code=ExitCode.CONFIGURATION) from None
 
 
 @click.group
@@ -63,7 +64,7 @@ def check(config_file: Path | None, as_json: bool) -> None:
     except ConfigError as error:
         problems = [{"origin": one.origin, "key": one.key or None, "message": one.message} for one in error.problems]
         click.echo(json.dumps(problems, indent=2) if as_json else str(error))
-        raise SystemExit(CONFIGURATION) from None
+        raise SystemExit(ExitCode.CONFIGURATION) from None
     click.echo("[]") if as_json else click.echo("no problems", err=True)
 
 

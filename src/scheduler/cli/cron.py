@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from scheduler.cli import USAGE, Failure
+from scheduler.cli import Failure
+from scheduler.ops.start_error import ExitCode
 
 
 @click.group()
@@ -95,7 +96,7 @@ def _preview(
         )
         require_fires(schedule, start_at)
     except SchedulerError as error:
-        raise Failure(error.message, exit_code=USAGE) from None
+        raise Failure(error.message, exit_code=ExitCode.USAGE) from None
     return {
         "description": schedule.describe(),
         "timezone": schedule.timezone,
@@ -112,7 +113,7 @@ def _instant(option: str, text: str) -> int:
     try:
         return parse_instant(text)
     except (ValueError, OverflowError) as error:
-        raise Failure(f"{option}: {error}", exit_code=USAGE) from None
+        raise Failure(f"{option}: {error}", exit_code=ExitCode.USAGE) from None
 
 
 def _run_line(item: dict[str, Any], timezone: str) -> str:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scheduler.cli import CONFIGURATION, Failure
+from scheduler.cli import Failure
 from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.config.checks import shown_url, wrong_database_url
 from scheduler.domain.clock import format_instant
-from scheduler.ops.data_dir import StartError
+from scheduler.ops.start_error import ExitCode, StartError
 
 if TYPE_CHECKING:
     from scheduler.ops.status import State
@@ -85,7 +85,7 @@ def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path |
     config = read_config(config_file, {"data_dir": data_dir})
     for option, url in (("--from", source), ("--to", target)):
         if wrong := wrong_database_url(url):
-            raise Failure(f"{option}: {wrong}", exit_code=CONFIGURATION)
+            raise Failure(f"{option}: {wrong}", exit_code=ExitCode.CONFIGURATION)
 
     from scheduler.ops.copy import copy_database
 

@@ -15,6 +15,7 @@ import click
 from scheduler.cli import Failure
 from scheduler.cli.config import config_option, read_config
 from scheduler.config import ServerConfig
+from scheduler.ops.start_error import ExitCode
 
 _TIMEOUT_S = 3
 
@@ -37,8 +38,8 @@ def healthcheck(*, url: str | None, config_file: Path | None, as_json: bool) -> 
     if reason is None:
         return
     if as_json:
-        raise SystemExit(1)
-    raise Failure(f"{address}: {reason}", exit_code=1)
+        raise SystemExit(ExitCode.FAILURE)
+    raise Failure(f"{address}: {reason}", exit_code=ExitCode.FAILURE)
 
 
 def _configured(server: ServerConfig) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scheduler.cli import CONFIGURATION, Failure
+from scheduler.cli import Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config import Config
 from scheduler.config.checks import decode_secret_key
-from scheduler.ops.data_dir import StartError
+from scheduler.ops.start_error import ExitCode, StartError
 
 if TYPE_CHECKING:
     from scheduler.ops.rotate_key import Rotation
@@ -64,13 +64,13 @@ def _new_key(config: Config, file: Path | None) -> bytes | None:
             "the sealing key is set by SCHEDULER_SECRET_KEY or SCHEDULER_SECRET_KEY_FILE, which this command cannot "
             "change: write a new key to a file (openssl rand -base64 32 > FILE), run this again with "
             "--new-key FILE, and configure that key before the next start",
-            exit_code=CONFIGURATION,
+            exit_code=ExitCode.CONFIGURATION,
         )
     try:
         return decode_secret_key(file.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "must be base64 of exactly 32 bytes"
-        raise Failure(f"{file}: {reason}", exit_code=CONFIGURATION) from None
+        raise Failure(f"{file}: {reason}", exit_code=ExitCode.CONFIGURATION) from None
 
 
 def _report(rotation: Rotation, config: Config, *, as_json: bool) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from scheduler.cli import NOT_PERMITTED, Failure
+from scheduler.cli import Failure
 from scheduler.cli.banner import Started, banner, log_start, reachable_url
 from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
 from scheduler.config import Config, ServerConfig, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
-from scheduler.ops.data_dir import DataDir, StartError, open_data_dir
+from scheduler.ops.data_dir import DataDir, open_data_dir
+from scheduler.ops.start_error import ExitCode, StartError
 
 _USER = "admin"
 
@@ -66,7 +67,7 @@ def serve(
         sentence = _listener_sentence(error, config.server)
         if sentence is None:
             raise
-        raise Failure(sentence, exit_code=NOT_PERMITTED) from None
+        raise Failure(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
 
 
 def _serve(config: Config, *, demo: bool) -> int:

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from scheduler.cli import CONFIGURATION, USAGE, Failure
+from scheduler.cli import Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config.auth import AuthConfig
 from scheduler.config.jwt_algorithms import SHORTEST_SECRET
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
-from scheduler.ops.data_dir import StartError, read_jwt_secret
+from scheduler.ops.data_dir import read_jwt_secret
+from scheduler.ops.start_error import ExitCode, StartError
 
 _DAY_S = 86_400
 DEFAULT_DAYS = 30
@@ -53,11 +54,12 @@ def create(
         raise Failure(
             f"with auth.algorithm {auth.algorithm} only your identity provider makes tokens; "
             "for a machine make a key: POST /api/keys",
-            exit_code=CONFIGURATION,
+            exit_code=ExitCode.CONFIGURATION,
         )
     if days is not None and days * _DAY_S > auth.max_token_age_s:
         raise Failure(
-            f"--days {days} is longer than auth.max_token_age_s allows, {auth.max_token_age_s:.0f} s", exit_code=USAGE
+            f"--days {days} is longer than auth.max_token_age_s allows, {auth.max_token_age_s:.0f} s",
+            exit_code=ExitCode.USAGE,
         )
     made: list[str] = []
     try:

@@ -9,8 +9,8 @@ from functools import partial
 
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
-from scheduler.ops.data_dir import CONFIGURATION, StartError
 from scheduler.ops.open_database import connect, sentences
+from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.copy import (
     TABLES,
     Fingerprint,
@@ -47,7 +47,7 @@ async def copy_database(
     source_config, target_config = (at(config, url) for url in (source_url, target_url))
     name = _full_name(source_config)
     if name == _full_name(target_config):
-        raise StartError("--from and --to are the same database", exit_code=CONFIGURATION)
+        raise StartError("--from and --to are the same database", exit_code=ExitCode.CONFIGURATION)
     async with _source(source_config) as (source, demand_idle), _target(target_config) as target:
         resumed = await _prepare(target, target_config, name)
         counts = await count_rows(source)
@@ -118,15 +118,17 @@ async def _prepare(target: Database, config: Config, source_name: str) -> bool:
     if len(await pending_migrations(target)) == len(packaged_migrations()):
         await migrate(target, SystemClock().now())
     elif await pending_migrations(target):
-        raise StartError(f"{name} is in use for an older version: name a new database", exit_code=CONFIGURATION)
+        raise StartError(
+            f"{name} is in use for an older version: name a new database", exit_code=ExitCode.CONFIGURATION
+        )
     under_way = await unfinished(target)
     if under_way == source_name:
         return True
     if under_way is not None:
         sentence = f"{name} has a part of {under_way}: finish that copy, or name a new database"
-        raise StartError(sentence, exit_code=CONFIGURATION)
+        raise StartError(sentence, exit_code=ExitCode.CONFIGURATION)
     if any((await count_rows(target)).values()):
-        raise StartError(f"{name} is not empty: name a new database", exit_code=CONFIGURATION)
+        raise StartError(f"{name} is not empty: name a new database", exit_code=ExitCode.CONFIGURATION)
     await begin(target, source_name, SystemClock().now())
     return False
 
@@ -138,7 +140,7 @@ async def _compared(source: Reader, target: Database, table: str, told: Callable
         raise StartError(
             f"the copy of {table} differs ({theirs.rows} rows, {theirs.checksum}) from its source ({ours.rows} rows, "
             f"{ours.checksum}): throw the copy away and begin anew",
-            exit_code=1,
+            exit_code=ExitCode.FAILURE,
         )
     return ours
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -17,21 +15,8 @@ from scheduler.config import Config, database_dsn, database_path
 from scheduler.config.checks import decode_secret_key
 from scheduler.config.jwt_algorithms import SHORTEST_SECRET, wrong_secret_length
 from scheduler.domain.clock import Instant, format_instant, parse_instant
-
-CONFIGURATION = 3
-"""The exit code of a start that the configuration or a file of ours prevents."""
-NOT_PERMITTED = 4
-"""The exit code of a start that the operating system prevents."""
-
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-class StartError(Exception):
-    """A start that cannot be, in one sentence for the operator, with the exit code of the process."""
-
-    def __init__(self, message: str, *, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+from scheduler.ops import files
+from scheduler.ops.start_error import ExitCode, StartError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +68,7 @@ def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
     given = config.auth.jwt_secret
     secret = given.encode() if given else _kept(path, _new_jwt_secret, created)
     if wrong := wrong_secret_length(secret, config.auth.algorithm):
-        raise StartError(f"{path}: {wrong}", exit_code=CONFIGURATION)
+        raise StartError(f"{path}: {wrong}", exit_code=ExitCode.CONFIGURATION)
     return secret
 
 
@@ -98,7 +83,7 @@ def read_secret_keys(config: Config, created: list[str] | None = None) -> list[b
     try:
         return [decode_secret_key(line) for line in text.split() or [""]]
     except ValueError as error:
-        raise StartError(f"{path}: {error}", exit_code=CONFIGURATION) from None
+        raise StartError(f"{path}: {error}", exit_code=ExitCode.CONFIGURATION) from None
 
 
 def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
@@ -107,28 +92,25 @@ def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
     Owner and mode stay as they are. For one process at a time: the holder of the database. Raises ``StartError``.
     """
     path = secret_key_path(config).resolve()
-    draft = path.with_name(f".{path.name}.new")
     try:
         before = path.stat()
-        draft.unlink(missing_ok=True)
-        _write_new(draft, "".join(base64.b64encode(key).decode() + "\n" for key in keys))
-        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(draft, before.st_uid, before.st_gid)
-        draft.chmod(stat.S_IMODE(before.st_mode))
-        draft.replace(path)
-        _sync_directory(path.parent)
+        files.remove_drafts(path)
+        with files.draft_of(path, "".join(base64.b64encode(key).decode() + "\n" for key in keys)) as draft:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(draft, before.st_uid, before.st_gid)
+            draft.chmod(stat.S_IMODE(before.st_mode))
+            files.replace(draft, path)
     except OSError as error:
         raise StartError(
-            f"{path} cannot be replaced by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
+            f"{path} cannot be replaced by user {os.geteuid()} ({error.strerror})", exit_code=ExitCode.NOT_PERMITTED
         ) from None
 
 
 def record_backup(config: Config, name: str, now: Instant) -> None:
     """Remember that a backup of this name was made. Raises ``OSError``."""
     path = config.data_dir / "last-backup"
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _write_new(draft, f"{format_instant(now)} {name!a}\n")
-    draft.replace(path)
+    with files.draft_of(path, f"{format_instant(now)} {name!a}\n") as draft:
+        files.replace(draft, path)
 
 
 def last_backup_at(config: Config) -> Instant | None:
@@ -147,13 +129,23 @@ def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> byt
     """The stripped content of the file, which is made first, with its directory, when there is none."""
     _make_directory(path.parent)
     try:
-        if not path.exists() and _publish(path, make() + "\n") and created is not None:
+        if not path.exists() and _make(path, make() + "\n") and created is not None:
             created.append(path.name)
         return path.read_bytes().strip()
     except OSError as error:
         raise StartError(
-            f"{path} cannot be read or made by user {os.geteuid()} ({error.strerror})", exit_code=NOT_PERMITTED
+            f"{path} cannot be read or made by user {os.geteuid()} ({error.strerror})", exit_code=ExitCode.NOT_PERMITTED
         ) from None
+
+
+def _make(path: Path, text: str) -> bool:
+    """Make the file; false when another process was first."""
+    try:
+        with files.draft_of(path, text) as draft:
+            files.publish(draft, path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _make_directory(path: Path) -> None:
@@ -162,50 +154,14 @@ def _make_directory(path: Path) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
     except FileExistsError:
         raise StartError(
-            f"the data directory {path} is no directory: choose another with --data-dir", exit_code=NOT_PERMITTED
+            f"the data directory {path} is no directory: choose another with --data-dir",
+            exit_code=ExitCode.NOT_PERMITTED,
         ) from None
     except OSError as error:
         raise StartError(
             f"the data directory {path} cannot be made ({error.strerror}): choose another with --data-dir",
-            exit_code=NOT_PERMITTED,
+            exit_code=ExitCode.NOT_PERMITTED,
         ) from None
-
-
-def _publish(path: Path, text: str) -> bool:
-    """Makes the file with its whole content or not at all; false when another process was first."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        _write_new(draft, text)
-        try:
-            # a link, unlike a rename, never replaces the secret that another process has just begun to use
-            os.link(draft, path)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            _write_new(path, text)
-    except FileExistsError:
-        return False
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    _sync_directory(path.parent)
-    return True
-
-
-def _write_new(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _new_jwt_secret() -> str:
@@ -225,5 +181,5 @@ def _demand_writable(path: Path) -> None:
         raise StartError(
             f"the directory {path} cannot be written to by user {os.geteuid()} ({error.strerror}): "
             "make it with the right owner or choose another with --data-dir",
-            exit_code=NOT_PERMITTED,
+            exit_code=ExitCode.NOT_PERMITTED,
         ) from None

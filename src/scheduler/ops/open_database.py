@@ -9,7 +9,8 @@ from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events
-from scheduler.ops.data_dir import CONFIGURATION, NOT_PERMITTED, StartError, secret_key_path
+from scheduler.ops.data_dir import secret_key_path
+from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.copy import unfinished
 from scheduler.store.database import Database, DatabaseUnusableError
 from scheduler.store.migrate import MigrationError, migrate
@@ -62,24 +63,24 @@ def sentences(config: Config) -> Iterator[None]:
     try:
         yield
     except DatabaseUnusableError as error:
-        raise StartError(str(error), exit_code=NOT_PERMITTED) from error
+        raise StartError(str(error), exit_code=ExitCode.NOT_PERMITTED) from error
     except MigrationError as error:
-        raise StartError(str(error), exit_code=CONFIGURATION) from None
+        raise StartError(str(error), exit_code=ExitCode.CONFIGURATION) from None
     except SchedulerError as error:
         sentence = f"the database {database_name(config)} cannot be used: {error.message}"
-        raise StartError(sentence, exit_code=NOT_PERMITTED) from None
+        raise StartError(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         sentence = "PostgreSQL needs its driver: pip install 'scheduler[postgres]'"
-        raise StartError(sentence, exit_code=CONFIGURATION) from None
+        raise StartError(sentence, exit_code=ExitCode.CONFIGURATION) from None
 
 
 async def _demand_whole(db: Database, config: Config) -> None:
     if source := await unfinished(db):
         part = f"{database_name(config)} has only a part of {source}"
         raise StartError(
-            f"{part}: run that `scheduler db copy` again, it goes on where it stopped", exit_code=CONFIGURATION
+            f"{part}: run that `scheduler db copy` again, it goes on where it stopped", exit_code=ExitCode.CONFIGURATION
         )
 
 
@@ -90,5 +91,6 @@ async def demand_key(db: Database, vault: Vault, config: Config) -> None:
     except WrongKeyError as error:
         given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
         raise StartError(
-            f"{given} is not the key of the secrets in {database_name(config)}: {error}", exit_code=CONFIGURATION
+            f"{given} is not the key of the secrets in {database_name(config)}: {error}",
+            exit_code=ExitCode.CONFIGURATION,
         ) from None

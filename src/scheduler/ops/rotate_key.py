@@ -15,15 +15,9 @@ from dataclasses import dataclass
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.ops.data_dir import (
-    CONFIGURATION,
-    NOT_PERMITTED,
-    StartError,
-    read_secret_keys,
-    secret_key_path,
-    write_secret_keys,
-)
+from scheduler.ops.data_dir import read_secret_keys, secret_key_path, write_secret_keys
 from scheduler.ops.open_database import demand_key, open_database
+from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.database import Database, DatabaseInUseError
 from scheduler.store.queue.nodes import NodeStore
 from scheduler.store.sealing import reseal
@@ -71,9 +65,9 @@ async def _alone(config: Config) -> AsyncIterator[Database]:
     """The database, for as long as the context is open this process's alone."""
     name = database_name(config)
     if database_dsn(config) is None and not database_path(config).exists():
-        raise StartError(f"there is no database {name}: nothing is sealed yet", exit_code=CONFIGURATION)
+        raise StartError(f"there is no database {name}: nothing is sealed yet", exit_code=ExitCode.CONFIGURATION)
     running = StartError(
-        f"the service is running on {name}: stop it, rotate the key, start it again", exit_code=NOT_PERMITTED
+        f"the service is running on {name}: stop it, rotate the key, start it again", exit_code=ExitCode.NOT_PERMITTED
     )
     try:
         db = await open_database(config, SystemClock())
@@ -93,7 +87,8 @@ def _keys_of_file(config: Config) -> list[bytes]:
     path = secret_key_path(config)
     if not path.exists():
         raise StartError(
-            f"there is no {path}: put back the one that belongs to {database_name(config)}", exit_code=CONFIGURATION
+            f"there is no {path}: put back the one that belongs to {database_name(config)}",
+            exit_code=ExitCode.CONFIGURATION,
         )
     return read_secret_keys(config)
 
@@ -103,9 +98,13 @@ async def _seal_anew(db: Database, keys: list[bytes], *, resumed: bool) -> Rotat
     try:
         resealed = await reseal(db, vault)
     except WrongKeyError as error:
-        raise StartError(f"nothing was sealed anew, both keys are kept: {error}", exit_code=CONFIGURATION) from None
+        raise StartError(
+            f"nothing was sealed anew, both keys are kept: {error}", exit_code=ExitCode.CONFIGURATION
+        ) from None
     except SchedulerError as error:
-        raise StartError(f"nothing was sealed anew, both keys are kept: {error.message}", exit_code=1) from None
+        raise StartError(
+            f"nothing was sealed anew, both keys are kept: {error.message}", exit_code=ExitCode.FAILURE
+        ) from None
     return Rotation(key_id=vault.key_id, resealed=resealed, resumed=resumed, traces=await _compact(db))
 
 
