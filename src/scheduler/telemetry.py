@@ -242,7 +242,7 @@ def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:
     root.setLevel(config.level.upper())
     for chatty in ("aiosqlite", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of every heartbeat that comes while a look is still under way, and that is as it should be.
+    # It warns of every beat that comes while a look is under way, which is expected here.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 

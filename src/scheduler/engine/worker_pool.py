@@ -15,9 +15,9 @@ from scheduler.engine.delivery import Deliverer
 from scheduler.store.queue.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
-"""Never longer: monotonic timers stand still while a machine sleeps, the wall clock does not."""
-_OTHERS_S = 0.02
-"""What is ready and cannot be claimed is just being claimed by another node."""
+"""Monotonic timers stand still while a machine sleeps, the wall clock does not: so it is looked at this often."""
+_CONTENDED_RETRY_S = 0.02
+"""What is ready and cannot be claimed is just being claimed by another node: look again after this time."""
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class WorkerPool:
     """Claims as many executions as it has free slots and delivers each in a task of its own.
 
-    No account and no host gets more of them than ``limits`` says, so that one whose receivers hang delays nobody else.
+    ``limits`` bounds what one account and one host may take, so that hanging receivers do not delay other accounts.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class WorkerPool:
         self._woken = asyncio.Event()
         self._more_waiting = False
         self._stopping = False
-        self._is_unsure = False
+        self._in_doubt = False
         self.size = limits.size
         events.listen(WorkReady, lambda _: self.wake())
         events.listen(Fired, lambda _: self.wake())
@@ -53,7 +53,7 @@ class WorkerPool:
         return len(self._tasks)
 
     def wake(self) -> None:
-        """Something may start now: look without waiting for the next look."""
+        """Claim now: something may start that could not a moment ago."""
         self._woken.set()
 
     def is_delivering(self, execution_id: str) -> bool:
@@ -82,33 +82,33 @@ class WorkerPool:
 
     async def fill_slots(self) -> float:
         """One step: claim what may start into the free slots; returns how long to sleep, in seconds."""
-        if self._is_unsure:
+        if self._in_doubt:
             await self._find_lost()
         free = self.size - len(self._tasks)
         if free <= 0 or not self._deliverer.may_start():
             self._more_waiting = True
             return _LONGEST_SLEEP_S
-        self._is_unsure = True  # until it comes back: it may have been committed although its answer was lost
+        self._in_doubt = True  # until it returns: a claim can be committed although its answer is lost
         claims = await self._queue.claim(self._clock.now(), free, self._slots)
-        self._is_unsure = False
+        self._in_doubt = False
         for claim in claims:
             self._start(claim)
         self._more_waiting = len(claims) == free or self._queue.has_deferred
         if len(claims) == free:
-            return _LONGEST_SLEEP_S  # the recorder wakes us when slots become free
+            return _LONGEST_SLEEP_S  # the ends of these attempts wake the pool
         start_at = await self._queue.next_start_at(self._slots, self._clock.now())
         if start_at is None:
             return _LONGEST_SLEEP_S
         sleep_s = (start_at - self._clock.now()) / SECOND
-        return min(sleep_s if sleep_s > 0 else 0.0 if claims else _OTHERS_S, _LONGEST_SLEEP_S)
+        return min(sleep_s if sleep_s > 0 else 0.0 if claims else _CONTENDED_RETRY_S, _LONGEST_SLEEP_S)
 
     async def _find_lost(self) -> None:
-        """Start what was claimed without our hearing of it."""
+        """Start what an earlier claim committed although its answer was lost."""
         known = self._tasks.keys() | self._deliverer.unwritten()  # before looking: what ends meanwhile was not lost
         for claim in await self._queue.held():
             if claim.execution.id not in known:
                 self._start(claim)
-        self._is_unsure = False
+        self._in_doubt = False
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what is in flight now has ended, or the time is up."""
@@ -116,7 +116,7 @@ class WorkerPool:
             await asyncio.wait(self._tasks.values(), timeout=timeout_s)
 
     async def drain(self, timeout_s: float) -> int:
-        """Claim nothing more, wait for what is in flight, abort the rest as interrupted; returns how many that were."""
+        """Claim nothing more, wait ``timeout_s`` for what is in flight, abort the rest; returns how many were aborted."""
         self._stopping = True
         self._woken.set()
         await self.idle(timeout_s)
