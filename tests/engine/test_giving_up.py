@@ -47,7 +47,7 @@ async def metric(service: Any, kind: str) -> int:
 
 async def on_record(service: Any, action: str) -> list[Any]:
     page = await service.stores.audit.page(USER, AuditFilter(), skip=0, limit=100)
-    return [entry for entry in page.items if entry.deed.action == action]
+    return [entry for entry in page.items if entry.audited.action == action]
 
 
 async def test_gone_disables_the_webhook_and_leaves_its_siblings_alone(
@@ -66,7 +66,7 @@ async def test_gone_disables_the_webhook_and_leaves_its_siblings_alone(
     (line,) = [record for record in caplog.records if record.message == "a webhook was disabled"]
     assert (line.webhook_id, line.job_id, line.account_id) == (gone.id, job.id, job.account_id)
     (entry,) = await on_record(service, "webhook.disabled")
-    assert (entry.actor.name, entry.actor.address, entry.deed.subject_id) == ("scheduler", None, gone.id)
+    assert (entry.actor.name, entry.actor.address, entry.audited.subject_id) == ("scheduler", None, gone.id)
 
     receiver.requests.clear()
     await fail_until(service, 1, gap_s=60)
@@ -131,7 +131,11 @@ async def test_a_job_that_only_fails_for_five_days_and_twenty_runs_is_paused(
     assert await metric(service, "job") == 1
     assert [record.job_id for record in caplog.records if record.message == "a job was disabled"] == [job.id]
     (entry,) = await on_record(service, "job.disabled")
-    assert (entry.actor.name, entry.deed.subject_name, entry.deed.changes) == ("scheduler", "job", ("enabled", "note"))
+    assert (entry.actor.name, entry.audited.subject_name, entry.audited.changes) == (
+        "scheduler",
+        "job",
+        ("enabled", "note"),
+    )
     receiver.requests.clear()
     await fail_until(service, 3)
     assert receiver.requests == []

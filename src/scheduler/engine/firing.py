@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import SECOND, Clock, Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded, Fired, LookedForDueJobs
@@ -167,7 +167,7 @@ class Firer:
             await self._stores.jobs.advance(tx, firings, now)
             if on_record is not None:
                 action, by = on_record
-                await record_on_jobs(tx, by, [(one.job.id, _deed(action, one)) for one in firings if one.rows])
+                await record_on_jobs(tx, by, [(one.job.id, _audited(action, one)) for one in firings if one.rows])
             return firings, cancelled
 
         firings, cancelled = await self._stores.db.transaction(write)
@@ -206,5 +206,5 @@ class Firer:
         )
 
 
-def _deed(action: Action, firing: Firing) -> Deed:
-    return Deed(action=action, subject_id=firing.job.id, subjects=len(firing.rows))
+def _audited(action: Action, firing: Firing) -> AuditedAction:
+    return AuditedAction(action=action, subject_id=firing.job.id, subjects=len(firing.rows))

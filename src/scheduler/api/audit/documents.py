@@ -1,4 +1,4 @@
-"""Records of the audit as the JSON documents that answers carry."""
+"""Audit entries as JSON documents."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from scheduler.domain.clock import format_instant
 
 
 def audit_document(entry: AuditEntry) -> Document:
-    actor, deed = entry.actor, entry.deed
+    actor, audited = entry.actor, entry.audited
     return {
         "id": entry.id,
         "account_id": entry.account_id,
         "at": format_instant(actor.at),
         "actor": actor.name,
-        "action": deed.action.value,
-        "subject_type": deed.action.subject_type,
-        "subject_id": deed.subject_id,
-        "subject_name": deed.subject_name,
+        "action": audited.action.value,
+        "subject_type": audited.action.subject_type,
+        "subject_id": audited.subject_id,
+        "subject_name": audited.subject_name,
         "from": actor.address,
         "request_id": actor.request_id,
-        "changes": list(deed.changes),
-        "count": deed.subjects,
+        "changes": list(audited.changes),
+        "count": audited.subjects,
     }

@@ -23,7 +23,7 @@ class AuditList(Paging):
 
 
 class AuditDocument(Answer):
-    """One deed. It tells the names of what changed, never the values."""
+    """One audit entry. It has the names of the fields that changed, never their values."""
 
     id = uuid_text(what="Ids grow with time.")
     account_id = uuid_text(what="Whose it is.")

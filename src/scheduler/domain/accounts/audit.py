@@ -1,4 +1,4 @@
-"""The audit: who did what to what, when, and from where. Names of fields, never their values."""
+"""The audit: who took which action on what, when, and from where. It names fields, never their values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scheduler.domain.jobs.job import Job
 from scheduler.domain.webhooks.webhook import Webhook
 
 SERVICE = "scheduler"
-"""Who is on record for what the service does by itself."""
+"""The name of the actor where the service acts by itself."""
 
-_NOT_CHANGES = frozenset(
+_UNAUDITED = frozenset(
     {"updated_at", "next_run_at", "last_run_at", "run_count", "disabled_by", "disabled_reason", "former_secrets"}
 )
-"""What changes by itself, or along with what a person changes."""
+"""Fields that change by themselves, or as a consequence of a change of others."""
 _API_NAMES = {"anchor_at": "anchor"}
 
 
 class Action(StrEnum):
-    """What was done; the word before the dot says to what."""
+    """An action; the word before the dot is the type of its subject."""
 
     ACCOUNT_CREATED = "account.created"
     ACCOUNT_UPDATED = "account.updated"
@@ -41,7 +41,7 @@ class Action(StrEnum):
     WEBHOOK_UPDATED = "webhook.updated"
     WEBHOOK_ENABLED = "webhook.enabled"
     WEBHOOK_DISABLED = "webhook.disabled"
-    WEBHOOK_SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105 - no secret, but the name of what was done to one
+    WEBHOOK_SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105 - the name of an action, no secret
     WEBHOOK_DELETED = "webhook.deleted"
     EXECUTION_RETRIED = "execution.retried"
     EXECUTION_CANCELLED = "execution.cancelled"
@@ -50,14 +50,14 @@ class Action(StrEnum):
 
     @property
     def subject_type(self) -> str:
-        """What kind of thing the subject is; dead letters are on record by their job."""
+        """The type of the subject; the subject of actions on dead letters is their job."""
         kind = self.value.partition(".")[0]
         return "job" if kind == "dead_letter" else kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Actor:
-    """Who does something, when, and from where."""
+    """Who acts, when, and from where."""
 
     name: str
     """The user, the principal of a key, or ``SERVICE``."""
@@ -68,52 +68,55 @@ class Actor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deed:
-    """What somebody does."""
+class AuditedAction:
+    """One action on one subject."""
 
     action: Action
     subject_id: str
     """An id; of a member the user."""
     subject_name: str | None = None
     changes: tuple[str, ...] = ()
-    """The names of the fields that are different now, as the API calls them."""
+    """The names of the fields that have changed, as in the API."""
     subjects: int = 1
-    """How many things it is about: executions that were started, redriven or purged at once."""
+    """How many executions were started, redriven or purged; 1 for all other actions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """One deed as it stands on record."""
+    """One action as it is stored, with its actor."""
 
     id: str
     account_id: str
     actor: Actor
-    deed: Deed
+    audited: AuditedAction
 
 
-def deed_on_job(before: Job, after: Job) -> Deed | None:
-    """What a change of a job comes to; ``None`` when nothing is different."""
+def audited_job_change(before: Job, after: Job) -> AuditedAction | None:
+    """The action that turned ``before`` into ``after``; ``None`` when no audited field differs."""
     changes = tuple(_changes(before, after))
     if not changes:
         return None
     action = Action.JOB_UPDATED
     if before.enabled != after.enabled:
         action = Action.JOB_ENABLED if after.enabled else Action.JOB_DISABLED
-    return Deed(action=action, subject_id=after.id, changes=changes)
+    return AuditedAction(action=action, subject_id=after.id, changes=changes)
 
 
-def deed_on_webhook(before: Webhook, after: Webhook, *, rotates: bool) -> Deed | None:
-    """What a change of a webhook comes to; ``None`` when nothing is different. ``rotates``: it is a new secret."""
+def audited_webhook_change(before: Webhook, after: Webhook, *, rotates: bool) -> AuditedAction | None:
+    """The action that turned ``before`` into ``after``; ``None`` when no audited field differs.
+
+    ``rotates``: the change is a rotation of the signing secret.
+    """
     changes = tuple(_changes(before, after))
     if not changes:
         return None
     action = Action.WEBHOOK_SECRET_ROTATED if rotates else Action.WEBHOOK_UPDATED
     if before.enabled != after.enabled:
         action = Action.WEBHOOK_ENABLED if after.enabled else Action.WEBHOOK_DISABLED
-    return Deed(action=action, subject_id=after.id, changes=changes)
+    return AuditedAction(action=action, subject_id=after.id, changes=changes)
 
 
 def _changes(before: Job | Webhook, after: Job | Webhook) -> Iterator[str]:
     for field in fields(before):
-        if field.name not in _NOT_CHANGES and getattr(before, field.name) != getattr(after, field.name):
+        if field.name not in _UNAUDITED and getattr(before, field.name) != getattr(after, field.name):
             yield _API_NAMES.get(field.name, field.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.domain.accounts.account import Account, Role
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import AccountDeleted, Events
 from scheduler.store.accounts.audit import record
@@ -90,8 +90,10 @@ class AccountStore:
             )
             if not renamed:
                 return
-            deed = Deed(action=Action.ACCOUNT_UPDATED, subject_id=account_id, subject_name=name, changes=("name",))
-            await record(tx, by, account_id, [deed])
+            audited = AuditedAction(
+                action=Action.ACCOUNT_UPDATED, subject_id=account_id, subject_name=name, changes=("name",)
+            )
+            await record(tx, by, account_id, [audited])
 
         await self._db.transaction(update)
 
@@ -117,8 +119,8 @@ async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Ac
         "INSERT INTO members (account_id, user_id, role, created_at) VALUES (:id, :user, 'owner', :now)",
         {"id": account.id, "user": user, "now": now},
     )
-    deed = Deed(action=Action.ACCOUNT_CREATED, subject_id=account.id, subject_name=name)
-    await record(tx, by, account.id, [deed])
+    audited = AuditedAction(action=Action.ACCOUNT_CREATED, subject_id=account.id, subject_name=name)
+    await record(tx, by, account.id, [audited])
     return account
 
 

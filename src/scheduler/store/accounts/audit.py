@@ -1,4 +1,4 @@
-"""The audit on disk. Each record is written by the transaction that does what it tells of: both happen, or neither."""
+"""Stores audit entries. Each is written in the transaction of the action that it records: both commit, or neither."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.domain.accounts.audit import Action, Actor, AuditEntry, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditEntry, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
@@ -31,7 +31,7 @@ FROM jobs j WHERE j.id = :job_id
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditFilter:
-    """Which records; what is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
+    """Which entries a page has; ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
 
     account_id: str | None = None
     actor: str | None = None
@@ -41,29 +41,30 @@ class AuditFilter:
     until_at: Instant | None = None
 
 
-async def record(tx: Transaction, by: Actor | None, account_id: str, deeds: Sequence[Deed]) -> None:
-    """Put on record what ``by`` does in an account; without an actor it is no deed of anybody's."""
+async def record(tx: Transaction, by: Actor | None, account_id: str, done: Sequence[AuditedAction]) -> None:
+    """Write entries of what ``by`` has done in an account; none where ``by`` is ``None``."""
     if by is not None:
-        await tx.execute_many(_INSERT, [_row(by, deed, account_id=account_id) for deed in deeds])
+        await tx.execute_many(_INSERT, [_row(by, audited, account_id=account_id) for audited in done])
 
 
-async def record_on_jobs(tx: Transaction, by: Actor | None, deeds: Sequence[tuple[str, Deed]]) -> None:
-    """Put on record what ``by`` does to jobs, or to what they own: pairs of the job's id and the deed.
+async def record_on_jobs(tx: Transaction, by: Actor | None, done: Sequence[tuple[str, AuditedAction]]) -> None:
+    """Write entries of what ``by`` has done to jobs or to what they own, given as pairs of job id and action.
 
-    The job must still be there: it has the account, and the name where the subject has none.
+    None where ``by`` is ``None``. The job must still exist: the entry takes its account, and its name where the subject
+    has none.
     """
     if by is not None:
-        await tx.execute_many(_INSERT_OF_JOB, [_row(by, deed, job_id=job_id) for job_id, deed in deeds])
+        await tx.execute_many(_INSERT_OF_JOB, [_row(by, audited, job_id=job_id) for job_id, audited in done])
 
 
 class AuditStore:
-    """The audit of all accounts, for those who own them."""
+    """Reads audit entries, for the owners of accounts."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def page(self, user: str, chosen: AuditFilter, *, skip: int, limit: int) -> Page[AuditEntry]:
-        """What is on record in the accounts that ``user`` owns, newest first."""
+        """The entries of all accounts that ``user`` owns, newest first."""
         wanted: list[tuple[str, str, Any]] = [
             ("a.account_id = :account_id", "account_id", chosen.account_id),
             ("a.actor = :actor", "actor", chosen.actor),
@@ -83,19 +84,19 @@ class AuditStore:
         return Page([_decode(row) for row in rows], counted[0]["n"])
 
 
-def _row(by: Actor, deed: Deed, **place: str) -> dict[str, Any]:
+def _row(by: Actor, audited: AuditedAction, **owner: str) -> dict[str, Any]:
     return {
         "id": new_id(by.at),
         "at": by.at,
         "actor": by.name,
-        "action": deed.action.value,
-        "subject_id": deed.subject_id,
-        "subject_name": deed.subject_name,
+        "action": audited.action.value,
+        "subject_id": audited.subject_id,
+        "subject_name": audited.subject_name,
         "address": by.address,
         "request_id": by.request_id,
-        "changes": json.dumps(deed.changes),
-        "subjects": deed.subjects,
-        **place,
+        "changes": json.dumps(audited.changes),
+        "subjects": audited.subjects,
+        **owner,
     }
 
 
@@ -104,7 +105,7 @@ def _decode(row: Row) -> AuditEntry:
         id=row["id"],
         account_id=row["account_id"],
         actor=Actor(name=row["actor"], at=row["at"], address=row["address"], request_id=row["request_id"]),
-        deed=Deed(
+        audited=AuditedAction(
             action=Action(row["action"]),
             subject_id=row["subject_id"],
             subject_name=row["subject_name"],

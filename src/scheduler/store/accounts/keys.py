@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from scheduler.domain.accounts.api_key import ApiKey, Scope
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.accounts.audit import record
@@ -67,8 +67,8 @@ class KeyStore:
                     "id": key.id,
                 },
             )
-            deed = Deed(action=Action.KEY_CREATED, subject_id=key.id, subject_name=key.name)
-            await record(tx, by, key.account_id, [deed])
+            audited = AuditedAction(action=Action.KEY_CREATED, subject_id=key.id, subject_name=key.name)
+            await record(tx, by, key.account_id, [audited])
             return None
 
         if refusal := await self._db.transaction(insert):
@@ -110,8 +110,8 @@ class KeyStore:
                 {"id": key_id, "now": now},
             )
             if row is not None:
-                deed = Deed(action=Action.KEY_REVOKED, subject_id=key_id, subject_name=row["name"])
-                await record(tx, by, row["account_id"], [deed])
+                audited = AuditedAction(action=Action.KEY_REVOKED, subject_id=key_id, subject_name=row["name"])
+                await record(tx, by, row["account_id"], [audited])
             await tx.execute("DELETE FROM members WHERE key_id = :id", {"id": key_id})
             return row is not None
 

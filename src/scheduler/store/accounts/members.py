@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from scheduler.domain.accounts.account import Member, Role
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.store.accounts.audit import record
 from scheduler.store.database import Database, Page, Row, Transaction
@@ -53,7 +53,9 @@ class MemberStore:
             )
             if row is None:
                 return None
-            await record(tx, by, account_id, [Deed(action=Action.MEMBER_ADDED, subject_id=user, changes=("role",))])
+            await record(
+                tx, by, account_id, [AuditedAction(action=Action.MEMBER_ADDED, subject_id=user, changes=("role",))]
+            )
             return _member(row)
 
         return await self._db.transaction(insert)
@@ -73,7 +75,9 @@ class MemberStore:
             )
             if row is None:
                 return Refusal.NO_MEMBER
-            await record(tx, by, account_id, [Deed(action=Action.MEMBER_CHANGED, subject_id=user, changes=("role",))])
+            await record(
+                tx, by, account_id, [AuditedAction(action=Action.MEMBER_CHANGED, subject_id=user, changes=("role",))]
+            )
             return _member(row)
 
         return await self._db.transaction(update)
@@ -88,7 +92,7 @@ class MemberStore:
                 "DELETE FROM members WHERE account_id = :account_id AND user_id = :user AND key_id IS NULL",
                 {"account_id": account_id, "user": user},
             )
-            await record(tx, by, account_id, [Deed(action=Action.MEMBER_REMOVED, subject_id=user)])
+            await record(tx, by, account_id, [AuditedAction(action=Action.MEMBER_REMOVED, subject_id=user)])
             return None
 
         return await self._db.transaction(delete)

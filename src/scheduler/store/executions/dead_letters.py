@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events, WorkReady
 from scheduler.domain.runs.execution import Execution, Status, prior_errors_with
@@ -107,8 +107,8 @@ class DeadLetterStore:
             queued = await _redrive(tx, [decode_execution(row)], now)
             if not queued:
                 return None
-            deed = Deed(action=Action.EXECUTION_RETRIED, subject_id=execution_id)
-            await record_on_jobs(tx, by, [(queued[0].job_id, deed)])
+            audited = AuditedAction(action=Action.EXECUTION_RETRIED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(queued[0].job_id, audited)])
             return queued[0]
 
         queued = await self._db.transaction(retry)
@@ -139,8 +139,8 @@ class DeadLetterStore:
 async def _record(tx: Transaction, by: Actor | None, action: Action, executions: Iterable[Execution]) -> None:
     """One record for each job that had dead letters among them."""
     jobs = Counter(execution.job_id for execution in executions)
-    deeds = [(job_id, Deed(action=action, subject_id=job_id, subjects=count)) for job_id, count in jobs.items()]
-    await record_on_jobs(tx, by, deeds)
+    done = [(job_id, AuditedAction(action=action, subject_id=job_id, subjects=count)) for job_id, count in jobs.items()]
+    await record_on_jobs(tx, by, done)
 
 
 async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:

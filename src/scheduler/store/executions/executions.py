@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.domain.accounts.audit import Action, Actor, Deed
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded
 from scheduler.domain.runs.error_code import ErrorCode
@@ -112,8 +112,8 @@ class ExecutionStore:
             )
             if row is None:
                 return None
-            deed = Deed(action=Action.EXECUTION_CANCELLED, subject_id=execution_id)
-            await record_on_jobs(tx, by, [(row["job_id"], deed)])
+            audited = AuditedAction(action=Action.EXECUTION_CANCELLED, subject_id=execution_id)
+            await record_on_jobs(tx, by, [(row["job_id"], audited)])
             return decode_execution(row)
 
         cancelled = await self._db.transaction(cancel)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-from scheduler.domain.accounts.audit import SERVICE, Action, Actor, Deed, deed_on_job
+from scheduler.domain.accounts.audit import SERVICE, Action, Actor, AuditedAction, audited_job_change
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events, ExecutionsEnded, JobPlanned, WorkReady
@@ -72,8 +72,8 @@ class JobStore:
             await tx.execute_many(INSERT, [row_of(job) for job, _ in entries])
             versions = [JobVersion.of(job, changed_by=_name(by)) for job, _ in entries]
             await remember(tx, versions, [job for job, _ in entries])
-            deeds = [Deed(action=Action.JOB_CREATED, subject_id=job.id) for job, _ in entries]
-            await record_on_jobs(tx, by, [(deed.subject_id, deed) for deed in deeds])
+            done = [AuditedAction(action=Action.JOB_CREATED, subject_id=job.id) for job, _ in entries]
+            await record_on_jobs(tx, by, [(audited.subject_id, audited) for audited in done])
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks], by=by)
             return None
 
@@ -141,8 +141,8 @@ class JobStore:
                 return None
             after = change(before)
             await tx.execute(UPDATE, row_of(after))
-            deed = deed_on_job(before, after)
-            await record_on_jobs(tx, by, [(job_id, deed)] if deed else [])
+            audited = audited_job_change(before, after)
+            await record_on_jobs(tx, by, [(job_id, audited)] if audited else [])
             version = JobVersion.of(after, changed_by=_name(by))
             if not version.plans_like(JobVersion.of(before, changed_by=_name(by))):
                 await remember(tx, [version], [after])
@@ -169,7 +169,7 @@ class JobStore:
         """Delete the job with its webhooks and executions; False when there is no such job."""
 
         async def delete(tx: Transaction) -> bool:
-            await record_on_jobs(tx, by, [(job_id, Deed(action=Action.JOB_DELETED, subject_id=job_id))])
+            await record_on_jobs(tx, by, [(job_id, AuditedAction(action=Action.JOB_DELETED, subject_id=job_id))])
             return await tx.fetch_one("DELETE FROM jobs WHERE id = :id RETURNING id", {"id": job_id}) is not None
 
         return await self._db.transaction(delete)
@@ -289,8 +289,8 @@ class JobStore:
         ]
         await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
         broken = [job.id for job in ended if job.disabled_by is not DisabledBy.THROUGH]
-        deeds = [Deed(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
-        await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(deed.subject_id, deed) for deed in deeds])
+        done = [AuditedAction(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
+        await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(audited.subject_id, audited) for audited in done])
 
     def _tell_planned(self, jobs: Sequence[Job]) -> None:
         due_at = min((job.next_run_at for job in jobs if job.next_run_at is not None), default=None)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from scheduler.domain.accounts.audit import Action, Actor, Deed, deed_on_webhook
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, audited_webhook_change
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events, ExecutionsEnded
 from scheduler.domain.jobs.disabled_by import DisabledBy
@@ -61,8 +61,8 @@ class WebhookStore:
     async def insert_many(self, tx: Transaction, webhooks: list[Webhook], *, by: Actor | None = None) -> None:
         """Add webhooks inside a transaction that somebody else began."""
         await tx.execute_many(_INSERT, [self._row(webhook) for webhook in webhooks])
-        deeds = [(one.job_id, Deed(action=Action.WEBHOOK_CREATED, subject_id=one.id)) for one in webhooks]
-        await record_on_jobs(tx, by, deeds)
+        done = [(one.job_id, AuditedAction(action=Action.WEBHOOK_CREATED, subject_id=one.id)) for one in webhooks]
+        await record_on_jobs(tx, by, done)
 
     async def get(self, webhook_id: str) -> Webhook | None:
         row = await self._db.fetch_one(_GET, {"id": webhook_id})
@@ -109,8 +109,8 @@ class WebhookStore:
             before = self.decode(row)
             webhook = change(before)
             await tx.execute(_UPDATE, self._row(webhook))
-            deed = deed_on_webhook(before, webhook, rotates=rotates)
-            await record_on_jobs(tx, by, [(webhook.job_id, deed)] if deed else [])
+            audited = audited_webhook_change(before, webhook, rotates=rotates)
+            await record_on_jobs(tx, by, [(webhook.job_id, audited)] if audited else [])
             return webhook
 
         return await self._db.transaction(update)
@@ -122,8 +122,8 @@ class WebhookStore:
             gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
             if gone is None:
                 return None
-            deed = Deed(action=Action.WEBHOOK_DELETED, subject_id=webhook_id)
-            await record_on_jobs(tx, by, [(gone["job_id"], deed)])
+            audited = AuditedAction(action=Action.WEBHOOK_DELETED, subject_id=webhook_id)
+            await record_on_jobs(tx, by, [(gone["job_id"], audited)])
             cancelled = await tx.fetch_all(
                 """
                 UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now

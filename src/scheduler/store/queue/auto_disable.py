@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from scheduler.domain.accounts.audit import SERVICE, Action, Actor, Deed, deed_on_job
+from scheduler.domain.accounts.audit import SERVICE, Action, Actor, AuditedAction, audited_job_change
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.auto_disable import (
     GONE,
@@ -80,9 +80,9 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
         """,
         [{"id": row["id"], "disabled_by": DisabledBy.GONE.value, "reason": GONE, "now": now} for row in gone],
     )
-    deeds = [Deed(action=Action.WEBHOOK_DISABLED, subject_id=row["id"], changes=("enabled",)) for row in gone]
+    done = [AuditedAction(action=Action.WEBHOOK_DISABLED, subject_id=row["id"], changes=("enabled",)) for row in gone]
     await record_on_jobs(
-        tx, Actor(name=SERVICE, at=now), [(row["job_id"], deed) for row, deed in zip(gone, deeds, strict=True)]
+        tx, Actor(name=SERVICE, at=now), [(row["job_id"], audited) for row, audited in zip(gone, done, strict=True)]
     )
     return [
         DisabledItem(account_id=row["account_id"], job_id=row["job_id"], webhook_id=row["id"], reason=GONE)
@@ -121,5 +121,5 @@ async def _pause(tx: Transaction, job: Job, after: Job) -> None:
         version = replace(version, changed_at=job.next_run_at - 1)
     await remember(tx, [version], [after])
     await hold(tx, job.id)
-    deed = deed_on_job(job, after)
-    await record_on_jobs(tx, Actor(name=SERVICE, at=after.updated_at), [(job.id, deed)] if deed else [])
+    audited = audited_job_change(job, after)
+    await record_on_jobs(tx, Actor(name=SERVICE, at=after.updated_at), [(job.id, audited)] if audited else [])
