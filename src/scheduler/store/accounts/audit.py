@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.domain.accounts.audit import Action, Actor, AuditEntry, AuditedAction
+from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, AuditEntry
 from scheduler.domain.clock import Instant
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.ids import new_id
