@@ -19,7 +19,7 @@ from scheduler.domain.accounts.account import Role
 @operation(
     tag="accounts",
     summary="Create an account and become its owner",
-    description="For people: a key acts in its own account and makes no other.",
+    description="For users: an API key acts in its own account and cannot create others.",
     body=AccountForm,
     answers={201: AccountDocument},
     refuses=(403,),

@@ -23,10 +23,10 @@ _PREFIX_BYTES = 6
 
 @operation(
     tag="keys",
-    summary="Make a key for a machine",
-    description="The only answer that shows the key. It is a bearer token like a JWT and acts in its account alone: "
+    summary="Create an API key",
+    description="The only answer that shows the key. It is a bearer token like a JWT, for one account: "
     "`read` reads, `write` also changes jobs, webhooks, executions and dead letters, `admin` does what an owner "
-    "may. Only owners, and keys with the scope `admin`, make keys.",
+    "may. Only owners, and API keys with the scope `admin`, create API keys.",
     body=KeyCreate,
     answers={201: KeyCreated},
     refuses=(403, 404, 409),
@@ -56,8 +56,8 @@ async def create_key(request: web.Request) -> web.Response:
 
 @operation(
     tag="keys",
-    summary="List keys, oldest first",
-    description="What may be known of them; revoked and expired ones are there too.",
+    summary="List API keys, oldest first",
+    description="Without the keys themselves; revoked and expired ones are included.",
     query=KeyList,
     answers={200: KeyPage},
     refuses=(403, 404),
@@ -71,9 +71,9 @@ async def list_keys(request: web.Request) -> web.Response:
 
 @operation(
     tag="keys",
-    summary="Revoke a key",
-    description="It stops to count at once, and within a second on every node. It cannot be undone.",
-    answers={204: "It does not count any more."},
+    summary="Revoke an API key",
+    description="It is refused from now on, on other nodes within a second. This cannot be undone.",
+    answers={204: "It is revoked."},
     refuses=(403, 404),
 )
 async def revoke_key(request: web.Request) -> web.Response:

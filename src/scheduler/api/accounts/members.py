@@ -31,9 +31,9 @@ async def list_members(request: web.Request) -> web.Response:
 
 @operation(
     tag="members",
-    summary="Make a user a member",
+    summary="Add a member to an account",
     description="A `viewer` reads; an `editor` also changes jobs, webhooks, executions and dead letters; an `owner` "
-    "also the account, its members and its keys.",
+    "also the account, its members and its API keys.",
     body=MemberForm,
     answers={201: MemberDocument},
     refuses=(403, 404, 409),
@@ -69,8 +69,8 @@ async def change_member(request: web.Request) -> web.Response:
 
 @operation(
     tag="members",
-    summary="End a membership",
-    description="The last owner stays. Keys that the member made stay as well: they belong to the account.",
+    summary="Remove a member from an account",
+    description="The last owner cannot be removed. API keys that the member created stay: they belong to the account.",
     answers={204: "This user is no longer a member."},
     refuses=(403, 404, 409),
 )

@@ -65,9 +65,10 @@ class KeyCreate(Body):
         required=True,
         metadata={"description": "Each includes those before it: read, write, admin.", "example": ["write"]},
     )
-    account_id = Id(metadata={"description": "Where it acts; the oldest account you own when not given."})
+    account_id = Id(metadata={"description": "The account it belongs to; the oldest one you own when not given."})
     expires_at = Time(
-        allow_none=True, metadata={"description": "From then on it does not count; null: never.", "example": None}
+        allow_none=True,
+        metadata={"description": "It is refused from then on; null: it does not expire.", "example": None},
     )
 
 
@@ -78,7 +79,7 @@ class KeyList(Paging):
 class AccountDocument(Answer):
     id = uuid_text()
     name = text()
-    role = word(_ROLES, what="What you are in it.")
+    role = word(_ROLES, what="Your role in it.")
     created_at = instant()
     updated_at = instant()
 
@@ -107,7 +108,7 @@ class KeyDocument(Answer):
 class KeyCreated(KeyDocument):
     """A new key, shown this once."""
 
-    key = text(what="Kept nowhere: whoever loses it makes another.")
+    key = text(what="Not stored: if it is lost, create another one.")
 
 
 class AccountPage(PageAnswer):

@@ -17,7 +17,7 @@ from scheduler.store.accounts.audit import AuditFilter
 
 @operation(
     tag="audit",
-    summary="Who did what, when, and from where, newest first",
+    summary="List who did what, when and from where, newest first",
     description="For owners, of one account or of all that are yours. What the service disables by itself is there, "
     "too, with the actor `scheduler` and no address.",
     query=AuditList,

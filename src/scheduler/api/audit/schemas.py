@@ -25,9 +25,9 @@ class AuditList(Paging):
 class AuditDocument(Answer):
     """One audit entry. It has the names of the fields that changed, never their values."""
 
-    id = uuid_text(what="Ids grow with time.")
-    account_id = uuid_text(what="Whose it is.")
-    at = instant(what="When.")
+    id = uuid_text(what="Later entries have greater ids.")
+    account_id = uuid_text(what="The account it belongs to.")
+    at = instant(what="When it was done.")
     actor = text(what="A user, `key:` and the prefix of a key, or `scheduler`: the service itself.")
     action = word(_ACTIONS)
     subject_type = word(_SUBJECT_TYPES)

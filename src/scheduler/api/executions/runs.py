@@ -68,7 +68,7 @@ async def list_job_executions(request: web.Request) -> web.Response:
 
 @operation(
     tag="jobs",
-    summary="What became of this time?",
+    summary="Explain what became of a time",
     description="From recorded facts: ran, skipped, merged, paused and by whom, not due (with the nearest times) …",
     query=Explain,
     answers={200: ExplanationDocument},

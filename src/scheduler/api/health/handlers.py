@@ -16,20 +16,20 @@ from scheduler.api.services import SERVICES, Health
 _SERVICE = "scheduler"
 
 
-@operation(tag="health", summary="Is the process there?", answers={200: Alive}, public=True)
+@operation(tag="health", summary="Check that the process answers", answers={200: Alive}, public=True)
 async def health(request: web.Request) -> web.Response:
     return answer({"status": "healthy", "service": _SERVICE})
 
 
-@operation(tag="health", summary="Is the process alive?", answers={200: Alive}, public=True)
+@operation(tag="health", summary="Check that the process is alive (liveness probe)", answers={200: Alive}, public=True)
 async def live(request: web.Request) -> web.Response:
     return answer({"status": "alive", "service": _SERVICE})
 
 
 @operation(
     tag="health",
-    summary="May requests be sent here?",
-    description="Not while draining, without the database, with full storage or with a stalled trigger loop.",
+    summary="Check that requests may be sent here (readiness probe)",
+    description="503 while draining, without the database or the lease, with full storage or a stalled trigger loop.",
     answers={200: HealthDocument, 503: HealthDocument},
     public=True,
 )
@@ -40,7 +40,7 @@ async def ready(request: web.Request) -> web.Response:
 
 @operation(
     tag="health",
-    summary="How are the parts of the process?",
+    summary="Read the health of each part of the process",
     description="503 for the same reasons as `/health/ready`.",
     answers={200: HealthDocument, 503: HealthDocument},
     public=True,
@@ -52,7 +52,7 @@ async def health_detailed(request: web.Request) -> web.Response:
 
 @operation(
     tag="health",
-    summary="Metrics",
+    summary="Read the metrics",
     description="Prometheus text; with `Accept: application/json` a summary of the caller's accounts.",
     answers={200: MetricsDocument},
     or_text=True,

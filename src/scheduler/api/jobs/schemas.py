@@ -118,9 +118,13 @@ class JobChange(Body):
         metadata={"format": "iana-timezone", "description": "IANA name, default UTC.", "example": "Europe/Paris"},
     )
     enabled = Flag(metadata={"description": "Default true."})
-    dst_policy = Choice(DST_POLICIES, metadata={"description": "Default debian."})
+    dst_policy = Choice(
+        DST_POLICIES,
+        metadata={"description": "What happens in the hour that daylight saving skips or repeats; default debian."},
+    )
     day_match = Choice(
-        DAY_MATCHES, metadata={"description": "Whether day-of-month or day-of-week is enough; default or."}
+        DAY_MATCHES,
+        metadata={"description": "Whether one of day-of-month and day-of-week has to match, or both; default or."},
     )
     anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default the creation."})
     starts_at = Time(
@@ -129,20 +133,32 @@ class JobChange(Body):
     ends_at = Time(
         allow_none=True, metadata={"description": "No run from then on (excluded).", "example": "2099-01-01T00:00:00Z"}
     )
-    max_runs = Whole(1, INT32, allow_none=True, metadata={"description": "The job is through after so many runs."})
+    max_runs = Whole(1, INT32, allow_none=True, metadata={"description": "The job ends after so many scheduled runs."})
     jitter_s = Number(0, MONTH_S, metadata={"description": "Random delay of each run, up to this; default 0."})
     spread_s = Number(0, MONTH_S, metadata={"description": "Stable delay of this job, up to this; default 0."})
     catchup = Choice(CATCHUPS, metadata={"description": "What to do about missed runs; default latest."})
-    catchup_window_s = Number(0, DECADE_S, metadata={"description": "Default 86400."})
-    catchup_limit = Whole(1, 1000, metadata={"description": "Default 100."})
-    overlap = Choice(OVERLAPS, metadata={"description": "When the previous run is still active; default allow."})
+    catchup_window_s = Number(
+        0, DECADE_S, metadata={"description": "How old a missed time may be to be run, in seconds; default 86400."}
+    )
+    catchup_limit = Whole(
+        1, 1000, metadata={"description": "With catchup all: how many missed times are run, the newest; default 100."}
+    )
+    overlap = Choice(
+        OVERLAPS, metadata={"description": "What to do when the previous run is still active; default allow."}
+    )
     retry = Part(Retry)
     delivery = Choice(
-        DELIVERIES, metadata={"description": "After a crash in the middle of one; default at_least_once."}
+        DELIVERIES,
+        metadata={"description": "Whether an attempt that a crash interrupted is repeated; default at_least_once."},
     )
-    auto_disable = Flag(metadata={"description": "Default true."})
+    auto_disable = Flag(
+        metadata={
+            "description": "Whether the service disables a webhook that answered 410, and the job when all of its runs "
+            "fail for days; default true."
+        }
+    )
     note = Text(longest=2000, lines=True, allow_none=True, metadata={"description": "Why it is paused, and by whom."})
-    tags = Items(Text(shortest=1, longest=100), most=50, metadata={"description": "Default none."})
+    tags = Items(Text(shortest=1, longest=100), most=50, metadata={"description": "Your own labels; default none."})
 
 
 class Pause(Body):

@@ -30,7 +30,7 @@ _MOST_MINUTES = 500_000
 
 @operation(
     tag="schedules",
-    summary="When would this schedule run?",
+    summary="Preview the runs of a schedule",
     description="Nothing is stored. `transition` says that a change of the clocks moved (gap) or repeats (overlap) it.",
     query=Preview,
     answers={200: PreviewDocument},
@@ -56,7 +56,7 @@ def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
 
 @operation(
     tag="schedules",
-    summary="What will fire in the next hours",
+    summary="List what will fire in the next hours",
     description="The first 1,000 times, and how many fire in each minute, so that pile-ups show. Scheduled times: "
     "`jitter_s` and `spread_s` move the start behind them.",
     query=Upcoming,
