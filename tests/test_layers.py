@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
+import scheduler
+
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "scheduler"
+PACKAGES = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+PARTS_OF_A_NOUN = {"handlers", "schemas", "documents", "forms"}
+"""Modules that ``api/__init__.py`` names, once for all nouns."""
 
 
 def test_each_layer_imports_only_what_stands_below_it() -> None:
@@ -25,3 +36,28 @@ def test_the_web_server_stays_above_the_engine() -> None:
     ]
     assert speakers
     assert [str(path) for path in speakers if path.parts[0] not in above] == []
+
+
+def test_the_layers_are_drawn_as_the_contract_has_them() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = [one for one in config["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
+    assert scheduler.__doc__ is not None
+    drawing = scheduler.__doc__.split("::\n", 1)[1].split("The way of one execution")[0]
+    drawn = re.findall(r"^ {4}(\w+(?: \| \w+)?) {2,}", drawing, re.MULTILINE)
+    assert drawn == [layer.replace("scheduler.", "") for layer in contract["layers"]]
+
+
+def test_every_path_on_the_map_exists() -> None:
+    paths = re.findall(r"[\w/]+\.py", scheduler.__doc__ or "")
+    assert len(paths) > 10
+    assert [path for path in paths if not (PACKAGE / path).exists()] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_the_docstring_of_a_package_names_all_of_its_modules(package: Path) -> None:
+    document = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    modules = {path.stem for path in package.glob("*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
+    missing = modules - {"__init__", "__main__"} - set(re.findall(r"\w+", document))
+    assert missing <= (PARTS_OF_A_NOUN if package.parent.name == "api" else set())

@@ -1,20 +1,41 @@
-"""scheduler: webhooks on schedule, and what became of each.
+"""Webhooks on schedule, and what became of each.
 
-The way of one execution, top to bottom::
+The layers. Each imports only those below it; a contract in ``pyproject.toml`` keeps it so::
 
-    api      a request becomes records                 jobs.py -> store.jobs.insert -> trigger_loop.wake
-    engine   a due job becomes executions              trigger_loop.py -> domain.firing.fire
-             an execution becomes a request            worker_pool.py -> delivery.py -> sender.py
-             its outcome becomes a row, perhaps two    domain.execution.settle -> recorder.py
-    store    every statement of SQL                    queue.py (engine's side), executions.py (people's side)
-    domain   what the words mean; pure                 schedule.py, firing.py, execution.py, retry.py
-    service  builds all of it, once; app runs it as a process
-    cli      ``scheduler serve`` and the rest
+    cli                  the commands, one module each; begin with cli/serve.py
+    app                  the process: listener, signals, exit code
+    service              builds every object once
+    health | demo        the health report; the receiver and the jobs of --demo
+    ui | api             the pages; HTTP, beginning with the routes in api/app.py
+    engine               firing, claiming, sending, recording; begin with engine/delivery.py
+    ops                  what is done to a data directory or a database as a whole
+    store | telemetry    every statement of SQL; metrics and log lines
+    config               the settings
+    domain               what the words mean: pure decisions, with time as an argument
 
-Beside the way: ``engine/membership.py`` (this process among others), ``engine/maintenance.py`` (what a crash left),
-``engine/pruner.py`` (what is too old), ``backup.py`` and ``moving.py`` (the database as a whole).
+The way of one execution::
 
-Each layer imports only those below it: cli > app > service > api | ui > engine > store | telemetry > config > domain.
+    create     api/job_creation.py     a request becomes a job and its first webhook
+               domain/jobs/changes.py  decides when it is due for the first time
+               store/jobs/jobs.py      one transaction: jobs, webhooks, history, audit
+    fire       engine/trigger_loop.py  looks when a job may be due
+               engine/firing.py        one transaction for a batch: executions queued, next_run_at advanced
+               domain/runs/firing.py   decides which executions a due job becomes
+    claim      engine/worker_pool.py   as many as there are free slots
+               store/queue/claiming.py one transaction for a batch: queued -> running, before the first byte leaves
+    deliver    engine/delivery.py      one attempt
+               domain/webhooks/request.py  the request, as a function of the claim
+               engine/http/sender.py   sends it and reads the answer
+    settle     domain/runs/execution.py    decides: success, another attempt, or the dead letter
+               engine/recorder.py      gathers settlements
+               store/queue/queue.py    one transaction for a group: running -> its final status, the next attempt queued
+
+After its commit each step tells the other parts what happened, by the events of ``domain/events.py``: ``JobPlanned``
+after create, ``Fired`` after fire, ``AttemptsSettled`` after settle. So the trigger loop looks in time, the worker pool
+claims without delay, and ``telemetry`` counts and logs.
+
+Beside the way: ``engine/lifecycle.py`` (start and stop), ``engine/upkeep/rescue.py`` (attempts that a crash left),
+``engine/upkeep/pruner.py`` (executions that are too old), ``engine/nodes/membership.py`` (one process among others).
 """
 
 __version__ = "1.0.0"

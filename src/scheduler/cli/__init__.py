@@ -1,6 +1,8 @@
 """The command line: nouns and verbs, data on standard output, everything else on standard error.
 
-Only the command that runs is imported, so help and completion answer at once.
+Only the command that runs is imported, so help and completion answer at once. One module for each noun: ``serve`` (with
+``banner``, what it prints once it listens), ``token``, ``secrets``, ``db``, ``cron``, ``config``, ``healthcheck`` and
+``openapi``.
 """
 
 from __future__ import annotations

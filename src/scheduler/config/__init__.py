@@ -1,7 +1,13 @@
 """The configuration: frozen records with their defaults, read from TOML, environment and flags.
 
-``load_config`` is the way in. What a key means and takes stands once, in the annotation of its field; the file
-``config.example.toml``, the checks and the messages all come from there.
+``load_config`` is the way in. What a setting means and which values it takes stands once, in the annotation of its
+field; ``config.example.toml``, the checks and the messages come from there.
+
+``settings``        what a setting is, and whether a value fits it
+``sources``         reading TOML, environment and flags
+``checks``          which texts are an address, a database, a key
+``auth``            which tokens are accepted; with ``jwt_algorithms`` and ``public_key``
+``limits``, ``retention``  what one account may take; how long executions are kept
 """
 
 from __future__ import annotations

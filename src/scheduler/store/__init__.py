@@ -1,7 +1,7 @@
 """Everything that is kept, and every statement of SQL: one text for SQLite and Postgres.
 
 Imports ``domain`` and ``config``; only ``store/sqlite`` and ``store/postgres`` import drivers. Begin with
-``database.py``, what a driver offers, then ``queue/queue.py``, the way of an execution.
+``database.py``, what a driver offers, then ``queue/queue.py``, the way of an execution; ``stores.py`` has all stores.
 
 ``queue``       the engine's side of executions: enqueue, claim, settle, hold
 ``executions``  people's side of them: lists, dead letters, pruning

@@ -1,1 +1,1 @@
-"""Accounts, their members and their API keys over HTTP."""
+"""Over HTTP: ``accounts``, their ``members`` and their API ``keys``; one module of handlers each."""

@@ -1,1 +1,1 @@
-"""Accounts, their members, the API keys of machines, and the audit of what they did. Begin with ``account.py``."""
+"""``account``: accounts and their members; ``api_key``: how machines authenticate; ``audit``: who did what."""

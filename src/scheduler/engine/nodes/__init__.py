@@ -1,1 +1,4 @@
-"""This process among others on one Postgres database: its lease, and what the nodes tell each other."""
+"""This process among others on one Postgres database. Begin with ``membership.py``, its lease.
+
+``peers`` are the notices that nodes send each other.
+"""

@@ -1,1 +1,4 @@
-"""Executions as people see them: lists, counts, dead letters, and pruning what is old. Begin with ``executions.py``."""
+"""Executions as people see them. Begin with ``executions.py``: lists and counts.
+
+``dead_letters`` lists, redrives and purges; ``pruning`` deletes what retention does not keep.
+"""

@@ -1,1 +1,4 @@
-"""Jobs, the history of their versions, and their webhooks on disk. Begin with ``jobs.py``."""
+"""``jobs`` on disk, with the ``history`` of their versions, and their ``webhooks``. Begin with ``jobs.py``.
+
+``job_rows`` reads jobs from rows.
+"""
