@@ -116,7 +116,7 @@ class WorkerPool:
             await asyncio.wait(self._tasks.values(), timeout=timeout_s)
 
     async def drain(self, timeout_s: float) -> int:
-        """Claim nothing more, wait ``timeout_s`` for what is in flight, abort the rest; returns how many were aborted."""
+        """Claim nothing more, wait ``timeout_s`` for what is in flight, abort the rest; returns how many that were."""
         self._stopping = True
         self._woken.set()
         await self.idle(timeout_s)
