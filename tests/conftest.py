@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import aiosqlite
 import pytest
 from aiohttp import web
 
 from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig, ServerConfig
-from scheduler.domain.clock import Instant, format_instant, parse_instant, seconds
+from scheduler.domain.clock import Clock, Instant, format_instant, parse_instant, seconds
 from scheduler.domain.events import Events
+from scheduler.ops.data_dir import DataDir
+from scheduler.service import Service, open_service
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.store.postgres.database import PostgresDatabase
@@ -63,7 +66,7 @@ class Receiver:
 
     url: str = ""
     requests: list[Received] = field(default_factory=list)
-    answer: Callable[[Received], Any] = lambda _: web.Response(text="ok")
+    answer: Callable[[Received], web.StreamResponse | Awaitable[web.StreamResponse]] = lambda _: web.Response(text="ok")
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_for(self, count: int, within_s: float = 20) -> None:
@@ -84,7 +87,7 @@ class Receiver:
         self.requests.append(received)
         self.arrived.set()
         answer = self.answer(received)
-        return await answer if asyncio.iscoroutine(answer) else answer
+        return answer if isinstance(answer, web.StreamResponse) else await answer
 
 
 @pytest.fixture
@@ -139,7 +142,27 @@ def events() -> Events:
 
 
 @pytest.fixture
-async def db(tmp_path: Path, clock: SetClock, database_url: str | None, events: Events) -> AsyncIterator[Database]:
+def sqlite_connections(monkeypatch: pytest.MonkeyPatch) -> list[aiosqlite.Connection]:
+    """The connections that this test has opened: of each database the writer, the reader and the lister."""
+    opened: list[aiosqlite.Connection] = []
+    connect = aiosqlite.connect
+
+    def connect_and_keep(*args: Any, **options: Any) -> aiosqlite.Connection:
+        opened.append(connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(aiosqlite, "connect", connect_and_keep)
+    return opened
+
+
+@pytest.fixture
+async def db(
+    tmp_path: Path,
+    clock: SetClock,
+    database_url: str | None,
+    events: Events,
+    sqlite_connections: list[aiosqlite.Connection],
+) -> AsyncIterator[Database]:
     if database_url is None:
         database: Database = await SqliteDatabase.open(tmp_path / "scheduler.db", events=events)
         await migrate(database, clock.now())
@@ -168,17 +191,18 @@ def config(tmp_path: Path, database_url: str | None) -> Config:
     )
 
 
-OpenService = Callable[..., AbstractAsyncContextManager[Any]]
+class OpenService(Protocol):
+    """Opens a service, not started: the test calls its steps. What is not given is the fixture of that name."""
+
+    def __call__(self, config: Config = ..., clock: Clock = ...) -> AbstractAsyncContextManager[Service]: ...
 
 
 @pytest.fixture
-def open_test_service(config: Config, clock: SetClock) -> OpenService:
-    """Opens the service over this test's directory, not started: the test calls its steps."""
-    from scheduler.ops.data_dir import DataDir
-    from scheduler.service import open_service
+def open_test_service(config: Config, clock: SetClock, sqlite_connections: list[aiosqlite.Connection]) -> OpenService:
+    """Opens services over this test's directory."""
 
     @asynccontextmanager
-    async def open_it(config: Config = config, clock: Any = clock) -> AsyncIterator[Any]:
+    async def open_it(config: Config = config, clock: Clock = clock) -> AsyncIterator[Service]:
         directory = DataDir(path=config.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
         async with open_service(config, directory, clock=clock) as service:
             await service.engine.membership.join()
@@ -188,7 +212,7 @@ def open_test_service(config: Config, clock: SetClock) -> OpenService:
 
 
 @pytest.fixture
-async def service(open_test_service: OpenService) -> AsyncIterator[Any]:
+async def service(open_test_service: OpenService) -> AsyncIterator[Service]:
     """The service, not started, on the test's clock."""
     async with open_test_service() as service:
         yield service

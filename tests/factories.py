@@ -8,15 +8,18 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events
+from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.runs.firing import Present, start
 from scheduler.domain.webhooks.webhook import Webhook
+from scheduler.service import Service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.ids import new_id
 from scheduler.store.queue.queue import ExecutionQueue
 from scheduler.store.stores import Stores
+from tests.checks import present
 
 USER = "ann"
 
@@ -112,20 +115,30 @@ async def rows_of(stores: Stores, job: Job, *, user: str = USER) -> list[Executi
     return page.items[::-1]
 
 
-async def deliver_ready(service: Any) -> None:
+async def read_job(stores: Stores, job_id: str) -> Job:
+    """The job as it is stored now."""
+    return present(await stores.jobs.get(job_id))
+
+
+async def change_stored(stores: Stores, job: Job, now: Instant, **fields: Any) -> Job:
+    """Change the stored job as a user does; returns the changed one."""
+    return present(await stores.jobs.change(job.id, lambda job: change_job(job, fields, now)))
+
+
+async def deliver_ready(service: Service) -> None:
     """Claim what is ready, wait until it is delivered, write down how it ended."""
     await service.engine.pool.fill_slots()
     await service.engine.pool.idle()
     await service.engine.recorder.flush()
 
 
-async def fire_and_deliver(service: Any) -> None:
+async def fire_and_deliver(service: Service) -> None:
     """One heartbeat of the trigger loop, then the deliveries that came of it."""
     await service.engine.firer.fire_due(service.clock.now())
     await deliver_ready(service)
 
 
-async def rendered_metrics(service: Any) -> tuple[bytes, Mapping[str, str]]:
+async def rendered_metrics(service: Service) -> tuple[bytes, Mapping[str, str]]:
     """What ``/metrics`` shows to a scraper."""
     counts = await service.stores.executions.counts()
     rendered: tuple[bytes, Mapping[str, str]] = service.telemetry.render(

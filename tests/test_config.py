@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -292,14 +291,14 @@ def test_every_default_is_a_value_that_would_be_accepted(tmp_path: Path) -> None
     assert load(environ=text) == Config()
 
 
-def public_pem(private: Any) -> bytes:
-    return private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+def public_pem(curve: ec.EllipticCurve) -> bytes:
+    """The public half of a new key on this curve."""
+    key = ec.generate_private_key(curve).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def test_keys_of_an_identity_provider(tmp_path: Path) -> None:
-    (tmp_path / "key.pem").write_bytes(public_pem(ec.generate_private_key(ec.SECP256R1())))
+    (tmp_path / "key.pem").write_bytes(public_pem(ec.SECP256R1()))
     auth = load(
         environ={
             "SCHEDULER_AUTH__ALGORITHM": "ES256",
@@ -355,17 +354,17 @@ def test_an_algorithm_that_is_none_is_the_only_problem_of_its_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "private", "wrong"),
+    ("algorithm", "content", "wrong"),
     [
-        ("RS256", ec.generate_private_key(ec.SECP256R1()), "does not fit: RS256 needs an RSA key of 2048 to 8192 bits"),
-        ("ES256", ec.generate_private_key(ec.SECP384R1()), "does not fit: ES256 needs a key on the curve P-256"),
-        ("EdDSA", ec.generate_private_key(ec.SECP256R1()), "does not fit: EdDSA needs an Ed25519 key"),
-        ("EdDSA", None, "holds no public key in PEM: -----BEGIN PUBLIC KEY-----"),
+        ("RS256", public_pem(ec.SECP256R1()), "does not fit: RS256 needs an RSA key of 2048 to 8192 bits"),
+        ("ES256", public_pem(ec.SECP384R1()), "does not fit: ES256 needs a key on the curve P-256"),
+        ("EdDSA", public_pem(ec.SECP256R1()), "does not fit: EdDSA needs an Ed25519 key"),
+        ("EdDSA", b"hello", "holds no public key in PEM: -----BEGIN PUBLIC KEY-----"),
     ],
 )
-def test_a_public_key_must_fit_its_algorithm(tmp_path: Path, algorithm: str, private: Any, wrong: str) -> None:
+def test_a_public_key_must_fit_its_algorithm(tmp_path: Path, algorithm: str, content: bytes, wrong: str) -> None:
     path = tmp_path / "key.pem"
-    path.write_bytes(public_pem(private) if private else b"hello")
+    path.write_bytes(content)
     environ = {"SCHEDULER_AUTH__ALGORITHM": algorithm, "SCHEDULER_AUTH__PUBLIC_KEY_FILE": str(path)}
     assert problems(environ=environ) == [f"SCHEDULER_AUTH__PUBLIC_KEY_FILE: {path} {wrong}"]
 

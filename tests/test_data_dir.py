@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.config import AuthConfig, Config, DatabaseConfig
+from scheduler.config import Config, DatabaseConfig
+from scheduler.config.auth import AuthConfig
 from scheduler.ops.data_dir import DataDir, open_data_dir
 from scheduler.ops.start_error import StartError
 

@@ -12,9 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.config import LogConfig
+from scheduler.service import Service
 from scheduler.telemetry import configure_logging
 from tests.conftest import Receiver, SetClock
-from tests.factories import add_job, claim_and_die, fire_and_deliver, rendered_metrics
+from tests.factories import add_job, fire_and_deliver, rendered_metrics
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-async def _figures(service: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+async def _figures(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     body, _ = await rendered_metrics(service)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -35,7 +36,7 @@ async def _figures(service: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]]
     }
 
 
-async def test_counters_equal_the_rows(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_counters_equal_the_rows(service: Service, receiver: Receiver, clock: SetClock) -> None:
     await add_job(service.stores, clock.now(), urls=[receiver.url, "http://127.0.0.1:1/refused"])
     clock.advance(60)
     await fire_and_deliver(service)
@@ -50,30 +51,7 @@ async def test_counters_equal_the_rows(service: Any, receiver: Receiver, clock: 
     assert figures["scheduler_last_tick_timestamp_seconds", ()] == clock.now() / 1_000_000
 
 
-async def test_attempts_that_a_crash_left_are_counted_and_logged(
-    service: Any, receiver: Receiver, clock: SetClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    once = await add_job(service.stores, clock.now(), urls=[receiver.url], delivery="at_most_once")
-    for one in (job, once):
-        await service.engine.firer.start_run(one.id, clock.now())
-    await claim_and_die(service.stores, clock.now())
-    clock.advance(3600)
-    with caplog.at_level(logging.INFO, logger="scheduler.attempts"):
-        assert await service.engine.rescuer.rescue() == 2
-    figures = await _figures(service)
-    assert figures["scheduler_executions_total", (("status", "failure"),)] == 2
-    assert figures["scheduler_rescued_total", ()] == 2
-    assert figures["scheduler_fire_lag_seconds_count", ()] == 2
-    durations = ("scheduler_attempt_duration_seconds_count", ())
-    assert durations not in figures, "an hour without a process is no duration of an attempt"
-    lines = [line.__dict__ for line in caplog.records if line.name == "scheduler.attempts"]
-    assert sorted((line["job_id"], line["status"], line["error"].split()[0]) for line in lines) == sorted(
-        (one.id, "failure", "interrupted") for one in (job, once)
-    )
-
-
-async def test_every_name_has_the_prefix_and_none_the_label_job(service: Any) -> None:
+async def test_every_name_has_the_prefix_and_none_the_label_job(service: Service) -> None:
     figures = await _figures(service)
     assert all(name.startswith("scheduler_") for name, _ in figures)
     assert all(label != "job" for _, labels in figures for label, _ in labels)

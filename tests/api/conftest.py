@@ -1,10 +1,11 @@
-"""The real application on a real port, and a client that speaks to it as one user or another."""
+"""The real application on a real port, and a client that sends requests as one user or another."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from scheduler.app import listening
 from scheduler.domain.clock import SECOND
+from scheduler.service import Service
 from tests.conftest import JWT_SECRET, SetClock
 
 
@@ -30,23 +32,31 @@ class Reply:
         return json.loads(self.text)
 
     @property
+    def items(self) -> list[Any]:
+        """The items of a list."""
+        items: list[Any] = self.json["items"]
+        return items
+
+    @property
     def errors(self) -> dict[str, list[str]]:
         """The fields of a validation error; empty for anything else."""
-        return self.json.get("errors", {})
+        errors: dict[str, list[str]] = self.json.get("errors", {})
+        return errors
 
 
 @dataclass
 class Api:
-    """A client. ``user`` is who speaks; ``None`` sends no token."""
+    """A client of ``service``. Each call names the user whose token it sends; ``None`` sends none."""
 
     session: aiohttp.ClientSession
     clock: SetClock
+    """The clock of this test, which is the service's unless the test gave it another."""
     host: str
     port: int
-    service: Any
+    service: Service
 
     def token(self, user: str = "ann", **claims: Any) -> str:
-        now_s = self.clock.now() // SECOND
+        now_s = self.service.clock.now() // SECOND
         return jwt.encode({"sub": user, "iat": now_s, "exp": now_s + 3600, **claims}, JWT_SECRET, algorithm="HS256")
 
     async def call(
@@ -94,21 +104,23 @@ class Api:
         return reply.json
 
 
+Serve = Callable[[Service], AbstractAsyncContextManager[Api]]
+
+
 @pytest.fixture
-def serve() -> Callable[[Any], Any]:
+def serve(clock: SetClock) -> Serve:
     """Serves a service on a free port: ``async with serve(service) as api``."""
-    from contextlib import asynccontextmanager
 
     @asynccontextmanager
-    async def serve_it(service: Any) -> AsyncIterator[Api]:
+    async def serve_it(service: Service) -> AsyncIterator[Api]:
         async with listening(service) as (host, port), aiohttp.ClientSession(f"http://{host}:{port}") as session:
-            yield Api(session=session, clock=service.clock, host=host, port=port, service=service)
+            yield Api(session=session, clock=clock, host=host, port=port, service=service)
 
     return serve_it
 
 
 @pytest.fixture
-async def api(service: Any, serve: Callable[[Any], Any]) -> AsyncIterator[Api]:
+async def api(service: Service, serve: Serve) -> AsyncIterator[Api]:
     """A client of this test's service, whose clock stands still and whose engine does only what the test calls."""
     async with serve(service) as api:
         yield api

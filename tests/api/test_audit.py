@@ -11,7 +11,8 @@ from aiohttp import web
 
 from scheduler.api.app import openapi_document
 from scheduler.api.auth.client_address import client_address
-from tests.api.conftest import Api
+from scheduler.config import Config
+from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService, Receiver
 from tests.factories import fire_and_deliver
 
@@ -21,7 +22,7 @@ HOOK = {"url": "https://example.com/hook"}
 async def audit(api: Api, query: str = "", **options: Any) -> list[Any]:
     reply = await api.get(f"/api/audit?{query}", **options)
     assert reply.status == 200, reply.text
-    return reply.json["items"]
+    return reply.items
 
 
 async def latest(api: Api) -> Any:
@@ -251,7 +252,7 @@ async def test_what_the_service_disables_is_there_too_and_shown(api: Api, receiv
 
 
 async def test_behind_a_proxy_that_is_trusted_the_client_is_on_record(
-    open_test_service: OpenService, serve: Any, config: Any
+    open_test_service: OpenService, serve: Serve, config: Config
 ) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     trusting = replace(config, server=replace(config.server, trusted_proxies=("127.0.0.0/8",)))
@@ -300,7 +301,7 @@ async def test_the_audit_goes_with_its_account_and_the_log_remains(api: Api, cap
     assert (await api.delete(f"/api/accounts/{job['account_id']}")).status == 204
     assert await audit(api) == []
     (line,) = [record for record in caplog.records if record.message.startswith("an account was deleted")]
-    assert (line.account_id, line.actor) == (job["account_id"], "ann")
+    assert (vars(line)["account_id"], vars(line)["actor"]) == (job["account_id"], "ann")
 
 
 async def test_a_backfill_that_adds_nothing_is_not_on_record(api: Api) -> None:

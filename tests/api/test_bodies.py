@@ -125,8 +125,7 @@ async def test_a_missing_body_is_refused_where_one_is_needed(api: Api) -> None:
 
 async def test_an_optional_body_is_an_object_when_it_is_there(api: Api) -> None:
     job = await api.new_job()
-    for body in ([], None, {"force": True}):
-        raw = json.dumps(body).encode()
+    for raw in (b"[]", b"null", b'{"force": true}'):
         assert (await api.post(f"/api/jobs/{job['id']}/trigger", raw=raw)).status == 400
         assert (await api.patch(f"/api/jobs/{job['id']}/enable", raw=raw)).status == 400
 

@@ -23,7 +23,7 @@ async def run(api: Api, *outcomes: Outcome, **fields: Any) -> list[Any]:
         await api.new_webhook(job["id"])
     await api.post(f"/api/jobs/{job['id']}/trigger")
     await attempt(api, *outcomes)
-    return (await api.get(f"/api/executions?job_id={job['id']}")).json["items"][::-1]
+    return (await api.get(f"/api/executions?job_id={job['id']}")).items[::-1]
 
 
 async def attempt(api: Api, *outcomes: Outcome) -> None:

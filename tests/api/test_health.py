@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.api.services import Health
 from scheduler.domain.clock import SystemClock
-from tests.api.conftest import Api
+from tests.api.conftest import Api, Serve
+from tests.conftest import OpenService
 
 
 async def test_health_needs_no_token(api: Api) -> None:
@@ -28,7 +29,7 @@ async def test_a_service_whose_loop_does_not_run_is_not_ready(api: Api) -> None:
         assert body["detail"]
 
 
-async def test_a_running_service_is_ready_until_it_drains(open_test_service: Any, serve: Any) -> None:
+async def test_a_running_service_is_ready_until_it_drains(open_test_service: OpenService, serve: Serve) -> None:
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
         await service.engine.start()
         await service.engine.firer.fire_due(service.clock.now())
@@ -122,7 +123,7 @@ async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
 
 
 async def test_storage_that_is_nearly_full_is_not_ready(
-    open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+    open_test_service: OpenService, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from scheduler import health
 
@@ -140,7 +141,7 @@ async def test_storage_that_is_nearly_full_is_not_ready(
 
 
 async def test_a_loop_that_stands_still_is_not_ready(
-    open_test_service: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+    open_test_service: OpenService, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from scheduler import health
 

@@ -10,7 +10,7 @@ import pytest
 from tests.api.conftest import Api
 
 NOWHERE = "018f4a3e-0000-7000-8000-000000000000"
-ADDED = {
+ADDED: dict[str, Any] = {
     "dst_policy": "debian",
     "day_match": "or",
     "starts_at": None,

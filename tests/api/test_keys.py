@@ -8,13 +8,16 @@ import re
 import secrets
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from scheduler.api.auth.key_cache import KeyRing
 from scheduler.api.auth.verification_keys import TokenRefusedError
 from scheduler.domain.accounts.api_key import key_digest, key_text
 from scheduler.domain.events import Committed
-from tests.api.conftest import Api, Reply
+from tests.api.conftest import Api, Reply, Serve
+from tests.checks import as_dict, present
+from tests.conftest import OpenService, SetClock
 
 KNOWN = {"id", "account_id", "name", "prefix", "scopes", "created_by", "created_at"}
 TIMES = {"last_used_at", "expires_at", "revoked_at"}
@@ -39,9 +42,9 @@ async def test_a_key_is_shown_once_and_kept_as_a_digest(api: Api) -> None:
     listed = await api.get("/api/keys")
     secret = made["key"].removeprefix(made["prefix"] + "_")
     assert secret not in listed.text
-    assert key_digest(made["key"]) not in listed.text
-    assert listed.json["items"] == [{name: value for name, value in made.items() if name != "key"}]
-    rows = [tuple(row) for row in await api.service.stores.db.fetch_all("SELECT * FROM api_keys")]
+    assert present(key_digest(made["key"])) not in listed.text
+    assert listed.items == [{name: value for name, value in made.items() if name != "key"}]
+    rows = [as_dict(row) for row in await api.service.stores.db.fetch_all("SELECT * FROM api_keys")]
     assert secret not in repr(rows)
     assert hashlib.sha256(made["key"].encode()).hexdigest() in repr(rows)
     assert (await new_key(api))["key"] != made["key"]
@@ -94,7 +97,7 @@ async def test_a_key_that_another_node_revoked_counts_for_less_than_a_second(api
     assert (await use(api, key["key"])).status == 401
 
 
-async def test_a_key_expires(api: Api) -> None:
+async def test_a_key_expires_when_it_says(api: Api) -> None:
     key = await new_key(api, expires_at="2026-06-01T00:00:10Z")
     assert key["expires_at"] == "2026-06-01T00:00:10Z"
     api.clock.advance(9.5)
@@ -146,31 +149,31 @@ async def test_no_token_speaks_for_a_key(api: Api) -> None:
     assert (await api.get("/api/jobs", user=f"key:{key['prefix']}")).status == 401
 
 
-async def test_the_last_use_is_written_once_a_minute(api: Api) -> None:
+async def test_the_last_use_is_written_once_a_minute(api: Api, sqlite_connections: list[aiosqlite.Connection]) -> None:
     keys, db = api.service.stores.keys, api.service.stores.db
     key = await new_key(api)
     for _ in range(3):
         api.clock.advance(7)
         await use(api, key["key"])
     stored = "SELECT last_used_at AS at FROM api_keys"
-    assert (await db.fetch_one(stored))["at"] is None
+    assert present(await db.fetch_one(stored))["at"] is None
     assert (await api.get("/api/keys")).json["items"][0]["last_used_at"] == "2026-06-01T00:00:21Z"
     await keys.write_uses()
-    assert (await db.fetch_one(stored))["at"] == api.clock.now()
+    assert present(await db.fetch_one(stored))["at"] == api.clock.now()
     commits: list[Committed] = []
     api.service.events.listen(Committed, commits.append)
     await keys.write_uses()
     assert commits == []
 
 
-async def test_a_stop_writes_the_last_use(open_test_service: Any, serve: Any, clock: Any) -> None:
+async def test_a_stop_writes_the_last_use(open_test_service: OpenService, serve: Serve, clock: SetClock) -> None:
     async with open_test_service() as service, serve(service) as api:
         await service.engine.start()
         key = await new_key(api)
         await use(api, key["key"])
         await service.engine.stop()
         row = await service.stores.db.fetch_one("SELECT last_used_at AS at FROM api_keys")
-        assert row["at"] == clock.now()
+        assert present(row)["at"] == clock.now()
 
 
 @pytest.mark.parametrize(
@@ -190,31 +193,32 @@ async def test_a_stop_writes_the_last_use(open_test_service: Any, serve: Any, cl
         ({"prefix": "sk_000000000000"}, "prefix"),
     ],
 )
-async def test_what_is_refused(api: Api, fields: dict[str, Any], field: str) -> None:
+async def test_fields_of_a_key_that_are_wrong_are_refused(api: Api, fields: dict[str, Any], field: str) -> None:
     reply = await api.post("/api/keys", {"name": "robot", "scopes": ["read"], **fields})
     assert (reply.status, list(reply.errors)) == (400, [field])
     assert (await api.get("/api/keys")).json["total"] == 0
 
 
-async def test_a_busy_key_is_read_once_a_second(api: Api) -> None:
+async def test_a_busy_key_is_read_once_a_second(api: Api, sqlite_connections: list[aiosqlite.Connection]) -> None:
     """Also when the clock is set back: that keeps nothing alive."""
     key = (await new_key(api))["key"]
     ring = KeyRing(api.service.stores.keys, api.clock)
     reads: list[str] = []
-    await api.service.stores.db._reader.set_trace_callback(reads.append)
+    await sqlite_connections[1].set_trace_callback(reads.append)
     for step_s, seen in ((0, 1), (0.999, 1), (0.001, 2), (-3600, 3)):
         api.clock.advance(step_s)
         for _ in range(50):
             await ring.key_of(key)
         assert len(reads) == seen, step_s
-    await api.service.stores.db._reader.set_trace_callback(None)
 
 
-async def test_many_keys_do_not_fill_the_memory(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.api.auth.key_cache._REMEMBERED", 3)
-    ring = KeyRing(api.service.stores.keys, api.clock)
-    for _ in range(5):
-        await ring.key_of((await new_key(api))["key"])
+async def test_no_more_keys_are_remembered_than_there_is_room_for(
+    api: Api, sqlite_connections: list[aiosqlite.Connection]
+) -> None:
+    made = [(await new_key(api))["key"] for _ in range(5)]
+    ring = KeyRing(api.service.stores.keys, api.clock, room=3)
+    for key in made:
+        await ring.key_of(key)
         with pytest.raises(TokenRefusedError, match="no such key"):
             await ring.key_of(key_text("sk_000000000000", secrets.token_urlsafe(32)))
     assert len(ring._seen) == 3

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from scheduler.api.app import openapi_document
 from scheduler.config import Config
-from tests.api.conftest import Api
+from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService
 
 
 @pytest.fixture
 async def limited(
-    open_test_service: OpenService, config: Config, serve: Callable[[Any], Any], request: pytest.FixtureRequest
+    open_test_service: OpenService, config: Config, serve: Serve, request: pytest.FixtureRequest
 ) -> AsyncIterator[Api]:
     """A client of a service whose ``limits`` are the parameters of the test."""
     limits = replace(config.limits, **request.param)

@@ -10,8 +10,10 @@ from typing import Any
 
 from scheduler.api.app import openapi_document
 from scheduler.domain.clock import SystemClock
-from tests.api.conftest import Api, Reply
+from tests.api.conftest import Api, Reply, Serve
 from tests.api.test_tenancy import filled
+from tests.checks import as_dict
+from tests.conftest import OpenService
 
 
 class Need(Enum):
@@ -123,7 +125,7 @@ class World:
 
     async def rows(self) -> list[Any]:
         db = self.api.service.stores.db
-        return [[tuple(row) for row in await db.fetch_all(f"SELECT * FROM {table}")] for table in UNTOUCHED]
+        return [[as_dict(row) for row in await db.fetch_all(f"SELECT * FROM {table}")] for table in UNTOUCHED]
 
     async def _account(self) -> None:
         account = await self._made("/api/accounts", {"name": "ours"})
@@ -193,7 +195,9 @@ def test_everything_that_can_be_narrowed_to_an_account_is() -> None:
             assert narrowed or "account_id" not in named or "{account_id}" in path, (method, path)
 
 
-async def test_everybody_may_do_what_the_matrix_says_and_nothing_else(open_test_service: Any, serve: Any) -> None:
+async def test_everybody_may_do_what_the_matrix_says_and_nothing_else(
+    open_test_service: OpenService, serve: Serve
+) -> None:
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
         service.engine.trigger_loop.start()
         world = World(api)

@@ -14,7 +14,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from scheduler.api.app import build_api, openapi_document
 from scheduler.api.http.openapi import document
 from scheduler.domain.clock import SystemClock
-from tests.api.conftest import Api
+from scheduler.service import Service
+from tests.api.conftest import Api, Serve
+from tests.conftest import OpenService
 
 EXAMPLES = 3
 """Generated requests per operation and phase: enough to meet every field, few enough for every commit."""
@@ -82,7 +84,7 @@ def test_both_paths_of_webhooks_are_the_same() -> None:
 
 
 async def test_schemathesis_finds_the_service_to_be_what_the_document_says(
-    open_test_service: Any, serve: Any, tmp_path: Path
+    open_test_service: OpenService, serve: Serve, tmp_path: Path
 ) -> None:
     """All checks, over HTTP; jobs fire, but nothing is delivered."""
     async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
@@ -123,6 +125,6 @@ def test_unknown_fields_are_refused_by_the_document_too(name: str) -> None:
     assert openapi_document()["components"]["schemas"][name]["additionalProperties"] is False
 
 
-def test_building_the_application_twice_is_building_it_twice(service: Any) -> None:
+def test_building_the_application_twice_is_building_it_twice(service: Service) -> None:
     assert build_api is not None
     assert service.api() is not service.api()

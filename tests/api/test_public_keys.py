@@ -24,14 +24,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from scheduler.api.auth.authenticator import Authenticator
 from scheduler.api.auth.jwks import KeySet
 from scheduler.api.auth.verification_keys import TokenRefusedError, UnknownKeyError
+from scheduler.config import Config
 from scheduler.config.auth import AuthConfig
 from scheduler.domain.clock import SECOND
-from tests.conftest import Receiver, SetClock
+from tests.api.conftest import Serve
+from tests.conftest import OpenService, Receiver, SetClock
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 RSA, OTHER = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 P256, P384, P521 = (ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1))
 ED = ed25519.Ed25519PrivateKey.generate()
-PRIVATE: dict[str, Any] = {
+PRIVATE: dict[str, PrivateKey] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSA),
     "ES256": P256,
     "ES384": P384,
@@ -40,13 +44,13 @@ PRIVATE: dict[str, Any] = {
 }
 
 
-def pem(private: Any) -> bytes:
+def pem(private: PrivateKey) -> bytes:
     return private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
-def jwk(private: Any, kid: str | None = None, **members: Any) -> dict[str, Any]:
+def jwk(private: PrivateKey, kid: str | None = None, **members: Any) -> dict[str, Any]:
     kind = {rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm, ed25519.Ed25519PrivateKey: jwt.algorithms.OKPAlgorithm}
     algorithm: Any = next(
         (found for one, found in kind.items() if isinstance(private, one)), jwt.algorithms.ECAlgorithm
@@ -55,7 +59,7 @@ def jwk(private: Any, kid: str | None = None, **members: Any) -> dict[str, Any]:
     return {**made, **({"kid": kid} if kid else {}), **members}
 
 
-def token(clock: SetClock, private: Any, algorithm: str, *, headers: Any = None, **claims: Any) -> str:
+def token(clock: SetClock, private: PrivateKey, algorithm: str, *, headers: Any = None, **claims: Any) -> str:
     now_s = clock.now() // SECOND
     made = {"sub": "ann", "iat": now_s, "exp": now_s + 3600, **claims}
     return jwt.encode(made, private, algorithm=algorithm, headers=headers)
@@ -300,7 +304,7 @@ def test_an_address_that_is_not_safe(clock: SetClock, url: str) -> None:
 
 
 async def test_the_service_reads_the_set_by_itself_and_not_for_each_request(
-    open_test_service: Any, serve: Any, config: Any, receiver: Receiver, clock: SetClock
+    open_test_service: OpenService, serve: Serve, config: Config, receiver: Receiver, clock: SetClock
 ) -> None:
     """Although no webhook could go there: the keys are the operator's choice and not a user's."""
     publish(receiver, jwk(P256, "k"))

@@ -13,6 +13,7 @@ from standardwebhooks import WebhookVerificationError
 from scheduler.domain.clock import format_instant, seconds
 from scheduler.domain.webhooks.signing import check_secret
 from tests.api.conftest import Api
+from tests.checks import present
 from tests.conftest import Receiver
 from tests.factories import deliver_ready
 
@@ -46,7 +47,7 @@ async def test_the_answer_that_sets_a_secret_shows_it_and_no_other_does(api: Api
     for prefix in ("", "/api"):
         assert (await api.get(prefix + path)).json["signing_secret"] == "***"
         assert (await api.get(f"{prefix}/webhooks")).json["items"][0]["signing_secret"] == "***"
-    assert (await api.service.stores.webhooks.get(path.rsplit("/", 1)[-1])).signing_secret == OTHER
+    assert present(await api.service.stores.webhooks.get(path.rsplit("/", 1)[-1])).signing_secret == OTHER
     assert (await api.put(path, {"signing_secret": None})).json["signing_secret"] is None
     assert (await api.get(path)).json["signing_secret"] is None
 
@@ -65,7 +66,7 @@ async def test_a_secret_is_made_wherever_a_webhook_is_written(api: Api) -> None:
         check_secret(secret)
     assert len(set(made)) == 5
     for webhook in [*written[:3], changed]:
-        stored = await api.service.stores.webhooks.get(webhook["id"])
+        stored = present(await api.service.stores.webhooks.get(webhook["id"]))
         assert stored.signing_secret == webhook["signing_secret"]
     assert {item["signing_secret"] for item in (await api.get("/webhooks")).json["items"]} == {"***"}
     assert "webhook" not in (await api.get(f"/api/jobs/{job['id']}")).json
@@ -174,6 +175,6 @@ async def test_rotations_that_are_refused(api: Api) -> None:
     nowhere = await api.post("/webhooks/01970000-0000-7000-8000-000000000003/rotate-secret")
     assert (nowhere.status, nowhere.json["error_code"]) == (404, "WEBHOOK_NOT_FOUND")
     assert (await api.get(path)).status == 405
-    stored = await api.service.stores.webhooks.get(path.split("/")[2])
+    stored = present(await api.service.stores.webhooks.get(path.split("/")[2]))
     assert (stored.signing_secret, stored.former_secrets) == (SECRET, ())
     assert SECRET not in json.dumps((await api.get("/webhooks")).json) + repr(stored)

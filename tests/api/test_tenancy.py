@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from scheduler.config import Config
+from tests.api.conftest import Api, Serve
+from tests.conftest import OpenService
 
 NOWHERE = "018f4a3e-0000-7000-8000-000000000000"
 
@@ -124,7 +126,7 @@ async def test_ids_are_read_in_any_case(api: Api) -> None:
     assert webhook["job_id"] == job["id"]
 
 
-async def test_what_is_foreign_can_be_hidden(open_test_service: Any, serve: Any, config: Any) -> None:
+async def test_what_is_foreign_can_be_hidden(open_test_service: OpenService, serve: Serve, config: Config) -> None:
     hiding = replace(config, auth=replace(config.auth, hide_foreign=True))
     async with open_test_service(hiding) as service, serve(service) as api:
         theirs = await belongings(api, "bob")

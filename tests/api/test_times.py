@@ -31,7 +31,8 @@ async def explain(api: Api, job: Any, at: str) -> Any:
 
 
 async def verdict(api: Api, job: Any, at: str) -> str:
-    return (await explain(api, job, at))["verdict"]
+    said: str = (await explain(api, job, at))["verdict"]
+    return said
 
 
 async def backfill(api: Api, job: Any, from_: str, to: str, **fields: Any) -> Reply:
@@ -39,7 +40,7 @@ async def backfill(api: Api, job: Any, from_: str, to: str, **fields: Any) -> Re
 
 
 async def executions(api: Api, job: Any) -> list[Any]:
-    return (await api.get(f"/api/jobs/{job['id']}/executions?limit=1000")).json["items"][::-1]
+    return (await api.get(f"/api/jobs/{job['id']}/executions?limit=1000")).items[::-1]
 
 
 async def look(api: Api, seconds: float = 0) -> None:
@@ -388,7 +389,7 @@ async def test_a_purged_record_is_said_to_be_gone(api: Api) -> None:
     await look(api, 3600)
     (row,) = await executions(api, job)
 
-    async def prune(tx: Any) -> None:
+    async def prune(tx: Transaction) -> None:
         await tx.execute("DELETE FROM executions WHERE id = :id", {"id": row["id"]})
 
     await api.service.stores.db.transaction(prune)

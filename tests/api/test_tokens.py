@@ -13,11 +13,13 @@ from typing import Any
 import jwt
 import pytest
 
-from scheduler.api.auth.authenticator import Authenticator, TokenRefusedError
-from scheduler.config import AuthConfig
+from scheduler.api.auth.authenticator import Authenticator
+from scheduler.api.auth.verification_keys import TokenRefusedError
+from scheduler.config import Config
+from scheduler.config.auth import AuthConfig
 from scheduler.domain.clock import SECOND
-from tests.api.conftest import Api
-from tests.conftest import JWT_SECRET, SetClock
+from tests.api.conftest import Api, Serve
+from tests.conftest import JWT_SECRET, OpenService, SetClock
 
 SECRET = JWT_SECRET.decode()
 
@@ -248,7 +250,7 @@ async def test_the_token_is_looked_at_before_the_request(api: Api) -> None:
         assert (await api.call(method, path, raw=b"{", user=None)).status == 401
 
 
-async def test_metrics_may_be_public(open_test_service: Any, serve: Any, config: Any) -> None:
+async def test_metrics_may_be_public(open_test_service: OpenService, serve: Serve, config: Config) -> None:
     open_config = replace(config, metrics=replace(config.metrics, public=True))
     async with open_test_service(open_config) as service, serve(service) as api:
         assert (await api.get("/metrics", user=None)).status == 200

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Api
+from tests.checks import present
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -85,11 +86,11 @@ async def test_secrets_are_not_shown_and_a_mask_keeps_them(api: Api) -> None:
     assert (await api.get(path)).json == {**webhook, "signing_secret": "***"}
     kept = await api.put(path, {"headers": {**webhook["headers"], "X-Team": "blue"}, "signing_secret": "***"})
     assert (kept.status, kept.json["signing_secret"]) == (200, "***")
-    stored = await api.service.stores.webhooks.get(webhook["id"])
+    stored = present(await api.service.stores.webhooks.get(webhook["id"]))
     assert stored.headers == {**headers, "X-Team": "blue"}
     assert stored.signing_secret == SECRET
     await api.put(path, {"headers": {"Authorization": "Bearer new"}, "signing_secret": None})
-    stored = await api.service.stores.webhooks.get(webhook["id"])
+    stored = present(await api.service.stores.webhooks.get(webhook["id"]))
     assert (stored.headers, stored.signing_secret) == ({"Authorization": "Bearer new"}, None)
     assert "swordfish" not in json.dumps((await api.get("/webhooks")).json)
 

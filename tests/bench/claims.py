@@ -21,11 +21,13 @@ import psutil
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.runs.execution import Outcome, settle
 from scheduler.domain.runs.firing import Present, fire, start
+from scheduler.store.database import Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.migrate import migrate
 from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
+from tests.checks import present
 from tests.factories import USER, make_job, make_webhook
 
 FAR_S = 86_400 * 365
@@ -55,13 +57,13 @@ class Table:
     async def claim(self, batch: int) -> float:
         """Seconds to claim ``batch`` executions of random jobs."""
         now = SystemClock().now()
-        present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=random.random)
+        moment = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=random.random)
         chosen = random.sample(self.job_ids, batch)
 
-        async def queue(tx) -> None:
+        async def queue(tx: Transaction) -> None:
             for job_id in chosen:
-                found = await self.stores.jobs.lock_one(tx, job_id)
-                await self.stores.queue.apply(tx, [start(found.job, found.webhook_ids, present)], now)
+                found = present(await self.stores.jobs.lock_one(tx, job_id))
+                await self.stores.queue.apply(tx, [start(found.job, found.webhook_ids, moment)], now)
 
         await self.stores.db.transaction(queue)
         begun = time.perf_counter()
@@ -77,17 +79,17 @@ class Table:
     async def fire(self, batch: int) -> float:
         """Seconds to fire ``batch`` random jobs that are due."""
         now = SystemClock().now()
-        present = Present(now=now, attentive_since=0, new_id=lambda: new_id(now), draw=random.random)
+        moment = Present(now=now, attentive_since=0, new_id=lambda: new_id(now), draw=random.random)
         chosen = random.sample(self.job_ids, batch)
 
-        async def make_due(tx) -> None:
+        async def make_due(tx: Transaction) -> None:
             await tx.execute_many(
                 "UPDATE jobs SET next_run_at = :at WHERE id = :id", [{"at": now, "id": job_id} for job_id in chosen]
             )
 
-        async def fire_batch(tx) -> int:
+        async def fire_batch(tx: Transaction) -> int:
             due = await self.stores.jobs.lock_due(tx, now, batch)
-            firings = [fire(entry.job, entry.webhook_ids, present, active=0) for entry in due]
+            firings = [fire(entry.job, entry.webhook_ids, moment, active=0) for entry in due]
             await self.stores.queue.apply(tx, firings, now)
             await self.stores.jobs.advance(tx, firings, now)
             return len(firings)
@@ -120,7 +122,7 @@ async def run(arguments: argparse.Namespace) -> None:
             print(json.dumps({"jobs": size, "rss_mib": round(process.memory_info().rss / 2**20, 1)}), flush=True)
             table.job_ids = ids
         for what in ("claim", "fire"):
-            taken = {table.size: [] for table in tables}
+            taken: dict[int, list[float]] = {table.size: [] for table in tables}
             for _ in range(arguments.rounds):
                 for table in tables:
                     taken[table.size].append(await getattr(table, what)(arguments.batch))

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.runs.execution import Status
 from scheduler.ops.data_dir import DataDir
-from scheduler.service import open_service
+from scheduler.service import Service, open_service
 from tests.bench.receiver import pin, receiver
 from tests.factories import USER, make_job, make_webhook
 from tests.postgres import running_server
@@ -84,7 +85,7 @@ async def _product(url: str, count: int, concurrency: int, database: DatabaseCon
             await service.engine.stop()
 
 
-async def _until_settled(service, count: int) -> None:
+async def _until_settled(service: Service, count: int) -> None:
     await service.engine.start()
     done = 0
     finished = asyncio.Event()
@@ -99,7 +100,7 @@ async def _until_settled(service, count: int) -> None:
     await finished.wait()
 
 
-async def _measured(work, count: int) -> None:
+async def _measured(work: Awaitable[object], count: int) -> None:
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     await work
     wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)

@@ -31,8 +31,9 @@ from scheduler.config import Config, EgressConfig, EngineConfig
 from scheduler.domain.clock import SECOND
 from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.runs.execution import Settlement
 from scheduler.ops.data_dir import DataDir
-from scheduler.service import open_service
+from scheduler.service import Service, open_service
 from tests.bench.receiver import receiver
 from tests.engine.receivers import receiving, silence
 from tests.engine.test_hostile_receivers import CASES
@@ -51,7 +52,7 @@ class Lags:
         self.values: list[float] = []
         self.others = 0
 
-    def settled(self, settlements: Sequence[Any]) -> None:
+    def settled(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             execution = settlement.execution
             if execution.account_id != self._account_id:
@@ -64,7 +65,7 @@ class Lags:
 
 
 async def _add_jobs(
-    service: Any, user: str, urls: Sequence[str], *, every_s: float, first_s: float, spread: bool, **webhook: Any
+    service: Service, user: str, urls: Sequence[str], *, every_s: float, first_s: float, spread: bool, **webhook: Any
 ) -> str:
     """Jobs of this user, one for each URL; due together in ``first_s`` seconds, or from then on ``spread`` evenly."""
     now = service.clock.now()
@@ -128,8 +129,15 @@ async def _scene(kind: str, arguments: argparse.Namespace, url: str, noisy_urls:
         async with open_service(config, directory) as service:
             if noisy_urls:
                 timeout_s = _HANGING_TIMEOUT_S if kind == "hanging" else _HOSTILE_TIMEOUT_S
-                chosen = {"every_s": 60 if kind == "hanging" else 5, "timeout_s": timeout_s, "spread": False}
-                await _add_jobs(service, "noisy", noisy_urls, first_s=2 * _WARM_UP_S + 0.5, **chosen)
+                await _add_jobs(
+                    service,
+                    "noisy",
+                    noisy_urls,
+                    every_s=60 if kind == "hanging" else 5,
+                    first_s=2 * _WARM_UP_S + 0.5,
+                    spread=False,
+                    timeout_s=timeout_s,
+                )
             healthy = [url] * arguments.rate
             lags = Lags(
                 await _add_jobs(service, "healthy", healthy, every_s=1, first_s=_WARM_UP_S, spread=True, timeout_s=10)

@@ -27,8 +27,10 @@ from scheduler.config import Config
 from scheduler.config.retention import RetentionConfig
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.ops.data_dir import open_data_dir
-from scheduler.service import open_service
+from scheduler.service import Service, open_service
+from scheduler.store.database import Transaction
 from tests.bench.start import build
+from tests.checks import present
 
 _SCENES = (
     ("nothing", RetentionConfig()),
@@ -68,7 +70,7 @@ def _time_transactions(db: Any) -> list[float]:
     async def timed(work: Callable[[Any], Awaitable[Any]]) -> Any:
         began = 0.0
 
-        async def work_timed(tx: Any) -> Any:
+        async def work_timed(tx: Transaction) -> Any:
             nonlocal began
             began = time.perf_counter()
             return await work(tx)
@@ -81,9 +83,9 @@ def _time_transactions(db: Any) -> list[float]:
     return held
 
 
-async def _count(service: Any) -> int:
+async def _count(service: Service) -> int:
     row = await service.stores.db.fetch_one("SELECT COUNT(*) AS n FROM executions")
-    return int(row["n"])
+    return int(present(row)["n"])
 
 
 def _spread(values: list[float]) -> dict[str, float]:

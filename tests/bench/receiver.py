@@ -44,8 +44,8 @@ async def _serve() -> None:
 def receiver() -> Iterator[str]:
     """The URL of a receiver in a process of its own, on the last core."""
     process = subprocess.Popen([sys.executable, "-m", "tests.bench.receiver"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/hook"
     finally:
         process.kill()

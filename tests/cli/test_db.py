@@ -28,10 +28,12 @@ from scheduler.ops.data_dir import last_backup_at
 from scheduler.ops.open_database import open_database
 from scheduler.ops.start_error import StartError
 from scheduler.ops.status import state_of
+from scheduler.service import Service
 from scheduler.store.ids import new_id
 from scheduler.store.sqlite import file as sqlite_file
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
+from tests.checks import present
 from tests.cli.test_serve import command, ending, environment
 from tests.conftest import SECRET_KEY, OpenService, Receiver, SetClock
 from tests.factories import add_job, fire_and_deliver, make_job, rows_of, start_run
@@ -51,7 +53,7 @@ async def fill(path: Path, *, jobs: int = 1) -> None:
 
 
 async def test_a_backup_beside_a_running_service_is_whole_and_ours_alone(
-    service: Any, receiver: Receiver, clock: SetClock, config: Config, tmp_path: Path
+    service: Service, receiver: Receiver, clock: SetClock, config: Config, tmp_path: Path
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url])
     await service.engine.firer.start_run(job.id, clock.now())
@@ -212,7 +214,7 @@ async def test_a_restore_catches_up_with_the_same_identities(
         rows = await rows_of(service.stores, job)
     assert {request.headers["webhook-id"] for request in receiver.requests} == after_backup | {running.execution.run_id}
     interrupted, repeated = [row for row in rows if row.run_id == running.execution.run_id]
-    assert interrupted.status is Status.FAILURE and interrupted.error.startswith("interrupted")
+    assert interrupted.status is Status.FAILURE and present(interrupted.error).startswith("interrupted")
     assert (repeated.status, repeated.attempt) == (Status.SUCCESS, 2)
 
 

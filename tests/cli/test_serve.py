@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import aiohttp
 import pytest
@@ -65,7 +65,7 @@ def serving(*arguments: str, stderr: int = subprocess.PIPE) -> Iterator[subproce
             process.kill()
 
 
-def started_event(stream: TextIO | None) -> dict[str, Any]:
+def started_event(stream: IO[str] | None) -> dict[str, Any]:
     assert stream is not None
     for line in stream:
         event: dict[str, Any] = json.loads(line)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scheduler.cli.token import issue_token, token, token_life_s
-from scheduler.config import AuthConfig
+from scheduler.config.auth import AuthConfig
 from scheduler.domain.clock import SECOND
 
 DAY_S = 86_400

@@ -24,10 +24,10 @@ def main() -> None:
         raise error
 
     async def insert_and_fail(store: JobStore, *args: Any, **named: Any) -> None:
-        aiosqlite.Connection.commit = fail  # type: ignore[method-assign]
+        aiosqlite.Connection.commit = fail  # type: ignore[method-assign, assignment]
         await insert(store, *args, **named)
 
-    JobStore.insert = insert_and_fail  # type: ignore[method-assign]
+    JobStore.insert = insert_and_fail  # type: ignore[method-assign, assignment]
     cli.main()
 
 

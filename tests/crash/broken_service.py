@@ -18,6 +18,7 @@ from scheduler.engine import recorder
 from scheduler.engine.firing import Firer
 from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.ops import open_database as opening
+from scheduler.store.database import Transaction
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.queue import queue
 from scheduler.store.queue.queue import ExecutionQueue
@@ -88,7 +89,7 @@ def no_unique_index() -> None:
     async def migrate_and_drop(db: Any, now: int) -> None:
         await migrate(db, now)
 
-        async def drop(tx: Any) -> None:
+        async def drop(tx: Transaction) -> None:
             await tx.execute("DROP INDEX executions_by_run")
             await tx.execute("CREATE INDEX executions_by_run ON executions (run_id, attempt)")
 
@@ -117,7 +118,7 @@ def timer_retry() -> None:
                     _later((row["available_at"] - SystemClock().now()) / SECOND, put_back(self, dict(row)))
         return settled
 
-    async def take(tx: Any, settlement: Any) -> Any:
+    async def take(tx: Transaction, settlement: Any) -> Any:
         return await tx.fetch_one(
             "DELETE FROM executions WHERE run_id = :run_id AND attempt = :attempt AND status = 'queued' RETURNING *",
             {"run_id": settlement.execution.run_id, "attempt": settlement.execution.attempt + 1},
@@ -210,12 +211,12 @@ POWER_CUT_BUGS = {
 
 def _split_firing(*, executions_first: bool) -> None:
     async def write(self: Any, make: Any, now: int, **_: Any) -> Any:
-        async def first(tx: Any) -> Any:
+        async def first(tx: Transaction) -> Any:
             firings = await make(tx)
             await step(tx, firings, is_first=True)
             return firings
 
-        async def step(tx: Any, firings: Any, *, is_first: bool) -> None:
+        async def step(tx: Transaction, firings: Any, *, is_first: bool) -> None:
             if is_first is executions_first:
                 await self._stores.queue.apply(tx, firings, now)
             else:

@@ -22,6 +22,7 @@ import aiosqlite
 from scheduler import cli
 from scheduler.engine.http.exchange import Exchange
 from scheduler.engine.http.sender import Sender
+from scheduler.store.database import Transaction
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue import queue
@@ -131,7 +132,7 @@ def _note_steps(note: Callable[[str], None]) -> None:
             note("claim")
         return claimed
 
-    async def settle(tx: Any, took: Any, *args: Any, **named: Any) -> Any:
+    async def settle(tx: Transaction, took: Any, *args: Any, **named: Any) -> Any:
         disabled = await draw_consequences(tx, took, *args, **named)
         if took:
             note("settle")

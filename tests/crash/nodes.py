@@ -295,7 +295,8 @@ class PostgresView:
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(self._url)
         try:
-            return await self._connection.fetch(sql, *values)
+            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *values)
+            return rows
         except _TROUBLE:
             self._connection.terminate()
             raise

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 
 from scheduler.config import Config, DatabaseConfig
+from tests.checks import present
 from tests.conftest import OpenService
 from tests.crash.broken_service import POWER_CUT_BUGS
 from tests.crash.checker import check
@@ -119,4 +120,4 @@ async def test_the_writer_syncs_as_configured(
     database = DatabaseConfig() if durability is None else DatabaseConfig(durability=durability)
     async with open_test_service(replace(config, database=database)) as service:
         row = await service.stores.db.transaction(lambda tx: tx.fetch_one("PRAGMA synchronous"))
-    assert row["synchronous"] == level
+    assert present(row)["synchronous"] == level

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -20,7 +21,7 @@ MIDNIGHT = parse_instant("2026-06-01T00:00:00Z")
 MINUTE = seconds(60)
 
 
-def _job(**fields) -> Job:
+def _job(**fields: Any) -> Job:
     created_at = MIDNIGHT - MINUTE
     chosen = {
         "id": "019a0000-0000-7000-8000-000000000000",
@@ -46,7 +47,7 @@ def _present(now: Instant, *, attentive_since: Instant | None = None, draw: floa
     )
 
 
-def _shape(firing: Firing) -> list[tuple]:
+def _shape(firing: Firing) -> list[tuple[str, int, int]]:
     return [(row.status.value, (row.scheduled_at - MIDNIGHT) // MINUTE, row.covers) for row in firing.executions]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.schedule.schedule import DST_POLICIES, Schedule, parse_schedule
+from tests.checks import present
 from tests.domain.cron_oracle import Pattern, fires, watch
 
 ZONES = (
@@ -30,19 +31,15 @@ def schedule(text: str, zone: str, policy: str = "debian") -> Schedule:
 
 def transitions(zone: ZoneInfo) -> list[int]:
     """Every change of the offset in the twenty years, by looking twice a day and then closer."""
-
-    def offset(second: int) -> float:
-        return datetime.fromtimestamp(second, zone).utcoffset().total_seconds()
-
     first = int(datetime(FROM_YEAR, 1, 1, tzinfo=UTC).timestamp())
     last = int(datetime(TO_YEAR, 1, 1, tzinfo=UTC).timestamp())
     found = []
     for low in range(first, last, DAY_S // 2):
         same, other = low, low + DAY_S // 2
-        if offset(same) != offset(other):
+        if _offset(zone, same) != _offset(zone, other):
             while other - same > 60:
                 middle = (same + other) // 120 * 60
-                same, other = (middle, other) if offset(middle) == offset(same) else (same, middle)
+                same, other = (middle, other) if _offset(zone, middle) == _offset(zone, same) else (same, middle)
             found.append(other)
     return found
 
@@ -94,7 +91,7 @@ def test_every_policy_agrees_with_the_oracle_around_every_transition_of_twenty_y
 
 
 def _offset(zone: ZoneInfo, second: int) -> float:
-    return datetime.fromtimestamp(second, zone).utcoffset().total_seconds()
+    return present(datetime.fromtimestamp(second, zone).utcoffset()).total_seconds()
 
 
 @pytest.mark.parametrize("policy", DST_POLICIES)
@@ -167,7 +164,7 @@ def test_lord_howe_repeats_half_an_hour() -> None:
 
 def test_a_midnight_that_does_not_exist_moves_to_one_o_clock() -> None:
     ours = schedule("@daily", "America/Sao_Paulo")
-    at = ours.next_after(parse_instant("2018-11-03T12:00:00Z"))
+    at = present(ours.next_after(parse_instant("2018-11-03T12:00:00Z")))
     assert (ours.local(at), ours.transition(at)) == ("2018-11-04T01:00:00-02:00", "gap")
 
 
@@ -179,7 +176,7 @@ def test_the_day_that_apia_skipped_is_one_late_run() -> None:
         "2011-12-31T18:00:00+14:00",
     ]
     friday = schedule("0 6 * * FRI", "Pacific/Apia", "skip")
-    assert friday.local(friday.next_after(start)) == "2012-01-06T06:00:00+14:00"
+    assert friday.local(present(friday.next_after(start))) == "2012-01-06T06:00:00+14:00"
 
 
 def test_a_schedule_that_only_ever_hits_gaps_never_fires() -> None:
@@ -192,12 +189,13 @@ def test_offsets_with_seconds_keep_fire_times_on_the_wall() -> None:
     # Amsterdam was 19 min 32 s ahead, Monrovia 44 min 30 s behind until 1972
     amsterdam = schedule("0 12 * * *", "Europe/Amsterdam")
     monrovia = schedule("0 12 * * *", "Africa/Monrovia")
-    assert format_instant(monrovia.next_after(parse_instant("1971-06-01T00:00:00Z"))) == "1971-06-01T12:44:30Z"
+    june = parse_instant("1971-06-01T00:00:00Z")
+    assert format_instant(present(monrovia.next_after(june))) == "1971-06-01T12:44:30Z"
     assert monrovia.local(parse_instant("1971-06-01T12:44:30Z")) == "1971-06-01T12:00:30-00:44"
     assert amsterdam.count_between(parse_instant("1930-01-01T00:00:00Z"), parse_instant("1931-01-01T00:00:00Z")) == 365
 
 
-def test_zones_that_change_their_mind_within_a_week() -> None:
+def test_a_zone_may_change_its_offset_twice_within_a_week() -> None:
     # Recife went to summer time on 2000-10-08 and back on 2000-10-15
     found = schedule("0 12 * * *", "America/Recife").between(
         parse_instant("2000-10-07T00:00:00Z"), parse_instant("2000-10-17T00:00:00Z"), 20

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.template import NAMES, RESULT_LIMIT, check_template, render
 
-VALUES = {"job.name": "nightly", "attempt": 2, "trigger": None}
+VALUES: dict[str, str | int | None] = {"job.name": "nightly", "attempt": 2, "trigger": None}
 
 
 def rendered(text: str, *, as_json: bool = False) -> str:

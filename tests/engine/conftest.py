@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from scheduler.engine.http.sender import Sender
+from tests.api.conftest import serve
 from tests.conftest import SetClock
 from tests.engine.receivers import make_sender
+
+__all__ = ["sender", "serve"]
 
 
 @pytest.fixture

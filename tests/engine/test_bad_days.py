@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,14 +13,17 @@ from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.ops.data_dir import DataDir
 from scheduler.ops.start_error import StartError
-from scheduler.service import open_service
+from scheduler.service import Service, open_service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
+from tests.checks import present
 from tests.conftest import JWT_SECRET, SECRET_KEY, Receiver, SetClock
 from tests.factories import USER, add_job, deliver_ready, rows_of
 
 
-async def test_one_webhook_that_cannot_be_read_fails_alone(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_one_webhook_that_cannot_be_read_fails_alone(
+    service: Service, receiver: Receiver, clock: SetClock
+) -> None:
     sealed = await add_job(service.stores, clock.now(), urls=[receiver.url], webhook={"headers": {"X-Key": "secret"}})
     plain = await add_job(service.stores, clock.now(), urls=[receiver.url])
 
@@ -34,10 +36,10 @@ async def test_one_webhook_that_cannot_be_read_fails_alone(service: Any, receive
     await deliver_ready(service)
     assert [row.status for row in await rows_of(service.stores, plain)] == [Status.SUCCESS]
     first = (await rows_of(service.stores, sealed))[0]
-    assert first.status is Status.FAILURE and first.error.startswith("secret_unreadable")
+    assert first.status is Status.FAILURE and present(first.error).startswith("secret_unreadable")
 
 
-async def test_a_part_that_dies_makes_the_service_unready(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_dies_makes_the_service_unready(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def die() -> None:
         raise RuntimeError("a defect")
 
@@ -49,7 +51,7 @@ async def test_a_part_that_dies_makes_the_service_unready(service: Any, monkeypa
     await service.engine.stop()
 
 
-async def test_a_database_that_another_holds_makes_the_service_unready(service: Any, tmp_path: Path) -> None:
+async def test_a_database_that_another_holds_makes_the_service_unready(service: Service, tmp_path: Path) -> None:
     import sqlite3
 
     await service.engine.start()
@@ -64,7 +66,7 @@ async def test_a_database_that_another_holds_makes_the_service_unready(service: 
     await service.engine.stop()
 
 
-async def test_a_link_to_the_database_is_the_same_database(service: Any, config: Config, tmp_path: Path) -> None:
+async def test_a_link_to_the_database_is_the_same_database(service: Service, config: Config, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(tmp_path / "scheduler.db")
@@ -75,7 +77,7 @@ async def test_a_link_to_the_database_is_the_same_database(service: Any, config:
             raise AssertionError
 
 
-async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClock) -> None:
+async def test_a_redriven_run_remembers_every_reason(service: Service, clock: SetClock) -> None:
     stores = service.stores
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=2, delays=(0,), jitter=0))
     await service.engine.firer.start_run(job.id, clock.now())
@@ -91,7 +93,7 @@ async def test_a_redriven_run_remembers_every_reason(service: Any, clock: SetClo
     assert last.error == "http_504 No (before: attempt 1: http_501 No; attempt 2: http_502 No; attempt 3: http_503 No)"
 
 
-async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Any, clock: SetClock) -> None:
+async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Service, clock: SetClock) -> None:
     stores = service.stores
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=1))
     await service.engine.firer.start_run(job.id, clock.now())
@@ -103,7 +105,7 @@ async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Any
         policy=job.retry,
     )
     await stores.queue.settle([failed], clock.now())
-    await stores.webhooks.delete(claim.execution.webhook_id, clock.now())
+    await stores.webhooks.delete(present(claim.execution.webhook_id), clock.now())
     chosen = Selection(ids=(claim.execution.id,))
     assert await stores.dead_letters.redrive(USER, chosen, clock.now(), dry_run=False) == 0
     assert await stores.dead_letters.purge(USER, chosen, dry_run=True) == 1

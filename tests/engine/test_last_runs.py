@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from aiohttp import web
 
-from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
+from scheduler.service import Service
 from tests.conftest import Receiver, SetClock, both_databases
-from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of
+from tests.factories import add_job, change_stored, deliver_ready, fire_and_deliver, read_job, rows_of
 
 pytestmark = both_databases
 
 TWICE = RetryPolicy(max_attempts=2, delays=(10,), jitter=0)
 
 
-async def test_the_only_run_of_a_job_is_retried_and_redriven(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_the_only_run_of_a_job_is_retried_and_redriven(
+    service: Service, receiver: Receiver, clock: SetClock
+) -> None:
     receiver.answer = lambda _: web.Response(status=503)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], max_runs=1, retry=TWICE)
     clock.advance(60)
     await fire_and_deliver(service)
-    assert not (await service.stores.jobs.get(job.id)).enabled
+    assert not (await read_job(service.stores, job.id)).enabled
     clock.advance(10)
     await deliver_ready(service)
     dead = (await rows_of(service.stores, job))[-1]
@@ -35,12 +36,14 @@ async def test_the_only_run_of_a_job_is_retried_and_redriven(service: Any, recei
     assert statuses == [Status.FAILURE, Status.DEAD_LETTER, Status.SUCCESS]
 
 
-async def test_a_new_end_does_not_hold_what_was_due_before(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_a_new_end_does_not_hold_what_was_due_before(
+    service: Service, receiver: Receiver, clock: SetClock
+) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], spread_s=30)
     clock.advance(60)
     await service.engine.firer.fire_due(clock.now())
     now = clock.now()
-    ended = await service.stores.jobs.change(job.id, lambda job: change_job(job, {"ends_at": now + 1}, now))
+    ended = await change_stored(service.stores, job, now, ends_at=now + 1)
     assert (ended.enabled, ended.next_run_at) == (False, None)
     clock.advance(30)
     await deliver_ready(service)
@@ -48,19 +51,19 @@ async def test_a_new_end_does_not_hold_what_was_due_before(service: Any, receive
 
 
 async def test_the_run_that_waits_for_the_last_but_one_is_let_go(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], max_runs=2, overlap="buffer_one")
     for _ in range(2):
         clock.advance(60)
         await service.engine.firer.fire_due(clock.now())
-    assert not (await service.stores.jobs.get(job.id)).enabled
+    assert not (await read_job(service.stores, job.id)).enabled
     await deliver_ready(service)
     await deliver_ready(service)
     assert [row.status for row in await rows_of(service.stores, job)] == [Status.SUCCESS, Status.SUCCESS]
 
 
-async def test_a_paused_job_holds_its_retry(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_a_paused_job_holds_its_retry(service: Service, receiver: Receiver, clock: SetClock) -> None:
     receiver.answer = lambda _: web.Response(status=503)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], retry=TWICE)
     clock.advance(60)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,10 +14,14 @@ from scheduler.config import Config, DatabaseConfig, EngineConfig
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.service import Service
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
-from tests.conftest import OpenService, Receiver
+from tests.checks import present
+from tests.conftest import OpenService, Received, Receiver
 from tests.factories import add_job, deliver_ready, rows_of, start_run
+
+Nodes = tuple[Service, Service]
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def config(config: Config, postgres_url: str) -> Config:
 
 
 @pytest.fixture
-async def nodes(open_test_service: OpenService) -> AsyncIterator[tuple[Any, Any]]:
+async def nodes(open_test_service: OpenService) -> AsyncIterator[Nodes]:
     """Two nodes, not started."""
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(open_test_service(clock=SystemClock()))
@@ -45,7 +48,7 @@ async def expire(stores: Stores, node_id: str) -> None:
     await stores.db.transaction(work)
 
 
-async def test_nodes_never_claim_the_same(nodes: tuple[Any, Any]) -> None:
+async def test_nodes_never_claim_the_same(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     job = await add_job(one.stores, now, enabled=False)
@@ -59,7 +62,7 @@ async def test_nodes_never_claim_the_same(nodes: tuple[Any, Any]) -> None:
     assert workers == {one.stores.queue.worker_id, other.stores.queue.worker_id}
 
 
-async def test_nodes_fire_each_time_once(nodes: tuple[Any, Any]) -> None:
+async def test_nodes_fire_each_time_once(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     jobs = [await add_job(one.stores, now, next_run_at=now - number) for number in range(30)]
@@ -68,7 +71,7 @@ async def test_nodes_fire_each_time_once(nodes: tuple[Any, Any]) -> None:
         assert len(await rows_of(one.stores, job)) == 1
 
 
-async def test_what_an_expired_node_held_is_repeated_at_once(nodes: tuple[Any, Any], receiver: Receiver) -> None:
+async def test_what_an_expired_node_held_is_repeated_at_once(nodes: Nodes, receiver: Receiver) -> None:
     one, other = nodes
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], schedule="@yearly")
     await start_run(one.stores, job, one.clock.now())
@@ -80,11 +83,11 @@ async def test_what_an_expired_node_held_is_repeated_at_once(nodes: tuple[Any, A
     await deliver_ready(other)
     closed, repeated = await rows_of(other.stores, job)
     assert (closed.status, repeated.status, repeated.attempt) == (Status.FAILURE, Status.SUCCESS, 2)
-    assert closed.error.startswith("interrupted")
+    assert present(closed.error).startswith("interrupted")
     assert [one.headers["webhook-id"] for one in receiver.requests] == [claim.execution.run_id]
 
 
-async def test_a_stale_result_is_not_written(nodes: tuple[Any, Any]) -> None:
+async def test_a_stale_result_is_not_written(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     job = await add_job(one.stores, now, enabled=False)
@@ -97,7 +100,7 @@ async def test_a_stale_result_is_not_written(nodes: tuple[Any, Any]) -> None:
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.FAILURE, Status.QUEUED]
 
 
-async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_one(nodes: tuple[Any, Any]) -> None:
+async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_one(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     job = await add_job(one.stores, now, enabled=False)
@@ -117,7 +120,7 @@ async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_on
     }
 
 
-async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: tuple[Any, Any], receiver: Receiver) -> None:
+async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: Nodes, receiver: Receiver) -> None:
     one, _ = nodes
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
     await start_run(one.stores, job, one.clock.now())
@@ -134,7 +137,7 @@ async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: tuple[A
     assert (closed.status, repeated.status) == (Status.FAILURE, Status.QUEUED)
 
 
-async def test_a_job_of_one_node_is_on_time_on_another(nodes: tuple[Any, Any], receiver: Receiver) -> None:
+async def test_a_job_of_one_node_is_on_time_on_another(nodes: Nodes, receiver: Receiver) -> None:
     """The node that takes the job does nothing but tell: the other fires it before its next look is due."""
     one, other = nodes
     one.engine.peers.start()
@@ -148,10 +151,10 @@ async def test_a_job_of_one_node_is_on_time_on_another(nodes: tuple[Any, Any], r
     await other.engine.stop()
 
 
-async def test_what_one_node_cancels_another_aborts(nodes: tuple[Any, Any], receiver: Receiver) -> None:
+async def test_what_one_node_cancels_another_aborts(nodes: Nodes, receiver: Receiver) -> None:
     one, other = nodes
 
-    async def never(_: Any) -> web.Response:
+    async def never(_: Received) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -171,14 +174,14 @@ async def test_what_one_node_cancels_another_aborts(nodes: tuple[Any, Any], rece
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.CANCELLED]
 
 
-async def test_a_node_that_leaves_in_peace_leaves_nothing(nodes: tuple[Any, Any]) -> None:
+async def test_a_node_that_leaves_in_peace_leaves_nothing(nodes: Nodes) -> None:
     one, other = nodes
     await one.engine.start()
     await one.engine.stop()
     assert [node.id for node in await other.stores.nodes.alive()] == [other.stores.queue.worker_id]
 
 
-async def test_health_counts_the_nodes(nodes: tuple[Any, Any]) -> None:
+async def test_health_counts_the_nodes(nodes: Nodes) -> None:
     one, _ = nodes
     details = (await one.health.now()).details
     assert (details["nodes"], details["lease"]["held"]) == (2, True)

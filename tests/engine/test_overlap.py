@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from scheduler.domain.events import WorkReady
-from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Outcome, settle
+from scheduler.service import Service
 from tests.conftest import Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
-from tests.factories import add_job, deliver_ready, fire_and_deliver, rows_of, webhooks_of
+from tests.factories import add_job, change_stored, deliver_ready, fire_and_deliver, read_job, rows_of, webhooks_of
 
 pytestmark = both_databases
 
@@ -24,13 +23,13 @@ OVERLAPPED = "overlap: the previous run was still active"
 NEWER = "overlap: cancelled by a newer run"
 
 
-async def fire(service: Any, clock: SetClock) -> None:
+async def fire(service: Service, clock: SetClock) -> None:
     """The next due time of a minute's schedule."""
     clock.advance(60)
     await service.engine.firer.fire_due(clock.now())
 
 
-async def fates(service: Any, job: Job) -> list[tuple[int, str, int, str | None]]:
+async def fates(service: Service, job: Job) -> list[tuple[int, str, int, str | None]]:
     """Minute of the run, status, attempt and reason of each row, by run."""
     rows = await rows_of(service.stores, job)
     told = [
@@ -39,7 +38,7 @@ async def fates(service: Any, job: Job) -> list[tuple[int, str, int, str | None]
     return sorted(told, key=lambda fate: (fate[0], fate[2]))
 
 
-async def start_one(service: Any, clock: SetClock) -> None:
+async def start_one(service: Service, clock: SetClock) -> None:
     """Claim what may start, and let it run on."""
     await service.stores.queue.claim(clock.now(), 100)
 
@@ -54,7 +53,7 @@ async def start_one(service: Any, clock: SetClock) -> None:
     ],
 )
 async def test_the_four_policies(
-    service: Any, clock: SetClock, overlap: str, expected: list[tuple[int, str, int, str | None]]
+    service: Service, clock: SetClock, overlap: str, expected: list[tuple[int, str, int, str | None]]
 ) -> None:
     job = await add_job(service.stores, clock.now(), overlap=overlap)
     await fire(service, clock)
@@ -78,7 +77,11 @@ async def test_the_four_policies(
     ],
 )
 async def test_a_retry_that_waits_is_an_active_run(
-    service: Any, receiver: Receiver, clock: SetClock, overlap: str, expected: list[tuple[int, str, int, str | None]]
+    service: Service,
+    receiver: Receiver,
+    clock: SetClock,
+    overlap: str,
+    expected: list[tuple[int, str, int, str | None]],
 ) -> None:
     receiver.answer = lambda _: web.Response(status=500)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap=overlap, retry=SLOW_RETRY)
@@ -89,7 +92,7 @@ async def test_a_retry_that_waits_is_an_active_run(
 
 
 async def test_one_webhook_that_is_active_makes_the_run_active(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     receiver.answer = lambda request: web.Response(status=500 if request.path == "/b" else 200)
     urls = [f"{receiver.url}/a", f"{receiver.url}/b"]
@@ -113,7 +116,7 @@ async def test_one_webhook_that_is_active_makes_the_run_active(
 
 
 async def test_a_buffered_run_of_several_webhooks_starts_as_one(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     urls = [f"{receiver.url}/a", f"{receiver.url}/b"]
     job = await add_job(service.stores, clock.now(), urls=urls, overlap="buffer_one")
@@ -129,12 +132,12 @@ async def test_a_buffered_run_of_several_webhooks_starts_as_one(
     assert len(await queue.claim(now, 9)) == 2
 
 
-async def _cancel_first(service: Any, job: Job, clock: SetClock) -> None:
+async def _cancel_first(service: Service, job: Job, clock: SetClock) -> None:
     first = (await rows_of(service.stores, job))[0]
     await service.stores.executions.cancel(first.id, clock.now(), reason="by hand")
 
 
-async def test_a_buffered_run_does_not_wait_for_one_that_was_called_off(service: Any, clock: SetClock) -> None:
+async def test_a_buffered_run_does_not_wait_for_one_that_was_called_off(service: Service, clock: SetClock) -> None:
     """Its predecessor never started, so no settlement will ever let it go."""
     job = await add_job(service.stores, clock.now(), overlap="buffer_one")
     await fire(service, clock)
@@ -144,7 +147,7 @@ async def test_a_buffered_run_does_not_wait_for_one_that_was_called_off(service:
     assert [claim.execution.scheduled_at for claim in claims] == [clock.now()]
 
 
-async def test_a_webhook_that_goes_takes_what_waits_for_it(service: Any, clock: SetClock) -> None:
+async def test_a_webhook_that_goes_takes_what_waits_for_it(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), overlap="buffer_one")
     await fire(service, clock)
     await fire(service, clock)
@@ -156,22 +159,22 @@ async def test_a_webhook_that_goes_takes_what_waits_for_it(service: Any, clock: 
     assert [fate[1] for fate in await fates(service, job)][-1] == "failure"  # without a webhook, but not skipped
 
 
-async def test_a_buffered_run_survives_a_pause(service: Any, clock: SetClock) -> None:
+async def test_a_buffered_run_survives_a_pause(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), overlap="buffer_one")
     await fire(service, clock)
     await start_one(service, clock)
     await fire(service, clock)
     now = clock.now()
-    await service.stores.jobs.change(job.id, lambda job: change_job(job, {"enabled": False}, now))
+    await change_stored(service.stores, job, now, enabled=False)
     running = (await rows_of(service.stores, job))[0]
     await service.stores.queue.settle([settle(running, Outcome(response_code=200), now, policy=job.retry)], now)
     assert await service.stores.queue.claim(now, 9) == []
-    await service.stores.jobs.change(job.id, lambda job: change_job(job, {"enabled": True}, now))
+    await change_stored(service.stores, job, now, enabled=True)
     assert [claim.execution.scheduled_at for claim in await service.stores.queue.claim(now, 9)] == [now]
 
 
 async def test_the_pool_hears_at_once_that_a_buffered_run_may_start(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap="buffer_one")
     await fire(service, clock)
@@ -194,7 +197,7 @@ async def test_the_pool_hears_at_once_that_a_buffered_run_may_start(
     ],
 )
 async def test_runs_that_are_caught_up_overlap_each_other(
-    service: Any, clock: SetClock, overlap: str, expected: list[tuple[int, str]]
+    service: Service, clock: SetClock, overlap: str, expected: list[tuple[int, str]]
 ) -> None:
     job = await add_job(service.stores, clock.now(), overlap=overlap, catchup="all")
     clock.advance(240)
@@ -202,18 +205,18 @@ async def test_runs_that_are_caught_up_overlap_each_other(
     assert [fate[:2] for fate in await fates(service, job)] == expected
 
 
-async def test_max_runs_counts_what_ran_not_what_was_skipped(service: Any, clock: SetClock) -> None:
+async def test_max_runs_counts_what_ran_not_what_was_skipped(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), overlap="skip", max_runs=2)
     await fire(service, clock)
     await fire(service, clock)
-    assert (await service.stores.jobs.get(job.id)).run_count == 1
+    assert (await read_job(service.stores, job.id)).run_count == 1
     await _cancel_first(service, job, clock)
     await fire(service, clock)
-    through = await service.stores.jobs.get(job.id)
+    through = await read_job(service.stores, job.id)
     assert (through.run_count, through.enabled) == (2, False)
 
 
-async def test_a_change_of_the_policy_counts_from_the_next_run(service: Any, clock: SetClock) -> None:
+async def test_a_change_of_the_policy_counts_from_the_next_run(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), overlap="skip")
     await fire(service, clock)
     await service.stores.jobs.change(job.id, lambda job: replace(job, overlap="allow"))

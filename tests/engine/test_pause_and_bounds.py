@@ -10,32 +10,43 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from scheduler.config import Config
 from scheduler.domain.clock import SECOND, seconds
 from scheduler.domain.events import LookedForDueJobs
 from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import run_id_of
+from scheduler.service import Service
+from tests.checks import present
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
-from tests.factories import add_job, deliver_ready, fire_and_deliver, make_webhook, rows_of, webhooks_of
+from tests.factories import (
+    add_job,
+    deliver_ready,
+    fire_and_deliver,
+    make_webhook,
+    read_job,
+    rows_of,
+    webhooks_of,
+)
 
 pytestmark = both_databases
 
 
-async def _set(service: Any, job: Job, clock: SetClock, **fields: Any) -> Job:
+async def _set(service: Service, job: Job, clock: SetClock, **fields: Any) -> Job:
     """Change a job as the API does: what was due before fires first."""
     now = clock.now()
-    present = await service.stores.jobs.get(job.id)
-    return await service.engine.firer.change_job(present, lambda job: change_job(job, fields, now), now)
+    stored = await read_job(service.stores, job.id)
+    return present(await service.engine.firer.change_job(stored, lambda job: change_job(job, fields, now), now))
 
 
-async def _statuses(service: Any, job: Job) -> list[str]:
+async def _statuses(service: Service, job: Job) -> list[str]:
     return [row.status.value for row in await rows_of(service.stores, job)]
 
 
 async def test_a_pause_holds_what_is_queued_and_lets_go_of_it_later(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     receiver.answer = lambda _: web.Response(status=500 if len(receiver.requests) == 1 else 200)
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], retry=RetryPolicy(delays=(90,), jitter=0))
@@ -58,7 +69,7 @@ async def test_a_pause_holds_what_is_queued_and_lets_go_of_it_later(
     assert [row.covers for row in await rows_of(service.stores, job)] == [1, 1, 1, 1]
 
 
-async def test_what_was_due_before_the_pause_is_accounted_for(service: Any, clock: SetClock) -> None:
+async def test_what_was_due_before_the_pause_is_accounted_for(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now())
     clock.advance(180)
     await _set(service, job, clock, enabled=False)
@@ -67,7 +78,7 @@ async def test_what_was_due_before_the_pause_is_accounted_for(service: Any, cloc
     assert await service.stores.queue.claim(clock.now(), 9) == []
 
 
-async def test_what_was_held_for_too_long_is_skipped_in_words(service: Any, clock: SetClock) -> None:
+async def test_what_was_held_for_too_long_is_skipped_in_words(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), retry=RetryPolicy(max_age_seconds=3600))
     clock.advance(60)
     await service.engine.firer.fire_due(clock.now())
@@ -81,7 +92,7 @@ async def test_what_was_held_for_too_long_is_skipped_in_words(service: Any, cloc
     assert await metric(service, 'scheduler_missed_times_total{cause="skipped"}') == 1
 
 
-async def test_a_pause_is_no_lateness(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_a_pause_is_no_lateness(service: Service, receiver: Receiver, clock: SetClock) -> None:
     """Held longer than catchup_window_s, and shorter than max_age_seconds, which alone decides."""
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=60)
     clock.advance(60)
@@ -94,7 +105,7 @@ async def test_a_pause_is_no_lateness(service: Any, receiver: Receiver, clock: S
     assert await _statuses(service, job) == ["success"]
 
 
-async def test_pausing_twice_and_resuming_twice_change_nothing(service: Any, clock: SetClock) -> None:
+async def test_pausing_twice_and_resuming_twice_change_nothing(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), schedule="@every 7m")
     for _ in range(2):
         await _set(service, job, clock, enabled=False)
@@ -105,7 +116,7 @@ async def test_pausing_twice_and_resuming_twice_change_nothing(service: Any, clo
 
 
 async def test_the_deadline_is_checked_again_before_the_start(
-    service: Any, receiver: Receiver, clock: SetClock
+    service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=600)
     clock.advance(600 + 59)
@@ -114,7 +125,7 @@ async def test_the_deadline_is_checked_again_before_the_start(
     await deliver_ready(service)
     (row,) = await rows_of(service.stores, job)
     assert (row.status, row.covers, receiver.requests) == ("skipped", 10, [])
-    assert "catchup_window_s" in row.reason
+    assert "catchup_window_s" in present(row.reason)
     assert await metric(service, 'scheduler_executions_total{status="skipped"}') == 1
     assert await metric(service, 'scheduler_missed_times_total{cause="skipped"}') == 1
     assert await metric(service, 'scheduler_missed_times_total{cause="merged"}') == 9
@@ -123,7 +134,7 @@ async def test_the_deadline_is_checked_again_before_the_start(
 
 @pytest.mark.parametrize("window_s", [0, 0.5])
 async def test_a_window_of_no_time_does_not_skip_what_is_punctual(
-    service: Any, receiver: Receiver, clock: SetClock, window_s: float
+    service: Service, receiver: Receiver, clock: SetClock, window_s: float
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], catchup_window_s=window_s)
     await service.engine.firer.fire_due(clock.now())
@@ -134,20 +145,23 @@ async def test_a_window_of_no_time_does_not_skip_what_is_punctual(
     assert await _statuses(service, job) == ["success"]
 
 
-async def test_bounds_include_the_start_and_exclude_the_end(service: Any, clock: SetClock) -> None:
+async def test_bounds_include_the_start_and_exclude_the_end(service: Service, clock: SetClock) -> None:
     start = clock.now()
-    bounds = {"starts_at": start + 3 * 60 * SECOND, "ends_at": start + 5 * 60 * SECOND}
-    job = await add_job(service.stores, start, **bounds)
+    job = await add_job(service.stores, start, starts_at=start + 3 * 60 * SECOND, ends_at=start + 5 * 60 * SECOND)
     for _ in range(10):
         clock.advance(60)
         await service.engine.firer.fire_due(clock.now())
     rows = await rows_of(service.stores, job)
     assert [(row.scheduled_at - start) // (60 * SECOND) for row in rows] == [3, 4]
-    through = await service.stores.jobs.get(job.id)
-    assert (through.enabled, through.next_run_at, through.disabled_reason.split(":")[0]) == (False, None, "through")
+    through = await read_job(service.stores, job.id)
+    assert (through.enabled, through.next_run_at, present(through.disabled_reason).split(":")[0]) == (
+        False,
+        None,
+        "through",
+    )
 
 
-async def test_max_runs_ends_the_job_and_a_higher_one_goes_on(service: Any, clock: SetClock) -> None:
+async def test_max_runs_ends_the_job_and_a_higher_one_goes_on(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), max_runs=2)
     for _ in range(5):
         clock.advance(60)
@@ -161,11 +175,11 @@ async def test_max_runs_ends_the_job_and_a_higher_one_goes_on(service: Any, cloc
     assert len(await rows_of(service.stores, job)) == 3
 
 
-async def test_a_run_by_hand_and_a_backfill_are_no_scheduled_runs(service: Any, clock: SetClock) -> None:
+async def test_a_run_by_hand_and_a_backfill_are_no_scheduled_runs(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), max_runs=1)
     await service.engine.firer.start_run(job.id, clock.now())
     await service.engine.firer.backfill(job, [clock.now() - 60 * SECOND], clock.now())
-    assert (await service.stores.jobs.get(job.id)).run_count == 0
+    assert (await read_job(service.stores, job.id)).run_count == 0
 
 
 async def test_spread_is_stable_and_jitter_is_not(open_test_service: OpenService, clock: SetClock) -> None:
@@ -182,16 +196,16 @@ async def test_spread_is_stable_and_jitter_is_not(open_test_service: OpenService
             assert 0 <= shift < seconds(600) and shift == job.spread()
             shifts.append(shift)
             for row in rows:
-                assert row.run_id == run_id_of(row.webhook_id, row.scheduled_at)
+                assert row.run_id == run_id_of(present(row.webhook_id), row.scheduled_at)
         assert len(set(shifts)) == 20 and max(shifts) - min(shifts) > seconds(200)
         rows = await rows_of(service.stores, nervous)
         assert len({row.available_at - row.scheduled_at for row in rows}) == 6
         assert all(0 <= row.available_at - row.scheduled_at <= seconds(10) for row in rows)
     async with open_test_service() as service:
-        assert (await service.stores.jobs.get(jobs[0].id)).spread() == shifts[0]
+        assert (await read_job(service.stores, jobs[0].id)).spread() == shifts[0]
 
 
-async def test_a_spread_beyond_the_window_is_no_lateness(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_a_spread_beyond_the_window_is_no_lateness(service: Service, receiver: Receiver, clock: SetClock) -> None:
     await service.engine.firer.fire_due(clock.now())
     job = await add_job(
         service.stores, clock.now(), urls=[receiver.url], schedule="0 * * * *", spread_s=1800, catchup_window_s=60
@@ -204,7 +218,9 @@ async def test_a_spread_beyond_the_window_is_no_lateness(service: Any, receiver:
     assert await _statuses(service, job) == ["success"]
 
 
-async def test_webhooks_are_those_of_the_moment_of_firing(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_webhooks_are_those_of_the_moment_of_firing(
+    service: Service, receiver: Receiver, clock: SetClock
+) -> None:
     job = await add_job(service.stores, clock.now(), urls=[f"{receiver.url}/old"])
     clock.advance(60)
     now = clock.now()
@@ -220,7 +236,7 @@ async def test_webhooks_are_those_of_the_moment_of_firing(service: Any, receiver
 
 
 async def test_a_heartbeat_that_a_clock_set_back_left_far_ahead_comes_near_again(
-    open_test_service: OpenService, config: Any, clock: SetClock
+    open_test_service: OpenService, config: Config, clock: SetClock
 ) -> None:
     quick = replace(config, engine=replace(config.engine, tick_s=0.01))
     async with open_test_service(config=quick) as service:

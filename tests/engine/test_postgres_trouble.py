@@ -13,8 +13,9 @@ from scheduler.config import Config, DatabaseConfig, EngineConfig
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.execution import Status
+from scheduler.service import Service
 from scheduler.store.postgres import database as postgres
-from tests.api.conftest import Api, serve  # noqa: F401 - a fixture
+from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService, Receiver
 from tests.factories import add_job, deliver_ready, rows_of, start_run
 from tests.postgres import Server, running_server, tcp_url
@@ -62,8 +63,8 @@ def admit(proxy: PostgresProxy) -> None:
     ("begin", "end"), [(refuse, admit), (PostgresProxy.stall, PostgresProxy.flow)], ids=["unreachable", "silent"]
 )
 async def test_a_server_that_goes_away_and_comes_back(
-    service: Any,
-    serve: Callable[[Any], Any],  # noqa: F811
+    service: Service,
+    serve: Serve,
     proxy: PostgresProxy,
     receiver: Receiver,
     begin: Callable[[PostgresProxy], None],
@@ -72,7 +73,6 @@ async def test_a_server_that_goes_away_and_comes_back(
     async with serve(service) as api:
         await service.engine.start()
         job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="* * * * * *")
-        service.engine.trigger_loop.look_by(job.next_run_at)
         await receiver.wait_for(1)
         await until_ready(api, 200)
         begin(proxy)
@@ -91,7 +91,7 @@ async def test_a_server_that_goes_away_and_comes_back(
     assert not [row for row in rows.values() if row.status is Status.RUNNING]
 
 
-async def test_a_slow_server_is_only_slow(service: Any, proxy: PostgresProxy, receiver: Receiver) -> None:
+async def test_a_slow_server_is_only_slow(service: Service, proxy: PostgresProxy, receiver: Receiver) -> None:
     proxy.delay_s = 0.01
     job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="@yearly")
     await start_run(service.stores, job, service.clock.now())
@@ -101,7 +101,7 @@ async def test_a_slow_server_is_only_slow(service: Any, proxy: PostgresProxy, re
 
 @pytest.mark.parametrize("side", ["before", "after"])
 async def test_a_claim_whose_commit_is_broken_off(
-    service: Any, proxy: PostgresProxy, receiver: Receiver, side: str
+    service: Service, proxy: PostgresProxy, receiver: Receiver, side: str
 ) -> None:
     """Whether it was written or not: each run is delivered once, by its first attempt."""
     job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="@yearly")
@@ -123,7 +123,7 @@ async def test_a_claim_whose_commit_is_broken_off(
 
 @pytest.mark.parametrize("side", ["before", "after"])
 async def test_a_settlement_whose_commit_is_broken_off(
-    service: Any, proxy: PostgresProxy, receiver: Receiver, side: str
+    service: Service, proxy: PostgresProxy, receiver: Receiver, side: str
 ) -> None:
     job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="@yearly")
     await start_run(service.stores, job, service.clock.now())
@@ -139,7 +139,7 @@ async def test_a_settlement_whose_commit_is_broken_off(
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-async def test_a_firing_whose_commit_is_broken_off(service: Any, proxy: PostgresProxy, side: str) -> None:
+async def test_a_firing_whose_commit_is_broken_off(service: Service, proxy: PostgresProxy, side: str) -> None:
     now = service.clock.now()
     job = await add_job(service.stores, now, next_run_at=now - 1, schedule="@yearly")
     setattr(proxy, f"cut_{side}_commit", True)
@@ -158,7 +158,6 @@ async def test_a_server_that_is_killed_and_started_again(
         async with open_test_service(other, clock=SystemClock()) as service:
             await service.engine.start()
             job = await add_job(service.stores, service.clock.now(), urls=[receiver.url], schedule="* * * * * *")
-            service.engine.trigger_loop.look_by(job.next_run_at)
             await receiver.wait_for(1)
             await asyncio.to_thread(server.crash)
             async with asyncio.timeout(30):

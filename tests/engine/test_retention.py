@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,10 +14,11 @@ from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import Verdict, explain
 from scheduler.engine.upkeep import pruner
+from scheduler.service import Service
 from scheduler.store import ids
 from scheduler.store.stores import Stores
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.factories import add_job, add_run, deliver_ready, rendered_metrics, rows_of
+from tests.factories import add_job, add_run, deliver_ready, read_job, rendered_metrics, rows_of
 
 pytestmark = both_databases
 
@@ -47,10 +47,10 @@ def config(config: Config) -> Config:
 @pytest.fixture(autouse=True)
 def ids_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids of one process only grow; here time begins anew with each test."""
-    monkeypatch.setattr(ids, "_last_tick", 0)
+    monkeypatch.setattr(ids, "last_tick", 0)
 
 
-async def sweep(service: Any) -> int:
+async def sweep(service: Service) -> int:
     """One sweep from start to end; returns how many slices it had."""
     slices = 0
     while await service.engine.pruner.step() < pruner._BETWEEN_SWEEPS_S:
@@ -62,7 +62,7 @@ async def runs_of(stores: Stores, job: Job) -> set[str]:
     return {row.run_id for row in await rows_of(stores, job)}
 
 
-async def test_what_is_old_goes_and_what_is_not_stays(service: Any, clock: SetClock) -> None:
+async def test_what_is_old_goes_and_what_is_not_stays(service: Service, clock: SetClock) -> None:
     stores, now = service.stores, clock.now()
     clock.advance(-40 * DAY_S)
     job = await add_job(stores, clock.now(), enabled=False)
@@ -83,7 +83,7 @@ async def test_what_is_old_goes_and_what_is_not_stays(service: Any, clock: SetCl
     assert await runs_of(stores, job) == {active}
 
 
-async def test_the_newest_of_each_job_stay(service: Any, clock: SetClock) -> None:
+async def test_the_newest_of_each_job_stay(service: Service, clock: SetClock) -> None:
     stores = service.stores
     clock.advance(-DAY_S)
     many = await add_job(stores, clock.now(), enabled=False, name="many")
@@ -112,7 +112,7 @@ async def test_nothing_goes_where_everything_is_kept(
         assert len(await rows_of(service.stores, job)) == 18
 
 
-async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock: SetClock) -> None:
+async def test_a_pruned_time_is_explained_and_not_run_again(service: Service, clock: SetClock) -> None:
     stores = service.stores
     clock.advance(-40 * DAY_S)
     job = await add_job(stores, clock.now(), schedule="0 * * * *")
@@ -129,7 +129,7 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     await stores.jobs.change(job.id, lambda job: replace(job, name="another"))
     assert await stores.jobs.pruned_until_at(job.id) == mark
     versions, now = await stores.jobs.history(job.id), clock.now()
-    told = explain(await stores.jobs.get(job.id), versions, [], due_at, now, pruned_until_at=mark)
+    told = explain(await read_job(stores, job.id), versions, [], due_at, now, pruned_until_at=mark)
     assert told.verdict is Verdict.UNRECORDED and "retention" in told.detail
     await service.engine.firer.fire_due(now)
     caught_up = await rows_of(stores, job)
@@ -141,7 +141,7 @@ async def test_a_pruned_time_is_explained_and_not_run_again(service: Any, clock:
     assert row.scheduled_at == due_at + HOUR
 
 
-async def test_what_was_pruned_is_counted(service: Any, clock: SetClock) -> None:
+async def test_what_was_pruned_is_counted(service: Service, clock: SetClock) -> None:
     begun = clock.now()
     job = await add_job(service.stores, begun, enabled=False)
     for number in range(7):
@@ -154,7 +154,7 @@ async def test_what_was_pruned_is_counted(service: Any, clock: SetClock) -> None
     assert [row.attempt for row in rows] == [1, 2] * 3  # five would cut a run in two
 
 
-async def test_a_failed_slice_begins_the_sweep_anew(service: Any, clock: SetClock) -> None:
+async def test_a_failed_slice_begins_the_sweep_anew(service: Service, clock: SetClock) -> None:
     stores, begun = service.stores, clock.now()
     job = await add_job(stores, begun, enabled=False)
     for number in range(8):
@@ -169,7 +169,7 @@ async def test_a_failed_slice_begins_the_sweep_anew(service: Any, clock: SetCloc
     assert await rows_of(stores, job) == []
 
 
-async def test_a_big_table_is_pruned_between_deliveries(service: Any, receiver: Receiver, clock: SetClock) -> None:
+async def test_a_big_table_is_pruned_between_deliveries(service: Service, receiver: Receiver, clock: SetClock) -> None:
     stores = service.stores
     clock.advance(-40 * DAY_S)
     job = await add_job(stores, clock.now(), enabled=False, urls=[receiver.url])

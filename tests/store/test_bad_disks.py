@@ -201,4 +201,4 @@ async def test_every_connection_that_writes_confirms(tmp_path: Path) -> None:
         (found,) = await db._writer.execute_fetchall("PRAGMA synchronous")
         (limit,) = await db._writer.execute_fetchall("PRAGMA journal_size_limit")
         await db.close()
-        assert (found[0], limit[0]) == (level, sqlite._LOG_LIMIT)
+        assert (found[0], limit[0]) == (level, sqlite.LOG_LIMIT)

@@ -15,7 +15,7 @@ from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.runs.execution import Outcome, settle
 from scheduler.domain.webhooks.webhook import FormerSecret
-from scheduler.ops.copy import copy_database
+from scheduler.ops.copy import Copied, copy_database
 from scheduler.ops.open_database import open_database
 from scheduler.ops.start_error import StartError
 from scheduler.ops.status import state_of
@@ -26,6 +26,7 @@ from scheduler.store.ids import new_id
 from scheduler.store.sealing import check_key
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
+from tests.checks import as_dict
 from tests.conftest import SECRET_KEY, SetClock
 from tests.factories import add_job, start_run
 from tests.postgres import Server
@@ -99,13 +100,14 @@ async def fill(config: Config, *, runs: int = 3) -> None:
 async def everything(config: Config) -> dict[str, list[dict[str, Any]]]:
     db = await open_database(config, SystemClock())
     rows = {
-        table: sorted((dict(row) for row in await db.fetch_all(f"SELECT * FROM {table}")), key=repr) for table in TABLES
+        table: sorted((as_dict(row) for row in await db.fetch_all(f"SELECT * FROM {table}")), key=repr)
+        for table in TABLES
     }
     await db.close()
     return rows
 
 
-async def copy(config: Config, urls: tuple[str, str]) -> Any:
+async def copy(config: Config, urls: tuple[str, str]) -> Copied:
     return await copy_database(config, *urls, lambda _: lambda _: None)
 
 
@@ -131,7 +133,7 @@ async def test_a_copy_that_was_broken_off_goes_on(
 ) -> None:
     source, target = (at(tmp_path, url) for url in urls)
     await fill(source, runs=7)
-    monkeypatch.setattr(copying, "_BATCH", 2)
+    monkeypatch.setattr(copying, "BATCH", 2)
     told = 0
 
     def break_off(rows: int) -> None:

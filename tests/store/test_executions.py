@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def _fail_all(stores: Stores, clock: SetClock) -> None:
     )
 
 
-async def _dead(stores: Stores, **fields) -> int:
+async def _dead(stores: Stores, **fields: Any) -> int:
     return (await stores.dead_letters.page(USER, ExecutionFilter(**fields), skip=0, limit=100)).total
 
 
@@ -55,7 +56,7 @@ async def test_lists_are_newest_first_and_paged(stores: Stores, job: Job, clock:
     assert (await stores.executions.page("stranger", ExecutionFilter(), skip=0, limit=9)).total == 0
 
 
-async def test_filters_narrow(stores: Stores, job: Job, clock: SetClock) -> None:
+async def test_filters_narrow_the_dead_letters(stores: Stores, job: Job, clock: SetClock) -> None:
     start = clock.now()
     await _kill(stores, job, clock, 3)
     assert await _dead(stores, error="Internal_Server%") == 3

@@ -26,7 +26,7 @@ MINUTE = seconds(60)
 @pytest.fixture(autouse=True)
 def ids_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids of one process only grow; here time begins anew with each test."""
-    monkeypatch.setattr(ids, "_last_tick", 0)
+    monkeypatch.setattr(ids, "last_tick", 0)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
+import aiosqlite
 import pytest
 
 from scheduler.domain.events import Disabled, Events
@@ -11,9 +10,9 @@ from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.domain.slots import SlotLimits, Slots
 from scheduler.store.accounts.audit import AuditFilter
+from scheduler.store.database import Database
 from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.executions.pruning import Edge
-from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
 from tests.factories import USER, add_job, add_run, start_run
@@ -22,15 +21,12 @@ SUBQUERY_OF_AT_MOST_ONE_BATCH = "SCAN j"
 
 
 @pytest.fixture
-async def statements(db: SqliteDatabase) -> AsyncIterator[list[str]]:
+async def statements(db: Database, sqlite_connections: list[aiosqlite.Connection]) -> list[str]:
     """What SQLite executes, with its parameters filled in."""
     seen: list[str] = []
-    connections = (db._writer, db._reader, db._lister)
-    for connection in connections:
+    for connection in sqlite_connections:
         await connection.set_trace_callback(seen.append)
-    yield seen
-    for connection in connections:
-        await connection.set_trace_callback(None)
+    return seen
 
 
 async def _scans(stores: Stores, statements: list[str]) -> list[str]:

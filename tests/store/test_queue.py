@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ async def test_a_claim_carries_what_the_delivery_needs(stores: Stores, clock: Se
     assert claim.job_name == job.name and claim.policy == job.retry and not claim.at_most_once
 
 
-async def test_secrets_are_not_readable_in_the_file(stores: Stores, clock: SetClock, tmp_path) -> None:
+async def test_secrets_are_not_readable_in_the_file(stores: Stores, clock: SetClock, tmp_path: Path) -> None:
     await add_job(
         stores, clock.now(), webhook={"headers": {"X-Api": "canary-header"}, "signing_secret": "canary-signing"}
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scheduler.domain.webhooks.webhook import FormerSecret
@@ -72,7 +74,7 @@ async def test_a_database_of_an_earlier_version_is_asked_for_one_of_its_secrets(
 async def test_every_secret_gets_the_new_key_and_says_the_same(
     db: SqliteDatabase, stores: Stores, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.store.sealing._BATCH", 2)
+    monkeypatch.setattr("scheduler.store.sealing.BATCH", 2)
     await check_key(db, Vault(OLD))
     await add_secrets(stores, clock, 5)
     await add_job(stores, clock.now())
@@ -107,7 +109,7 @@ async def test_one_that_cannot_be_opened_leaves_all_as_they_were(
 
 
 async def test_a_compacted_file_has_no_trace_of_what_was_replaced(
-    db: SqliteDatabase, stores: Stores, clock: SetClock, tmp_path
+    db: SqliteDatabase, stores: Stores, clock: SetClock, tmp_path: Path
 ) -> None:
     await check_key(db, Vault(OLD))
     await add_secrets(stores, clock, 50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ async def _ids(db: SqliteDatabase) -> list[int]:
     return [row["id"] for row in await db.fetch_all("SELECT id FROM things ORDER BY id")]
 
 
-def _insert(number: int, *, fail: bool = False):
+def _insert(number: int, *, fail: bool = False) -> Callable[[Transaction], Awaitable[int]]:
     async def insert(tx: Transaction) -> int:
         await tx.execute("INSERT INTO things (id) VALUES (:id)", {"id": number})
         if fail:

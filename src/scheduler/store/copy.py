@@ -29,7 +29,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 NOT_COPIED = frozenset({"schema_migrations", "nodes", "copies"})
 """What says something about one database only."""
 
-_BATCH = 1000
+BATCH = 1000
+"""How many rows are read, and written in one transaction, at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +128,7 @@ async def _batches(
     behind = f"{key[0]} > :k0" if len(key) == 1 else f"({key[0]} > :k0 OR ({key[0]} = :k0 AND {key[1]} > :k1))"
     while True:
         where = f"WHERE {behind}" if after else ""
-        rows = await reader.fetch_all(f"SELECT * FROM {table} {where} ORDER BY {order} LIMIT {_BATCH}", after)
+        rows = await reader.fetch_all(f"SELECT * FROM {table} {where} ORDER BY {order} LIMIT {BATCH}", after)
         if not rows:
             return
         yield rows

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from scheduler.domain.clock import Instant
 
-_last_tick = 0
+last_tick = 0
+"""When the newest id was made, in 4096ths of a millisecond. Tests whose clock begins anew set it back."""
 
 
 def new_id(now: Instant) -> str:
@@ -16,9 +17,9 @@ def new_id(now: Instant) -> str:
     The 12 bits behind the millisecond hold its fraction (RFC 9562, section 6.2, method 3), one more than the last
     id's when the clock stands still or steps back.
     """
-    global _last_tick  # noqa: PLW0603 - one sequence per process is the point
+    global last_tick  # noqa: PLW0603 - one sequence per process is the point
     millis, micros = divmod(now, 1000)
-    _last_tick = tick = max((millis << 12) | (micros * 4096 // 1000), _last_tick + 1)
+    last_tick = tick = max((millis << 12) | (micros * 4096 // 1000), last_tick + 1)
     high = f"{(tick >> 12) << 16 | 0x7000 | tick & 0xFFF:016x}"
     low = f"{0b10 << 62 | random.getrandbits(62):016x}"
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-{low[:4]}-{low[4:]}"

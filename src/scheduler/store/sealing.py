@@ -11,7 +11,8 @@ SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets")}
 _CANARY = "sealed with the key of this database"
 _CANARY_PLACE = place_of("key_check", "1", "sealed")
 _CANARY_SEALED = "SELECT sealed FROM key_check WHERE id = 1"
-_BATCH = 500
+BATCH = 500
+"""How many rows are sealed anew at a time, all in one transaction."""
 
 
 async def check_key(db: Database, vault: Vault) -> None:
@@ -50,7 +51,7 @@ async def reseal(db: Database, vault: Vault) -> int:
 async def _reseal_table(tx: Transaction, vault: Vault, table: str) -> int:
     assignments = ", ".join(f"{column} = :{column}" for column in SEALED_COLUMNS[table])
     count, after = 0, ""
-    while rows := await _sealed_rows(tx, table, after=after, limit=_BATCH):
+    while rows := await _sealed_rows(tx, table, after=after, limit=BATCH):
         changed = [(row["id"], *_anew(vault, table, row)) for row in rows]
         await tx.execute_many(
             f"UPDATE {table} SET {assignments} WHERE id = :id",

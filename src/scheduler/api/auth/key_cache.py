@@ -9,9 +9,6 @@ from scheduler.domain.accounts.api_key import ApiKey, key_digest
 from scheduler.domain.clock import SECOND, Clock, Instant
 from scheduler.store.accounts.keys import KeyStore
 
-_REMEMBERED = 4096
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     key: ApiKey
@@ -19,11 +16,15 @@ class _Seen:
 
 
 class KeyRing:
-    """Who a key speaks for. What it remembers is younger than a second, so that a revocation counts everywhere."""
+    """Who a key speaks for. What it remembers is younger than a second, so that a revocation counts everywhere.
 
-    def __init__(self, keys: KeyStore, clock: Clock) -> None:
+    It remembers no more than ``room`` keys, those that were read last.
+    """
+
+    def __init__(self, keys: KeyStore, clock: Clock, *, room: int = 4096) -> None:
         self._keys = keys
         self._clock = clock
+        self._room = room
         self._seen: dict[str, _Seen] = {}
 
     async def key_of(self, text: str) -> ApiKey:
@@ -53,7 +54,7 @@ class KeyRing:
         self._seen.pop(digest, None)
         if key is None:
             raise TokenRefusedError("no such key")
-        while len(self._seen) >= _REMEMBERED:
+        while len(self._seen) >= self._room:
             del self._seen[next(iter(self._seen))]
         self._seen[digest] = _Seen(key, read_at)
         return key

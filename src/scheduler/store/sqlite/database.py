@@ -19,7 +19,7 @@ from scheduler.store.sqlite.writer import BUSY_MS, GroupCommit, SqliteTransactio
 
 T = TypeVar("T")
 
-_LOG_LIMIT = 64 * 1024 * 1024
+LOG_LIMIT = 64 * 1024 * 1024
 """The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
 _SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
@@ -61,7 +61,7 @@ class SqliteDatabase:
             await writer.execute_fetchall("PRAGMA journal_mode = WAL")
             await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
-            await writer.execute_fetchall(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
+            await writer.execute_fetchall(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
             await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # whether there is sense in it
             reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
             lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
