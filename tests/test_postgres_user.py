@@ -49,7 +49,7 @@ def test_processes_that_start_at_the_same_moment_see_one_user_of_the_server(tmp_
 def _make_at_once(barrier: Barrier) -> None:
     barrier.wait()
     make_server_user()
-    print(pwd.getpwnam(SERVER_USER).pw_uid)
+    sys.stdout.write(f"{pwd.getpwnam(SERVER_USER).pw_uid}\n")  # in one piece: several processes write here
 
 
 if __name__ == "__main__":
