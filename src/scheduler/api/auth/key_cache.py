@@ -9,6 +9,7 @@ from scheduler.domain.accounts.api_key import ApiKey, key_digest
 from scheduler.domain.clock import SECOND, Clock, Instant
 from scheduler.store.accounts.keys import KeyStore
 
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     key: ApiKey
