@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule.schedule import Schedule, parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import Schedule, check_fires, parse_schedule
 from tests.checks import present
 
 NEW_YEAR = parse_instant("2026-01-01T00:00:00Z")
@@ -27,7 +27,7 @@ def runs(text: str, count: int, start: str = "2026-01-01T00:00:00Z", **options: 
 
 def refusal(text: str, **options: Any) -> SchedulerError:
     with pytest.raises(SchedulerError) as caught:
-        require_fires(schedule(text, **options), NEW_YEAR)
+        check_fires(schedule(text, **options), NEW_YEAR)
     return caught.value
 
 
@@ -158,13 +158,13 @@ def test_every_takes_each_unit(text: str, interval_s: int) -> None:
 )
 def test_at_fires_exactly_once(text: str, timezone: str, at: str) -> None:
     ours = schedule(text, timezone)
-    assert require_fires(ours, NEW_YEAR) == parse_instant(at)
+    assert check_fires(ours, NEW_YEAR) == parse_instant(at)
     assert ours.next_after(parse_instant(at)) is None
     assert ours.count_between(0, parse_instant(at)) == ours.count_between(parse_instant(at), 2 * parse_instant(at)) == 1
 
 
 def test_at_far_in_the_future_is_not_the_past() -> None:
-    assert format_instant(require_fires(schedule("@at 2199-01-01T00:00:00Z"), NEW_YEAR)) == "2199-01-01T00:00:00Z"
+    assert format_instant(check_fires(schedule("@at 2199-01-01T00:00:00Z"), NEW_YEAR)) == "2199-01-01T00:00:00Z"
 
 
 def test_at_in_a_gap_or_an_overlap_says_so() -> None:
@@ -335,8 +335,8 @@ def test_day_match_and_can_make_a_line_that_never_fires() -> None:
     assert "never fires" in refusal("0 0 1-7 * 1#2", day_match="and").message
 
 
-def test_require_fires_answers_with_the_first_of_all_lines() -> None:
-    assert format_instant(require_fires(schedule("0 5 * * *\n0 4 * * *"), NEW_YEAR)) == "2026-01-01T04:00:00Z"
+def test_check_fires_answers_with_the_first_of_all_lines() -> None:
+    assert format_instant(check_fires(schedule("0 5 * * *\n0 4 * * *"), NEW_YEAR)) == "2026-01-01T04:00:00Z"
 
 
 def test_sixteen_lines_of_256_characters_are_fine() -> None:

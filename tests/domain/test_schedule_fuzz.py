@@ -10,7 +10,7 @@ from cronsim import CronSim
 
 from scheduler.domain.clock import SECOND, format_instant, from_datetime, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule.schedule import parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import check_fires, parse_schedule
 from tests.checks import present
 
 NOW = parse_instant("2026-03-01T00:00:00Z")
@@ -81,7 +81,7 @@ def judge(text: str, choice: random.Random) -> bool:
         ours = parse_schedule(
             text, timezone=zone, anchor_at=NOW, dst_policy=policy, day_match=choice.choice(["or", "and"])
         )
-        at = require_fires(ours, NOW)
+        at = check_fires(ours, NOW)
     except SchedulerError as error:
         assert error.code == "INVALID_CRON_EXPRESSION"
         assert error.message.isascii()

@@ -86,7 +86,7 @@ def _preview(
     """Description, zone in force and runs; a refused expression ends the command with its reason."""
     from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
     from scheduler.domain.errors import SchedulerError
-    from scheduler.domain.schedule.schedule import parse_schedule, require_fires
+    from scheduler.domain.schedule.schedule import check_fires, parse_schedule
 
     start_at = SystemClock().now() if start is None else _instant("--from", start)
     anchor_at = start_at if anchor is None else _instant("--anchor", anchor)
@@ -94,7 +94,7 @@ def _preview(
         schedule = parse_schedule(
             expression, timezone=timezone, anchor_at=anchor_at, dst_policy=dst_policy, day_match=day_match
         )
-        require_fires(schedule, start_at)
+        check_fires(schedule, start_at)
     except SchedulerError as error:
         raise Failure(error.message, exit_code=ExitCode.USAGE) from None
     return {

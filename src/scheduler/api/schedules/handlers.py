@@ -19,7 +19,7 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.jobs.forecast import Plan, first_times, load_per_minute, preview
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.schedule.schedule import parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import check_fires, parse_schedule
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000
@@ -48,7 +48,7 @@ def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
         dst_policy=query["dst_policy"],
         day_match=query["day_match"],
     )
-    require_fires(schedule, from_at - 1)
+    check_fires(schedule, from_at - 1)
     runs = preview(schedule, from_at, query["count"])
     items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
     return {"description": schedule.describe(), "items": items}

@@ -15,7 +15,7 @@ from scheduler.domain.jobs.auto_disable import without_our_note
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.firing import THROUGH
-from scheduler.domain.schedule.schedule import parse_schedule, require_fires
+from scheduler.domain.schedule.schedule import check_fires, parse_schedule
 
 _SHAPING = ("schedule", "timezone", "dst_policy", "day_match", "anchor_at")
 """What decides when a schedule fires at all."""
@@ -30,7 +30,7 @@ def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: 
     """
     given = {"anchor_at": now, **fields, "timezone": _zone(fields, fallback="UTC")}
     job = Job(**given | {"id": job_id, "account_id": account_id, "created_at": now, "updated_at": now})
-    require_fires(job.parsed(), now)
+    check_fires(job.parsed(), now)
     next_run_at = job.next_after(now)
     if next_run_at is None:
         raise _through(job)
@@ -55,7 +55,7 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     if all(getattr(changed, name) == getattr(job, name) for name in _PLANNING):
         return changed
     if any(getattr(changed, name) != getattr(job, name) for name in _SHAPING):
-        require_fires(changed.parsed(), now)
+        check_fires(changed.parsed(), now)
     return _planned(changed, before=job, now=now)
 
 

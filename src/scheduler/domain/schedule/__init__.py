@@ -1,6 +1,7 @@
-"""The schedule language: text to fire times, exact in every time zone. Imports only ``clock`` and ``errors`` of ours.
+"""The schedule language: parses schedules and computes their fire times, exactly in every time zone.
 
-Begin with ``schedule.py``, the public face. ``text`` reads the lines, ``cron``, ``fields`` and ``days`` one cron line,
-``lines`` has the three kinds of line, ``zones`` the wall clocks, ``distinct`` counts a union, ``describe`` writes
-English.
+Of ours it imports ``clock`` and ``errors`` only. Begin with ``schedule.py``: ``parse_schedule`` and ``Schedule``.
+``text`` parses the lines of a schedule, ``cron``, ``fields`` and ``days`` a cron line; ``lines`` has the three kinds of
+line, ``zones`` the time zones, ``distinct`` counts the fire times of several lines, ``describe`` writes English,
+``masks`` are sets of small numbers.
 """

@@ -1,7 +1,7 @@
-"""Which days a cron line names: month, day-of-month and day-of-week together, answered from month masks.
+"""The days that a cron line matches by month, day-of-month and day-of-week, as one mask for each month.
 
-A day is a whole number of days since 1970-01-01, a month a mask with bit 0 for its first day. What a rule makes of a
-month depends only on the weekday of the first and on the length, so there are 28 different months and no more.
+A day is the number of days since 1970-01-01; the mask of a month has bit 0 for its first day. Which days of a month
+match depends only on its length and on the weekday of its first day, so a rule has at most 28 different masks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 
+from scheduler.domain.schedule.masks import below, highest, lowest
+
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 MIN_DAY = date(2, 1, 1).toordinal() - EPOCH_ORDINAL
 MAX_DAY = date(9999, 12, 31).toordinal() - EPOCH_ORDINAL
 HORIZON_YEARS = 41
-"""No combination of month, day and weekday stays away for over 40 years (a weekday on 29 February, around 2100)."""
+"""A combination of month, day and weekday that exists recurs within 40 years: 29 February on a weekday, around 2100."""
 
 ALL_DAYS, ALL_MONTHS, ALL_WEEKDAYS = (1 << 31) - 1, (1 << 12) - 1, (1 << 7) - 1
 _WEEKLY = sum(1 << day for day in range(0, 35, 7))
@@ -23,7 +25,7 @@ _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DayRule:
-    """The three day fields of a cron line. Masks count from bit 0: day 1, January, Sunday."""
+    """The three day fields of a cron line. Bit 0 of the masks is day 1, January and Sunday."""
 
     months: int = ALL_MONTHS
     month_days: int = ALL_DAYS
@@ -36,19 +38,19 @@ class DayRule:
     nth_weekdays: tuple[tuple[int, int], ...] = ()
     """``5#2`` is (5, 2)."""
     last_weekdays: tuple[int, ...] = ()
-    names_month_days: bool = False
-    """Day-of-month is restricted: it is anything but ``*`` and ``?``."""
-    names_weekdays: bool = False
+    restricts_month_days: bool = False
+    """Is day-of-month anything but ``*`` and ``?``?"""
+    restricts_weekdays: bool = False
     needs_both: bool = False
-    """When both are restricted a day must match both; otherwise either will do, as POSIX says."""
+    """When both are restricted, must a day match both? Otherwise it must match either, as in POSIX."""
     _masks: dict[int, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_daily(self) -> bool:
-        return self.months == ALL_MONTHS and not self.names_month_days and not self.names_weekdays
+        return self.months == ALL_MONTHS and not self.restricts_month_days and not self.restricts_weekdays
 
     def first(self, day: int) -> int | None:
-        """The first day named on or after ``day``; None when there is none within the horizon."""
+        """The first matching day on or after ``day``; ``None`` when there is none within 41 years."""
         if self.is_daily:
             return day if day <= MAX_DAY else None
         if not MIN_DAY <= day <= MAX_DAY:
@@ -65,7 +67,7 @@ class DayRule:
         return None
 
     def last(self, day: int) -> int | None:
-        """The last day named on or before ``day``; None when there is none within the horizon."""
+        """The last matching day on or before ``day``; ``None`` when there is none within 41 years."""
         if self.is_daily:
             return day if day >= MIN_DAY else None
         if not MIN_DAY <= day <= MAX_DAY:
@@ -78,11 +80,11 @@ class DayRule:
         for earlier in range(index - 1, max(index - 12 * HORIZON_YEARS, 2 * 12), -1):
             mask = self._in_month(earlier)
             if mask:
-                return _month(earlier)[0] + mask.bit_length() - 1
+                return _month(earlier)[0] + highest(mask)
         return None
 
     def count(self, start: int, stop: int) -> int:
-        """How many days d with ``start <= d < stop`` are named."""
+        """How many days d with ``start <= d < stop`` match."""
         if start >= stop:
             return 0
         if self.is_daily:
@@ -94,7 +96,7 @@ class DayRule:
             begins, _, length = _month(index)
             mask = self._in_month(index) >> (day - begins)
             if stop < begins + length:
-                mask &= (1 << (stop - day)) - 1
+                mask = below(mask, stop - day)
             total += mask.bit_count()
             day = begins + length
         return total
@@ -106,13 +108,13 @@ class DayRule:
         return self._mask(weekday, length)
 
     def _mask(self, weekday: int, length: int) -> int:
-        """The named days of a month with that weekday of the first (0 is Sunday) and that length."""
+        """The matching days of a month with this weekday of its first day (0 is Sunday) and this length."""
         key = length * 7 + weekday
         mask = self._masks.get(key)
         if mask is None:
             by_date, by_weekday = self._by_date(weekday, length), self._by_weekday(weekday, length)
-            either = self.names_month_days and self.names_weekdays and not self.needs_both
-            mask = (by_date | by_weekday if either else by_date & by_weekday) & ((1 << length) - 1)
+            either = self.restricts_month_days and self.restricts_weekdays and not self.needs_both
+            mask = below(by_date | by_weekday if either else by_date & by_weekday, length)
             self._masks[key] = mask
         return mask
 
@@ -135,19 +137,13 @@ class DayRule:
         for wanted, nth in self.nth_weekdays:
             mask |= 1 << ((wanted - weekday) % 7 + 7 * (nth - 1))
         for wanted in self.last_weekdays:
-            all_of_them = (_WEEKLY << (wanted - weekday) % 7) & ((1 << length) - 1)
-            mask |= 1 << (all_of_them.bit_length() - 1)
+            mask |= 1 << highest(below(_WEEKLY << (wanted - weekday) % 7, length))
         return mask
-
-
-def lowest(mask: int) -> int:
-    """The number of the lowest bit that is set; the mask is not 0."""
-    return (mask & -mask).bit_length() - 1
 
 
 @lru_cache(maxsize=4096)
 def _month(index: int) -> tuple[int, int, int]:
-    """First day, weekday of it (0 is Sunday) and length of month ``year * 12 + month - 1``."""
+    """The first day, its weekday (0 is Sunday) and the length of month number ``year * 12 + month - 1``."""
     year, month = divmod(index, 12)
     first = date(year, month + 1, 1).toordinal() - EPOCH_ORDINAL
     leaps = month == 1 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

@@ -1,6 +1,6 @@
-"""A schedule in plain English, for the person who wonders whether it says what they meant.
+"""Describes a schedule in plain English, so that its author can check it.
 
-It says *or* where cron means or, and *every 10 minutes* only where the steps are even; else it lists the values.
+It says *or* where cron means or, and *every 10 minutes* only where the steps divide the hour; else it lists values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from scheduler.domain.clock import SECOND, format_instant
 from scheduler.domain.schedule.cron import CronLine
 from scheduler.domain.schedule.days import ALL_DAYS, ALL_MONTHS, ALL_WEEKDAYS, DayRule
-from scheduler.domain.schedule.lines import Interval, InZone, Line, Moment
+from scheduler.domain.schedule.lines import Interval, Line, Moment, ZonedCron
+from scheduler.domain.schedule.masks import bits
 from scheduler.domain.schedule.zones import Zone
 
 _MONTHS = (
@@ -20,25 +21,25 @@ _MONTHS = (
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _NTH = ("first", "second", "third", "fourth", "fifth")
 _UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-_FEW_TIMES = 8
+_LIST_UP_TO_TIMES = 8
 _ALL = {24: (1 << 24) - 1, 60: (1 << 60) - 1}
 
 
 def describe_lines(lines: Sequence[Line], zone: Zone) -> str:
-    """All lines in one sentence without a full stop; the zone at its end unless it is UTC or no line needs one."""
+    """All lines in one sentence without a full stop, with the zone at its end where a line depends on one but UTC."""
     text = "; and ".join(_describe(line) for line in lines)
-    on_the_wall = any(isinstance(line, InZone) for line in lines) or any(_is_local(line) for line in lines)
-    return f"{text}, {zone.name} time" if on_the_wall and zone.name != "UTC" else text
+    is_zoned = any(isinstance(line, ZonedCron) for line in lines) or any(_is_local(line) for line in lines)
+    return f"{text}, {zone.name} time" if is_zoned and zone.name != "UTC" else text
 
 
 def _describe(line: Line) -> str:
-    if isinstance(line, InZone):
+    if isinstance(line, ZonedCron):
         return _cron(line.cron)
     if isinstance(line, Interval):
         return _interval(line.every_s)
     if isinstance(line, Moment):
         return _moment(line)
-    raise TypeError(f"no words for {line!r}")
+    raise TypeError(f"not a line of a schedule: {line!r}")
 
 
 def _moment(line: Moment) -> str:
@@ -70,16 +71,16 @@ def _cron(cron: CronLine) -> str:
     words = f"{times} {days}" if days else times
     if cron.days.months == ALL_MONTHS:
         return words
-    # a comma keeps "day 1 or on Monday in May" from being read as any day 1, or a Monday of May
-    comma = "," * (cron.days.names_month_days and cron.days.names_weekdays)
+    # Without the comma "day 1 or on Monday in May" could mean any day 1, or a Monday of May.
+    comma = "," * (cron.days.restricts_month_days and cron.days.restricts_weekdays)
     return f"{words}{comma} in {_listed(cron.days.months, _MONTHS.__getitem__, 12)}"
 
 
 def _times(cron: CronLine) -> tuple[str, bool]:
-    """The time of day, and whether it reads as a rhythm ("every hour") that needs no "every day" after it."""
-    hours, minutes, seconds = _bits(cron.hours), _bits(cron.minutes), _bits(cron.seconds)
+    """The times of day, and whether they are a frequency ("every hour"), which needs no "every day" after it."""
+    hours, minutes, seconds = bits(cron.hours), bits(cron.minutes), bits(cron.seconds)
     is_step = len(hours) > 2 and _step(cron.hours, 24) is not None
-    if cron.times_a_day <= _FEW_TIMES and not (is_step and minutes == seconds == [0]):
+    if cron.times_a_day <= _LIST_UP_TO_TIMES and not (is_step and minutes == seconds == [0]):
         with_seconds = seconds != [0]
         clock = [
             f"{hour:02d}:{minute:02d}" + (f":{second:02d}" if with_seconds else "")
@@ -92,14 +93,14 @@ def _times(cron: CronLine) -> tuple[str, bool]:
         return _hourly(cron.hours)
     within_hours = _within_hours(cron.hours)
     if seconds == [0]:
-        return f"{_rhythm(cron.minutes, 'minute')}{_of(cron.minutes, ' of every hour', within_hours)}", True
+        return f"{_frequency(cron.minutes, 'minute')}{_of(cron.minutes, ' of every hour', within_hours)}", True
     if cron.minutes == _ALL[60]:
-        return f"{_rhythm(cron.seconds, 'second')}{_of(cron.seconds, ' of every minute', within_hours)}", True
+        return f"{_frequency(cron.seconds, 'second')}{_of(cron.seconds, ' of every minute', within_hours)}", True
     of_minutes = f" of {_named(cron.minutes, 'minute')}"
-    return f"{_rhythm(cron.seconds, 'second')}{of_minutes}{within_hours or ' of every hour'}", True
+    return f"{_frequency(cron.seconds, 'second')}{of_minutes}{within_hours or ' of every hour'}", True
 
 
-def _rhythm(mask: int, unit: str) -> str:
+def _frequency(mask: int, unit: str) -> str:
     """ "every minute", "every 10 minutes", "every 7th minute from 0 through 56", "at minutes 5 and 35"."""
     step = _step(mask, 60)
     if step is not None and step > 1:
@@ -113,7 +114,7 @@ def _hourly(mask: int) -> tuple[str, bool]:
     step = _step(mask, 24)
     if step is not None:
         return "every hour" if step == 1 else f"every {step} hours", True
-    hours = _bits(mask)
+    hours = bits(mask)
     spaced = _spacing(hours)
     if spaced:
         return f"every {_ordinal(spaced)} hour from {hours[0]:02d}:00 through {hours[-1]:02d}:00", True
@@ -122,8 +123,8 @@ def _hourly(mask: int) -> tuple[str, bool]:
 
 
 def _named(mask: int, unit: str) -> str:
-    """The minutes or seconds that something falls in: "every 5th minute", "minutes 1 and 31"."""
-    values = _bits(mask)
+    """The minutes or seconds as nouns: "every 5th minute", "minutes 1 and 31"."""
+    values = bits(mask)
     step, spaced = _step(mask, 60), _spacing(values)
     if step is not None:
         return f"every {unit}" if step == 1 else f"every {_ordinal(step)} {unit}"
@@ -140,7 +141,7 @@ def _of(mask: int, of_every: str, within: str) -> str:
 def _within_hours(mask: int) -> str:
     if mask == _ALL[24]:
         return ""
-    hours = _bits(mask)
+    hours = bits(mask)
     step = _step(mask, 24)
     if step is not None and len(hours) > 2:
         return f" of every {_ordinal(step)} hour"
@@ -151,10 +152,10 @@ def _within_hours(mask: int) -> str:
 
 
 def _hours_between(hours: list[int], last_minute: str) -> str:
-    """Hours in a row, across midnight too: " from 22:00 through 02:59"."""
+    """Consecutive hours, across midnight too: " from 22:00 through 02:59"."""
     if len(hours) == 1 and last_minute == "59":
         return f" from {hours[0]:02d}:00 through {hours[0]:02d}:59"
-    runs = _runs(hours, 24)
+    runs = _ranges(hours, 24)
     if len(runs) != 1 or len(hours) < 2:
         return ""
     return f" from {runs[0][0]:02d}:00 through {runs[0][1]:02d}:{last_minute}"
@@ -168,12 +169,12 @@ def _days(rule: DayRule) -> str:
 
 
 def _month_days(rule: DayRule) -> str:
-    if not rule.names_month_days:
+    if not rule.restricts_month_days:
         return ""
     if rule.month_days == ALL_DAYS:
         return "on every day of the month"
     parts: list[str] = []
-    days = [bit + 1 for bit in _bits(rule.month_days)]
+    days = [bit + 1 for bit in bits(rule.month_days)]
     spaced = _spacing(days)
     if spaced:
         parts.append(f"every {_ordinal(spaced)} day from {days[0]} through {days[-1]}")
@@ -190,7 +191,7 @@ def _month_days(rule: DayRule) -> str:
 
 
 def _weekdays(rule: DayRule) -> str:
-    if not rule.names_weekdays:
+    if not rule.restricts_weekdays:
         return ""
     if rule.weekdays == ALL_WEEKDAYS:
         return "on any day of the week"
@@ -201,9 +202,9 @@ def _weekdays(rule: DayRule) -> str:
 
 
 def _listed(mask: int, name: Callable[[int], str], size: int) -> str:
-    """The values by name, three or more in a row as "a through b", in a row across the end of the cycle too."""
+    """The values by name; three or more consecutive ones are "a through b", across the end of the cycle too."""
     parts: list[str] = []
-    for first, last in _runs(_bits(mask), size):
+    for first, last in _ranges(bits(mask), size):
         length = (last - first) % size + 1
         if length > 2:
             parts.append(f"{name(first)} through {name(last)}")
@@ -212,7 +213,7 @@ def _listed(mask: int, name: Callable[[int], str], size: int) -> str:
     return _and(parts)
 
 
-def _runs(values: list[int], size: int) -> list[tuple[int, int]]:
+def _ranges(values: list[int], size: int) -> list[tuple[int, int]]:
     runs: list[tuple[int, int]] = []
     for value in values:
         if runs and runs[-1][1] == value - 1:
@@ -226,22 +227,18 @@ def _runs(values: list[int], size: int) -> list[tuple[int, int]]:
 
 
 def _step(mask: int, size: int) -> int | None:
-    """The step of values that are evenly spaced around the whole cycle and start at 0."""
-    values = _bits(mask)
+    """The step of values from 0 that divide the whole cycle evenly; ``None`` where there is none."""
+    values = bits(mask)
     step = size // len(values)
     return step if len(values) > 1 and values == list(range(0, size, step)) and size % step == 0 else None
 
 
 def _spacing(values: list[int]) -> int | None:
-    """The distance of five or more evenly spaced values that are not in a row."""
+    """The distance between five or more evenly spaced values; ``None`` where there is none, or it is 1."""
     if len(values) < 5:
         return None
     step = values[1] - values[0]
     return step if step > 1 and values == list(range(values[0], values[-1] + 1, step)) else None
-
-
-def _bits(mask: int) -> list[int]:
-    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 
 def _ordinal(number: int) -> str:

@@ -1,7 +1,7 @@
-"""One field of a cron line: text to the set of values it names, or a refusal that says what would be right.
+"""Parses one field of a cron line into the set of its values.
 
-croniter expands lists, names, ranges and steps; what it misreads is rewritten before it sees it (``5-5`` would be the
-whole cycle, a stepped range that wraps would slip by one) and what only some dialects know is refused by name here.
+croniter expands lists, names, ranges and steps. What it misreads is rewritten first: it takes ``5-5`` for the whole
+cycle, and is off by one in a stepped range that wraps. What only other dialects of cron have gets a message of its own.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from functools import lru_cache
 from croniter import croniter
 
 
-class RefusedError(ValueError):
-    """Why a piece of a schedule is not understood; the text is for its author."""
+class InvalidScheduleError(ValueError):
+    """The text of a schedule is invalid; the message is for its author."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """What a position of a cron line may hold."""
+    """A field of a cron line, and the values it takes."""
 
     name: str
     low: int
     high: int
     size: int
-    """How many different values there are; day-of-week writes Sunday as 0 and as 7."""
+    """The number of different values; day-of-week has Sunday as 0 and as 7."""
     position: int
-    """Where croniter expects the field among its five; seconds are spelled like minutes."""
+    """The position among croniter's five fields. Seconds are parsed as minutes."""
     names: tuple[str, ...] = ()
 
     @property
@@ -52,9 +52,10 @@ _HASHED = re.compile(r"[HR](?:\(.*\))?(?:/.*)?")
 
 @lru_cache(maxsize=4096)
 def parse_field(field: Field, text: str) -> int:
-    """The values that a field without day specials names, as a mask with bit 0 for ``field.low``.
+    """The values of a field as a mask with bit 0 for ``field.low``.
 
-    ``text`` is in upper case. Raises `RefusedError` naming the item, the field and what would be right.
+    ``text`` is in upper case, without the items of day fields that have ``L``, ``W`` or ``#``. Raises
+    ``InvalidScheduleError``.
     """
     if text == "*":
         return (1 << field.size) - 1
@@ -66,7 +67,7 @@ def parse_field(field: Field, text: str) -> int:
     try:
         expanded = croniter.expand(" ".join(line))[0][field.position]
     except ValueError as error:
-        raise refusal(field, text, f"not understood: {error}") from None
+        raise invalid_item(field, text, f"not understood: {error}") from None
     mask = 0
     for value in expanded:
         mask |= (1 << field.size) - 1 if value == "*" else 1 << _bit(field, int(value))
@@ -74,23 +75,24 @@ def parse_field(field: Field, text: str) -> int:
 
 
 def parse_value(field: Field, text: str, item: str) -> int:
-    """One number or name of the field; ``item`` is what the author wrote around it."""
+    """The value of one number or name; ``item`` is the item that it is in, for the message."""
     if text in field.names:
         return field.names.index(text) + field.low
     if not text.isdigit():
         raise _not_a_value(field, text, item)
     value = int(text)
     if not field.low <= value <= field.high:
-        raise refusal(field, text, field.values)
+        raise invalid_item(field, text, field.values)
     return value
 
 
-def refusal(field: Field, item: str, reason: str) -> RefusedError:
-    return RefusedError(f'"{item}" in {field.name}: {reason}')
+def invalid_item(field: Field, item: str, reason: str) -> InvalidScheduleError:
+    """The error for one item of a field; ``reason`` says what would be valid."""
+    return InvalidScheduleError(f'"{item}" in {field.name}: {reason}')
 
 
 def _canonical(field: Field, item: str) -> str:
-    """The item in the words that croniter reads as we do: numbers only, no ``N-N``, no stepped range that wraps."""
+    """The item as croniter parses it correctly: numbers for names, no ``N-N``, no stepped range that wraps."""
     match = _ITEM.fullmatch(item)
     if match is None:
         raise _not_an_item(field, item)
@@ -109,7 +111,7 @@ def _step(field: Field, item: str, step: str | None) -> int:
     if step is None:
         return 1
     if not 1 <= int(step) <= field.size:
-        raise refusal(field, item, f"a step of 1 to {field.size}")
+        raise invalid_item(field, item, f"a step of 1 to {field.size}")
     return int(step)
 
 
@@ -128,27 +130,29 @@ def _bit(field: Field, value: int) -> int:
     return (value - field.low) % field.size
 
 
-def _not_an_item(field: Field, item: str) -> RefusedError:
+def _not_an_item(field: Field, item: str) -> InvalidScheduleError:
     if not item:
-        return RefusedError(f"an empty item in {field.name}: {field.values}")
+        return InvalidScheduleError(f"an empty item in {field.name}: {field.values}")
     if _HASHED.fullmatch(item):
         return _hashed(field, item)
     if item == "?":
-        return refusal(field, item, "? stands alone, in day-of-month or day-of-week; here write *")
+        return invalid_item(field, item, "? stands alone, in day-of-month or day-of-week; here write *")
     if "#" in item:
-        return refusal(field, item, "# belongs to day-of-week, as in FRI#2, with neither range nor step")
-    return refusal(field, item, f"a number, a range or a step of {field.values}")
+        return invalid_item(field, item, "# belongs to day-of-week, as in FRI#2, with neither range nor step")
+    return invalid_item(field, item, f"a number, a range or a step of {field.values}")
 
 
-def _not_a_value(field: Field, text: str, item: str) -> RefusedError:
+def _not_a_value(field: Field, text: str, item: str) -> InvalidScheduleError:
     if _HASHED.fullmatch(text):
         return _hashed(field, item)
     if re.fullmatch(r"L[0-9]*|[0-9]+L", text):
-        return refusal(field, item, "L is for the last day (L in day-of-month) or weekday (L5 in day-of-week), alone")
+        return invalid_item(
+            field, item, "L is for the last day (L in day-of-month) or weekday (L5 in day-of-week), alone"
+        )
     if re.fullmatch(r"[0-9]*W|LW", text):
-        return refusal(field, item, "W belongs to day-of-month, as in 15W, with neither range nor step")
-    return refusal(field, item, field.values)
+        return invalid_item(field, item, "W belongs to day-of-month, as in 15W, with neither range nor step")
+    return invalid_item(field, item, field.values)
 
 
-def _hashed(field: Field, item: str) -> RefusedError:
-    return refusal(field, item, f"H and R (a hashed or random value) are not supported; write {field.values}")
+def _hashed(field: Field, item: str) -> InvalidScheduleError:
+    return invalid_item(field, item, f"H and R (a hashed or random value) are not supported; write {field.values}")

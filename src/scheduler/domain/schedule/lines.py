@@ -1,9 +1,4 @@
-"""The three kinds of schedule line as sets of epoch seconds: a cron pattern in a zone, an interval, one moment.
-
-All answer the same questions about a half-open window ``start <= s < stop``: the first second at which they fire, the
-last, how many. A line may sit a fraction of a second off the whole seconds (``fraction``, microseconds), as an interval
-does whose anchor is a job's creation.
-"""
+"""The three kinds of schedule line as sets of epoch seconds: a cron pattern in a zone, an interval, one moment."""
 
 from __future__ import annotations
 
@@ -19,24 +14,41 @@ Transition = Literal["gap", "overlap"]
 
 
 class Line(Protocol):
-    """One line of a schedule."""
+    """One line of a schedule. Its windows are half-open, ``start <= s < stop``, and in whole epoch seconds."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The line as its author wrote it."""
+        ...
+
     @property
-    def fraction(self) -> int: ...
-    def first(self, start: int, stop: int) -> int | None: ...
-    def last(self, start: int, stop: int) -> int | None: ...
-    def count(self, start: int, stop: int) -> int: ...
-    def transition(self, second: int) -> Transition | None: ...
+    def fraction(self) -> int:
+        """Microseconds between each second of the line and its fire time; an interval has those of its anchor."""
+        ...
+
+    def first(self, start: int, stop: int) -> int | None:
+        """The first second of the window at which the line fires."""
+        ...
+
+    def last(self, start: int, stop: int) -> int | None:
+        """The last second of the window at which the line fires."""
+        ...
+
+    def count(self, start: int, stop: int) -> int:
+        """At how many seconds of the window the line fires."""
+        ...
+
+    def transition(self, second: int) -> Transition | None:
+        """How a change of the offset affects the fire time of this second."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InZone:
-    """A cron pattern on the wall clock of a zone.
+class ZonedCron:
+    """A cron pattern over the wall times of a zone.
 
-    ``moves``: what fell into a gap runs once, right after it. ``once``: a wall time that is shown twice runs at its
-    first showing only. Wall times in a gap do not run otherwise.
+    ``moves``: matches in a gap fire once, at the end of the gap; otherwise they do not fire. ``once``: matches in an
+    overlap fire only the first time.
     """
 
     cron: CronLine
@@ -53,7 +65,7 @@ class InZone:
         return 0
 
     def first(self, start: int, stop: int) -> int | None:
-        # a pattern whose every match falls into a gap would be followed to the end of the calendar
+        # Without this limit the search for a pattern that matches only in gaps would go on to the end of the calendar.
         stop = min(stop, start + HORIZON_S)
         while start < stop:
             piece = self.zone.piece_at(start)
@@ -64,7 +76,7 @@ class InZone:
                 if wall is not None and wall < piece.end + piece.offset:
                     found = wall - piece.offset
                     return found if found < stop else None
-            # later pieces begin to show (or to lose) walls at most a margin back from here
+            # Later pieces begin, or have a gap, at wall times that are at most MARGIN_S before the end of this one.
             ahead = self.cron.first(piece.end + piece.offset - MARGIN_S)
             if ahead is None:
                 return None
@@ -106,20 +118,22 @@ class InZone:
         return "overlap" if piece.is_twice and self.shows(piece, second) else None
 
     def skips(self, piece: Piece) -> bool:
+        """Does the policy let nothing fire in the piece?"""
         return self.once and piece.is_repeat
 
     def shows(self, piece: Piece, second: int) -> bool:
-        """The pattern matches the wall clock of the piece at that second, and the policy lets it run."""
+        """Does the line fire at this second of the piece, because the pattern matches its wall time?"""
         wall = second + piece.offset
         return not self.skips(piece) and self.cron.first(wall) == wall
 
     def runs_after_gap(self, piece: Piece) -> bool:
+        """Does the line fire at the start of the piece, because the pattern matches in the gap before it?"""
         return self.moves and any(self.cron.count(low, high) for low, high in piece.lost)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """``@every``: every second that is a whole number of intervals away from the anchor, on either side of it."""
+    """``@every``: every second that is a whole number of intervals before or after the anchor."""
 
     text: str
     every_s: int
@@ -143,7 +157,7 @@ class Interval:
         return None
 
     def day_mask(self, start: int) -> int:
-        """The day from ``start`` on as a mask, a bit for each second."""
+        """The 24 hours from ``start`` on as a mask, a bit for each second."""
         offset = (self.anchor_s - start) % self.every_s
         if offset >= DAY_S:
             return 0
@@ -156,14 +170,14 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """``@at``: one second, or none when its local time does not exist."""
+    """``@at``: one second, or ``None`` when its local time does not exist."""
 
     text: str
     second: int | None
     fraction: int = 0
-    touched: Transition | None = None
+    affected_by: Transition | None = None
     is_local: bool = False
-    """It was written as a wall time of the schedule's zone."""
+    """Was it written as a wall time of the schedule's zone, without an offset?"""
 
     def first(self, start: int, stop: int) -> int | None:
         return self.second if self.second is not None and start <= self.second < stop else None
@@ -175,4 +189,4 @@ class Moment:
         return int(self.first(start, stop) is not None)
 
     def transition(self, second: int) -> Transition | None:
-        return self.touched if second == self.second else None
+        return self.affected_by if second == self.second else None

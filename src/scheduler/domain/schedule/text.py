@@ -1,6 +1,6 @@
-"""The text of a schedule: how it falls into lines, and what each line is.
+"""Parses the text of a schedule: splits it into lines, and parses each line.
 
-Everything that is not understood is refused with a sentence for its author (`RefusedError`), never guessed at.
+Raises ``InvalidScheduleError``, with a message for the author of the text, for everything that is not exactly a line.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from scheduler.domain.clock import SECOND, Instant, parse_instant
 from scheduler.domain.schedule.cron import parse_cron
 from scheduler.domain.schedule.days import HORIZON_YEARS
-from scheduler.domain.schedule.fields import RefusedError
-from scheduler.domain.schedule.lines import HORIZON_S, Interval, InZone, Line, Moment, Transition
+from scheduler.domain.schedule.fields import InvalidScheduleError
+from scheduler.domain.schedule.lines import HORIZON_S, Interval, Line, Moment, Transition, ZonedCron
 from scheduler.domain.schedule.zones import MARGIN_S, Zone
 
 MAX_LINE = 256
 MAX_LINES = 16
 END_S = 253_370_764_800
-"""9999-01-01: nothing fires from then on, so that every fire time has a local time that can be written."""
+"""9999-01-01: nothing fires from then on, so that every fire time can be written as a local time in RFC 3339."""
 
 _MACROS = {
     "@hourly": "0 * * * *",
@@ -34,17 +34,17 @@ _HAS_OFFSET = re.compile(r"[Zz]$|[+-][0-9:]+$")
 
 
 def split_lines(text: str) -> tuple[list[tuple[int, str]], str | None]:
-    """The numbered lines, with blanks normalised, and the zone of ``CRON_TZ=``."""
+    """The lines with their numbers, runs of blanks as one space, and the zone of ``CRON_TZ=``."""
     if len(text) > MAX_LINES * (MAX_LINE + 2):
-        raise RefusedError(f"too long: at most {MAX_LINES} lines of {MAX_LINE} characters")
+        raise InvalidScheduleError(f"too long: at most {MAX_LINES} lines of {MAX_LINE} characters")
     for character in text:
         if not (" " <= character <= "~" or character in "\t\r\n"):
-            raise RefusedError(f"{character!a} is not allowed: a schedule is plain ASCII text")
+            raise InvalidScheduleError(f"{character!a} is not allowed: a schedule is plain ASCII text")
     written: list[tuple[int, str]] = []
     zones: set[str] = set()
     for number, raw in enumerate(text.replace("\r\n", "\n").strip().split("\n"), start=1):
         if len(raw) > MAX_LINE:
-            raise RefusedError(f"line {number} is too long: {len(raw)} characters, at most {MAX_LINE}")
+            raise InvalidScheduleError(f"line {number} is too long: {len(raw)} characters, at most {MAX_LINE}")
         line = " ".join(raw.split())
         if line.startswith("CRON_TZ="):
             name, _, line = line.removeprefix("CRON_TZ=").partition(" ")
@@ -52,16 +52,16 @@ def split_lines(text: str) -> tuple[list[tuple[int, str]], str | None]:
         if line:
             written.append((number, line))
     if not written:
-        raise RefusedError("empty: a cron expression such as 0 2 * * * is needed")
+        raise InvalidScheduleError("empty: a cron expression such as 0 2 * * * is needed")
     if len(written) > MAX_LINES:
-        raise RefusedError(f"{len(written)} lines: at most {MAX_LINES}")
+        raise InvalidScheduleError(f"{len(written)} lines: at most {MAX_LINES}")
     if len(zones) > 1:
-        raise RefusedError(f"CRON_TZ names {' and '.join(sorted(zones))}: one time zone holds for all lines")
+        raise InvalidScheduleError(f"CRON_TZ names {' and '.join(sorted(zones))}: one time zone holds for all lines")
     return written, zones.pop() if zones else None
 
 
 def parse_line(text: str, zone: Zone, anchor_at: Instant, dst_policy: str, day_match: str) -> Line:
-    """One line, its blanks normalised, without ``CRON_TZ=``."""
+    """Parse one line that ``split_lines`` returned."""
     word, _, rest = text.partition(" ")
     word = word.lower()
     if word == "@every":
@@ -69,24 +69,26 @@ def parse_line(text: str, zone: Zone, anchor_at: Instant, dst_policy: str, day_m
     if word == "@at":
         return _moment(text, rest, zone, moves=dst_policy == "debian")
     if word.startswith("@") and (rest or word not in _MACROS):
-        raise RefusedError(f'"{text}" is not a macro: {" ".join(_MACROS)} @every @at')
+        raise InvalidScheduleError(f'"{text}" is not a macro: {" ".join(_MACROS)} @every @at')
     if word.startswith(("tz=", "cron_tz=")):
-        raise RefusedError(f'"{text}": a time zone is set by CRON_TZ=Europe/Paris before the expression')
+        raise InvalidScheduleError(f'"{text}": a time zone is set by CRON_TZ=Europe/Paris before the expression')
     if word.startswith("#"):
-        raise RefusedError(f'"{text}": comments are not allowed')
+        raise InvalidScheduleError(f'"{text}": comments are not allowed')
     cron = parse_cron(_MACROS.get(word, text), text=text, needs_both=day_match == "and")
-    by_hand = dst_policy == "debian" and not cron.is_wildcard
-    return InZone(cron=cron, zone=zone, moves=by_hand, once=by_hand or dst_policy == "skip")
+    runs_once = dst_policy == "debian" and not cron.is_wildcard
+    return ZonedCron(cron=cron, zone=zone, moves=runs_once, once=runs_once or dst_policy == "skip")
 
 
 def _interval(text: str, duration: str, anchor_at: Instant) -> Interval:
     parts = re.findall(r"([0-9]+)([smhdw])", duration.lower())
     units = [unit for _, unit in parts]
     if not _EVERY.fullmatch(duration.lower()) or len(set(units)) != len(units):
-        raise RefusedError(f'"{text}": whole numbers of s, m, h, d and w, each at most once, as in @every 1h30m')
+        raise InvalidScheduleError(
+            f'"{text}": whole numbers of s, m, h, d and w, each at most once, as in @every 1h30m'
+        )
     every_s = sum(int(number) * _UNITS_S[unit] for number, unit in parts)
     if not 1 <= every_s <= HORIZON_S:
-        raise RefusedError(f'"{text}": an interval of 1 s to {HORIZON_YEARS - 1} years')
+        raise InvalidScheduleError(f'"{text}": an interval of 1 s to {HORIZON_YEARS - 1} years')
     anchor_s, fraction = divmod(anchor_at, SECOND)
     return Interval(text=text, every_s=every_s, anchor_s=anchor_s % every_s, fraction=fraction)
 
@@ -96,26 +98,28 @@ def _moment(text: str, time: str, zone: Zone, *, moves: bool) -> Moment:
     try:
         instant = parse_instant(time if has_offset else f"{time}Z")
     except (ValueError, OverflowError):
-        raise RefusedError(
+        raise InvalidScheduleError(
             f'"{text}": a time such as 2026-12-24T18:00:00Z, or without the Z in the job\'s zone'
         ) from None
     second, fraction = divmod(instant, SECOND)
     if not 0 <= second < END_S:
-        raise RefusedError(f'"{text}": a year from 1970 to 9998')
+        raise InvalidScheduleError(f'"{text}": a year from 1970 to 9998')
     if has_offset:
         return Moment(text=text, second=second, fraction=fraction)
     return _local_moment(text, second, fraction, zone, moves)
 
 
 def _local_moment(text: str, wall: int, fraction: int, zone: Zone, moves: bool) -> Moment:
-    """A wall time at its first showing; in a gap right after the change, or never."""
+    """The first instant of a wall time; of one in a gap the end of the gap, or none unless it ``moves``."""
     second, after_gap = wall - MARGIN_S, None
     while second <= wall + MARGIN_S:
         piece = zone.piece_at(second)
         if piece.start <= wall - piece.offset < piece.end:
-            touched: Transition | None = "overlap" if piece.is_twice else None
-            return Moment(text=text, second=wall - piece.offset, fraction=fraction, touched=touched, is_local=True)
+            affected_by: Transition | None = "overlap" if piece.is_twice else None
+            return Moment(
+                text=text, second=wall - piece.offset, fraction=fraction, affected_by=affected_by, is_local=True
+            )
         if any(low <= wall < high for low, high in piece.lost):
             after_gap = piece.start
         second = piece.end
-    return Moment(text=text, second=after_gap if moves else None, touched="gap", is_local=True)
+    return Moment(text=text, second=after_gap if moves else None, affected_by="gap", is_local=True)

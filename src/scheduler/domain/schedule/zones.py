@@ -1,10 +1,10 @@
-"""A time zone as pieces of constant offset, each knowing what its wall times mean.
+"""A time zone as pieces of constant offset, each with the gap before it and the overlap that it is in.
 
-Between two transitions local time is plain arithmetic; everything difficult about daylight saving is which wall times
-were lost at the start of a piece (a gap) and which are shown twice (an overlap). Both are worked out here, once, so
-that a DST policy is no more than a choice among pieces. Transitions are found by probing ``utcoffset``.
+Within a piece a wall time is an epoch second plus the offset. A transition to a greater offset skips wall times (a
+gap), one to a smaller offset repeats wall times (an overlap). Pieces are cut at the ends of overlaps as well, so that
+all wall times of a piece exist equally often, and a DST policy has to choose among pieces only.
 
-Seconds here are whole epoch seconds; a wall second is an epoch second plus the offset.
+Transitions are found by probing ``utcoffset``. Seconds are whole epoch seconds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from zoneinfo import ZoneInfo
 
 DAY_S = 86_400
 MARGIN_S = 2 * DAY_S
-"""Wall clocks never differ from UTC, nor from each other across one transition, by more than this."""
+"""No offset, and no change of one, is greater than this."""
 
 _BLOCK_BITS = 22
 _PROBE_S = 5 * DAY_S
-"""The shortest visit to another offset in the zone data since 1940 lasts a week less an hour."""
+"""The shortest time between two transitions in the zone data since 1940 is a week less an hour."""
 _OLD_PROBE_S = 3 * DAY_S
 _OLD_S = -(10**9)
 _MIN_S = int(datetime(2, 1, 1, tzinfo=UTC).timestamp())
@@ -34,17 +34,17 @@ _NOT_IANA = ("right/", "posix/", "posixrules", "localtime", "Factory")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Epoch seconds ``start <= s < end`` during which the offset is constant and wall times are alike."""
+    """Epoch seconds ``start <= s < end`` of one offset."""
 
     start: int
     end: int
     offset: int
     lost: tuple[tuple[int, int], ...] = ()
-    """Wall intervals that no clock of the zone ever shows, skipped by the transition at ``start``."""
+    """The gap before ``start``: half-open intervals of wall times that never exist in the zone."""
     is_repeat: bool = False
-    """These wall times were shown before: the second hour of an overlap."""
+    """Did these wall times occur before? Such is the second hour of an overlap."""
     is_twice: bool = False
-    """These wall times are shown more than once, this being any of the showings."""
+    """Do these wall times occur more than once?"""
 
 
 class Zone:
@@ -56,7 +56,7 @@ class Zone:
         self._always = Piece(-(1 << 60), 1 << 60, 0) if name in ("UTC", "Etc/UTC") else None
 
     def piece_at(self, second: int) -> Piece:
-        """The piece that holds this epoch second."""
+        """The piece that this epoch second is in."""
         if self._always is not None:
             return self._always
         starts, pieces = _pieces(self, second >> _BLOCK_BITS)
@@ -69,10 +69,10 @@ class Zone:
         return 0 if offset is None else offset.days * DAY_S + offset.seconds
 
     def local(self, moment: datetime) -> str:
-        """RFC 3339 in the zone's wall time; an offset with seconds (before 1972) is rounded to the minute."""
+        """The moment in RFC 3339, as wall time of the zone; offsets with seconds (before 1972) are rounded."""
         try:
             there = moment.astimezone(self._info)
-        except OverflowError:  # the last hours of the calendar have no local time in the east, the first in the west
+        except OverflowError:  # of the first and last hours of the calendar, whose local time is in year 0 or 10000
             there = moment
         offset = there.utcoffset() or timedelta()
         if offset.seconds % 60:
@@ -83,7 +83,7 @@ class Zone:
 
 @lru_cache(maxsize=1024)
 def load_zone(name: str) -> Zone:
-    """The zone of an IANA name, from the system or the tzdata package; ``LookupError`` when there is none."""
+    """The zone of an IANA name, from the system or the tzdata package. Raises ``LookupError`` when there is none."""
     if len(name) > 64 or not _NAME.fullmatch(name) or name.startswith(_NOT_IANA):
         raise LookupError(name)
     try:
@@ -94,7 +94,7 @@ def load_zone(name: str) -> Zone:
 
 @lru_cache(maxsize=16_384)
 def _pieces(zone: Zone, block: int) -> tuple[list[int], list[Piece]]:
-    """The pieces of one block of 48 days, cut to it, with their starts for searching."""
+    """The pieces of one block of 48 days, cut at its ends, with their starts for bisection."""
     begins, ends = block << _BLOCK_BITS, (block + 1) << _BLOCK_BITS
     segments = _segments(zone, begins - MARGIN_S, ends + MARGIN_S)
     pieces: list[Piece] = []
@@ -105,7 +105,7 @@ def _pieces(zone: Zone, block: int) -> tuple[list[int], list[Piece]]:
 
 
 def _segments(zone: Zone, start: int, end: int) -> list[tuple[int, int, int]]:
-    """(start, end, offset) from one change of the offset to the next."""
+    """(start, end, offset) from one transition to the next."""
     step = _OLD_PROBE_S if start < _OLD_S else _PROBE_S
     segments: list[tuple[int, int, int]] = []
     begins, probe, offset = start, start, zone.offset_at(start)
@@ -131,7 +131,7 @@ def _first_change(zone: Zone, same: int, other: int, offset: int) -> int:
 
 
 def _split(segments: list[tuple[int, int, int]], number: int) -> list[Piece]:
-    """A segment cut where its wall times begin or cease to be shown by other segments too."""
+    """A segment as pieces, cut where its wall times begin or cease to occur in other segments too."""
     start, end, offset = segments[number]
     shown = [(begins + shift, ends + shift) for begins, ends, shift in segments]
     near = [wall for index, wall in enumerate(shown) if index != number]
@@ -153,7 +153,7 @@ def _split(segments: list[tuple[int, int, int]], number: int) -> list[Piece]:
 
 
 def _lost(shown: list[tuple[int, int]], low: int, high: int) -> tuple[tuple[int, int], ...]:
-    """The parts of the wall interval that no segment shows."""
+    """The parts of the interval ``low <= wall < high`` that are in no segment; ``shown`` are their wall times."""
     missing = [(low, high)] if low < high else []
     for begins, ends in shown:
         missing = [
