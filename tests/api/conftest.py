@@ -16,6 +16,7 @@ import pytest
 from scheduler.app import listening
 from scheduler.domain.clock import SECOND
 from scheduler.service import Service
+from tests.api.answers import check_answer
 from tests.conftest import JWT_SECRET, SetClock
 
 
@@ -46,7 +47,10 @@ class Reply:
 
 @dataclass
 class Api:
-    """A client of ``service``. Each call names the user whose token it sends; ``None`` sends none."""
+    """A client of ``service``, which holds each answer against the OpenAPI document.
+
+    Each call names the user whose token it sends; ``None`` sends none.
+    """
 
     session: aiohttp.ClientSession
     clock: SetClock
@@ -75,7 +79,9 @@ class Api:
         if content is not None:
             sent = {"Content-Type": "application/json", **sent}
         async with self.session.request(method, path, data=sendable, headers=sent, allow_redirects=False) as response:
-            return Reply(status=response.status, headers=response.headers.copy(), text=await response.text())
+            text = await response.text()
+            check_answer(method, path, status=response.status, media_type=response.content_type, text=text)
+            return Reply(status=response.status, headers=response.headers.copy(), text=text)
 
     async def get(self, path: str, **options: Any) -> Reply:
         return await self.call("GET", path, **options)

@@ -176,7 +176,7 @@ class RetryDocument(Answer):
     max_backoff_seconds = number()
     max_age_seconds = number()
     jitter = number()
-    retry_on = list_of(fields.Raw(), null=True)
+    retry_on = list_of(fields.Raw(metadata={"type": ["string", "integer"]}), null=True)
 
 
 class JobSummary(Answer):
