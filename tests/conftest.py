@@ -203,7 +203,7 @@ def open_test_service(config: Config, clock: SetClock, sqlite_connections: list[
 
     @asynccontextmanager
     async def open_it(config: Config = config, clock: Clock = clock) -> AsyncIterator[Service]:
-        directory = DataDir(path=config.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
+        directory = DataDir(path=config.data_dir, jwt_secret=JWT_SECRET, sealing_keys=(SECRET_KEY,), created=())
         async with open_service(config, directory, clock=clock) as service:
             await service.engine.membership.join()
             yield service

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scheduler.config import KEYS, Config, ConfigError, database_dsn, database_path, load_config, resolve_config
+from scheduler.config import SETTINGS, Config, ConfigError, database_dsn, database_path, load_config, resolve_config
 from scheduler.config.checks import shown_url
 
 SECRET = "s" * 32
@@ -284,9 +284,9 @@ def test_variables_of_others_are_left_alone() -> None:
 
 def test_every_default_is_a_value_that_would_be_accepted(tmp_path: Path) -> None:
     text = {
-        key.variable: ",".join(key.default) if isinstance(key.default, tuple) else str(key.default)
-        for key in KEYS.values()
-        if key.default is not None
+        setting.variable: ",".join(setting.default) if isinstance(setting.default, tuple) else str(setting.default)
+        for setting in SETTINGS.values()
+        if setting.default is not None
     }
     assert load(environ=text) == Config()
 

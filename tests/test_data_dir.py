@@ -38,8 +38,8 @@ def test_the_first_start_makes_private_secrets(tmp_path: Path) -> None:
     assert {path.name: mode(path) for path in opened.path.iterdir()} == {"jwt.secret": 0o600, "secret.key": 0o600}
     assert len(opened.jwt_secret) >= 64
     assert (opened.path / "jwt.secret").read_bytes().strip() == opened.jwt_secret
-    assert base64.b64decode((opened.path / "secret.key").read_text()) == opened.secret_key
-    assert len(opened.secret_key) == 32
+    assert base64.b64decode((opened.path / "secret.key").read_text()) == opened.sealing_keys[0]
+    assert len(opened.sealing_keys[0]) == 32
     assert repr(opened.jwt_secret)[2:20] not in repr(opened)
 
 
@@ -51,7 +51,7 @@ def test_the_second_start_finds_them_again(tmp_path: Path) -> None:
 def test_each_installation_has_its_own(tmp_path: Path) -> None:
     one, other = (open_data_dir(Config(data_dir=tmp_path / name)) for name in "ab")
     assert one.jwt_secret != other.jwt_secret
-    assert one.secret_key != other.secret_key
+    assert one.sealing_keys != other.sealing_keys
 
 
 def test_starts_at_the_same_moment_agree(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_starts_at_the_same_moment_agree(tmp_path: Path) -> None:
         config = Config(data_dir=tmp_path / str(turn))
         with ThreadPoolExecutor(8) as pool:
             opened: list[DataDir] = list(pool.map(lambda _, config=config: open_data_dir(config), range(8)))
-        assert len({(one.jwt_secret, one.secret_key) for one in opened}) == 1
+        assert len({(one.jwt_secret, one.sealing_keys) for one in opened}) == 1
         assert sorted(name for one in opened for name in one.created) == ["jwt.secret", "secret.key"]
         assert len(list(config.data_dir.iterdir())) == 2
 
@@ -72,7 +72,7 @@ def test_secrets_of_the_configuration_need_no_files(tmp_path: Path) -> None:
         database=DatabaseConfig(url=f"sqlite:///{tmp_path}/a.db"),
     )
     opened = open_data_dir(config)
-    assert (opened.secret_key, opened.jwt_secret, opened.created) == (b"\xff" * 32, "é".encode() * 16, ())
+    assert (opened.sealing_keys, opened.jwt_secret, opened.created) == ((b"\xff" * 32,), "é".encode() * 16, ())
     assert not config.data_dir.exists()
 
 

@@ -16,7 +16,7 @@ import pytest
 from scheduler import __version__
 from scheduler.api.app import openapi_document
 from scheduler.api.http.errors import STATUS_OF
-from scheduler.config import KEYS, load_config
+from scheduler.config import SETTINGS, load_config
 from scheduler.domain.events import Events
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
@@ -131,24 +131,24 @@ def test_every_command_it_names_takes_its_options(command: str) -> None:
 
 
 def test_every_setting_it_names_exists() -> None:
-    sections = {path.partition(".")[0] for path in KEYS if "." in path}
+    sections = {path.partition(".")[0] for path in SETTINGS if "." in path}
     named = [name for span in SPANS if "/" not in span for name in re.findall(r"\b[a-z]+\.[a-z_*]+", span)]
     settings = {name for name in named if name.partition(".")[0] in sections}
     assert len(settings) > 20
-    assert {name for name in settings if name not in KEYS} == {"retention.*"}
+    assert {name for name in settings if name not in SETTINGS} == {"retention.*"}
 
 
 def test_every_variable_it_names_is_read() -> None:
     known = {"SCHEDULER_CONFIG"}
-    for key in KEYS.values():
-        known |= {key.variable, *key.setting.aliases, *([f"{key.variable}_FILE"] if key.setting.secret else [])}
+    for setting in SETTINGS.values():
+        known |= {setting.variable, *setting.aliases, *([f"{setting.variable}_FILE"] if setting.secret else [])}
     assert set(re.findall(r"SCHEDULER_[A-Z_]*[A-Z]", README)) <= known
 
 
 def test_the_defaults_in_the_table_are_those_of_the_program() -> None:
     compared = 0
     for names, values in re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \|", _chapter("Configuration"), re.MULTILINE):
-        defaults = [KEYS[name].default for name in names.strip("`").split("`, `")]
+        defaults = [SETTINGS[name].default for name in names.strip("`").split("`, `")]
         if None not in defaults:
             assert values.strip("`").split("`, `") == [str(one).lower() for one in defaults]
             compared += 1

@@ -31,7 +31,7 @@ from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.health import HealthReport
 from scheduler.ops.data_dir import DataDir
-from scheduler.ops.open_database import demand_key, open_database
+from scheduler.ops.open_database import open_database, require_sealing_key
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from scheduler.telemetry import Telemetry
@@ -86,8 +86,8 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
     async with AsyncExitStack() as stack:
         db = await open_database(config, clock, events=events)
         stack.push_async_callback(db.close)
-        vault = Vault(data_dir.secret_key, *data_dir.older_keys)
-        await demand_key(db, vault, config)
+        vault = Vault(*data_dir.sealing_keys)
+        await require_sealing_key(db, vault, config)
         stores = Stores.over(db, vault=vault, worker_id=f"{_process_id()}:0", events=events)
         egress = Egress(allow=config.egress.allow, dev=config.dev)
         sender = await stack.enter_async_context(

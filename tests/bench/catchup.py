@@ -45,7 +45,7 @@ async def fill(folder: Path, jobs: int, catchup: str, url: str) -> list[str]:
     db = await SqliteDatabase.open(folder / "scheduler.db")
     now = SystemClock().now()
     await migrate(db, now)
-    stores = Stores.over(db, vault=Vault(directory.secret_key), worker_id="bench:1:1")
+    stores = Stores.over(db, vault=Vault(*directory.sealing_keys), worker_id="bench:1:1")
     due_at = (now // (60 * SECOND) - DAY_S // 60) * 60 * SECOND
     account = await stores.accounts.personal(user=USER, now=due_at)
     ids: list[str] = []

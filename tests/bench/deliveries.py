@@ -71,7 +71,7 @@ async def _product(url: str, count: int, concurrency: int, database: DatabaseCon
             engine=EngineConfig(concurrency=concurrency),
             egress=EgressConfig(allow=("127.0.0.0/8",)),
         )
-        directory = DataDir(path=config.data_dir, jwt_secret=bytes(32), secret_key=bytes(32), created=())
+        directory = DataDir(path=config.data_dir, jwt_secret=bytes(32), sealing_keys=(bytes(32),), created=())
         async with open_service(config, directory) as service:
             now = SystemClock().now()
             account = await service.stores.accounts.personal(user=USER, now=now)

@@ -125,7 +125,7 @@ async def _scene(kind: str, arguments: argparse.Namespace, url: str, noisy_urls:
         config = Config(
             data_dir=Path(folder), engine=EngineConfig(drain_s=0), egress=EgressConfig(allow=("127.0.0.0/8",))
         )
-        directory = DataDir(path=config.data_dir, jwt_secret=bytes(32), secret_key=bytes(32), created=())
+        directory = DataDir(path=config.data_dir, jwt_secret=bytes(32), sealing_keys=(bytes(32),), created=())
         async with open_service(config, directory) as service:
             if noisy_urls:
                 timeout_s = _HANGING_TIMEOUT_S if kind == "hanging" else _HOSTILE_TIMEOUT_S

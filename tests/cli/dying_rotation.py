@@ -30,8 +30,8 @@ def main() -> None:
             return
         print(killed_at, flush=True)
         assert asyncio.run(everything_opens(config)), killed_at
-        asyncio.run(rotation.rotate_key_file(config))
-        assert len(data_dir.read_secret_keys(config)) == 1, killed_at
+        asyncio.run(rotation.rotate_sealing_key(config))
+        assert len(data_dir.read_sealing_keys(config)) == 1, killed_at
 
 
 def rotate_for(steps: int, config: Config) -> str | None:
@@ -40,7 +40,7 @@ def rotate_for(steps: int, config: Config) -> str | None:
     child = os.fork()
     if child == 0:
         _die_after(steps, lambda name: os.write(writing, name.encode()))
-        asyncio.run(rotation.rotate_key_file(config))
+        asyncio.run(rotation.rotate_sealing_key(config))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     os.close(writing)

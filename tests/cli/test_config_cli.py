@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from scheduler import __version__
 from scheduler.cli import main
 from scheduler.cli.config import config, example_toml
-from scheduler.config import KEYS, Config, load_config
+from scheduler.config import SETTINGS, Config, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 EXAMPLES_BESIDE_A_DEFAULT = ("# allow = [", "# trusted_proxies = [")
@@ -45,8 +45,8 @@ def test_the_example_changes_nothing_and_names_every_key() -> None:
         for name, value in uncommented.items()
         for inner in (value if isinstance(value, dict) else [""])
     }
-    assert named == set(KEYS)
-    assert all(key.variable in example_toml() for key in KEYS.values())
+    assert named == set(SETTINGS)
+    assert all(setting.variable in example_toml() for setting in SETTINGS.values())
 
 
 def test_check_tells_each_problem_and_exits_3(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_show_is_a_file_with_origins_and_without_secrets(tmp_path: Path) -> None
     assert tomllib.loads(result.stdout)["server"] == {"host": "127.0.0.1", "port": 81, "trusted_proxies": []}
     shown = json.loads(CliRunner().invoke(config, ["show", "--json", "--config", str(path)]).stdout)
     assert shown["auth.jwt_secret"] == "***"
-    assert set(shown) == set(KEYS)
+    assert set(shown) == set(SETTINGS)
 
 
 def test_show_of_a_bad_file_exits_3_with_nothing_on_stdout(tmp_path: Path) -> None:

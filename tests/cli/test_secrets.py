@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from scheduler.cli.secrets import secrets
 from scheduler.config import Config
 from scheduler.domain.webhooks.webhook import FormerSecret
-from scheduler.ops.data_dir import open_data_dir, read_secret_keys
+from scheduler.ops.data_dir import open_data_dir, read_sealing_keys
 from scheduler.ops.start_error import StartError
 from scheduler.service import open_service
 from scheduler.store.vault import Vault
@@ -67,10 +67,10 @@ async def everything_opens(config: Config) -> bool:
 async def test_a_new_key_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config)
-    (old,) = read_secret_keys(config)
+    (old,) = read_sealing_keys(config)
     (tmp_path / "secret.key").chmod(0o640)
     result = await rotate(data_dir=tmp_path)
-    (new,) = read_secret_keys(config)
+    (new,) = read_sealing_keys(config)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"rotated: 9 values sealed anew, the key is {Vault(new).key_id}\n"
     assert "backups" in result.stderr
@@ -92,16 +92,16 @@ async def test_json(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config, 1)
     report = json.loads((await rotate("--json", data_dir=tmp_path)).stdout)
-    key_id = Vault(read_secret_keys(config)[0]).key_id
+    key_id = Vault(read_sealing_keys(config)[0]).key_id
     assert report == {"key_id": key_id, "resealed": 3, "resumed": False, "traces": None}
 
 
 async def test_the_old_key_is_refused_at_the_start_by_name(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config)
-    (old,) = read_secret_keys(config)
+    (old,) = read_sealing_keys(config)
     assert (await rotate(data_dir=tmp_path)).exit_code == 0
-    (new,) = read_secret_keys(config)
+    (new,) = read_sealing_keys(config)
     path = tmp_path / "secret.key"
     path.write_text(base64.b64encode(old).decode())
     code, out, err = ending("serve", "--port", "0", "--data-dir", str(tmp_path))
@@ -221,7 +221,7 @@ async def test_killed_at_any_moment_it_leaves_a_key_file_that_opens_everything(t
 async def test_what_is_written_between_a_kill_and_the_next_try_opens_afterwards(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config, 1)
-    (old,) = read_secret_keys(config)
+    (old,) = read_sealing_keys(config)
     path = tmp_path / "secret.key"
     path.write_text(f"{NEW_KEY}\n{base64.b64encode(old).decode()}\n")
     await fill(config, 1)

@@ -71,7 +71,7 @@ async def test_a_link_to_the_database_is_the_same_database(service: Service, con
     link.parent.mkdir()
     link.symlink_to(tmp_path / "scheduler.db")
     other = Config(data_dir=link.parent, database=DatabaseConfig(url=f"sqlite:///{link}"))
-    directory = DataDir(path=other.data_dir, jwt_secret=JWT_SECRET, secret_key=SECRET_KEY, created=())
+    directory = DataDir(path=other.data_dir, jwt_secret=JWT_SECRET, sealing_keys=(SECRET_KEY,), created=())
     with pytest.raises(StartError, match="in use by another scheduler process"):
         async with open_service(other, directory):
             raise AssertionError

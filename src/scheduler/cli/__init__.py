@@ -1,8 +1,8 @@
-"""The command line: nouns and verbs, data on standard output, everything else on standard error.
+"""The command line: one module for each command, ``scheduler.cli.<command>``. May import every other package.
 
-Only the command that runs is imported, so help and completion answer at once. One module for each noun: ``serve`` (with
-``banner``, what it prints once it listens), ``token``, ``secrets``, ``db``, ``cron``, ``config``, ``healthcheck`` and
-``openapi``.
+Data goes to standard output, everything else to standard error. Only the command that runs is imported, so ``--help``
+and completion are fast. The commands are ``serve`` (with ``banner``, what it prints once it listens), ``token``,
+``secrets``, ``db``, ``cron``, ``config``, ``healthcheck`` and ``openapi``.
 """
 
 from __future__ import annotations
@@ -72,6 +72,6 @@ def main() -> None:
     try:
         _scheduler(prog_name="scheduler", color=False if os.environ.get("NO_COLOR") else None)
     except BrokenPipeError:
-        # the reader of a pipe has gone (``scheduler openapi | head``); the interpreter would complain at its exit
+        # the reader of a pipe has closed it (``scheduler openapi | head``): avoids a trace when the interpreter exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What ``scheduler serve`` says once it listens: a page for people on a terminal, one event for a log."""
+"""What ``scheduler serve`` prints once it listens: a banner on a terminal, one event in a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Started:
     """A service that has begun to listen."""
 
     url: str
-    """Where people reach it, without a slash at the end."""
+    """The address to show, without a slash at the end."""
     data_dir: str
     created: tuple[str, ...]
     """Files made by this start; none after the first."""
@@ -32,9 +32,9 @@ class Started:
     """``None`` where only an identity provider can make tokens."""
     token_life_s: int
     server: str | None = None
-    """The database where it is on a server, without its password."""
+    """The URL of a PostgreSQL database without its password; ``None`` on SQLite."""
     demo_url: str | None = None
-    """A page of the demo receiver that accepts everything."""
+    """A URL of the demo receiver that accepts every request."""
     is_dev: bool = False
 
 
@@ -49,7 +49,7 @@ def reachable_url(listening: str, public: str | None) -> str:
 
 
 def banner(started: Started) -> str:
-    """The page for a terminal; ends without a line break."""
+    """The banner for a terminal, without a line break at its end."""
     return "\n".join(_lines(started))
 
 
@@ -74,7 +74,7 @@ def _lines(started: Started) -> Iterator[str]:
 
 
 def first_job_command(started: Started) -> str:
-    """A line for a POSIX shell that makes a job with a webhook every ten seconds."""
+    """A command for a POSIX shell that creates a job with a webhook every ten seconds."""
     webhook = {"url": started.demo_url or "https://example.com/", "method": "POST" if started.demo_url else "GET"}
     job = json.dumps({"name": "first", "schedule": "*/10 * * * * *", "webhook": webhook}, separators=(",", ":"))
     return (
@@ -84,7 +84,7 @@ def first_job_command(started: Started) -> str:
 
 
 def log_start(started: Started) -> None:
-    """The banner as one log event, without the token; ``--dev`` is a warning of its own."""
+    """Log what the banner says as one event, without the token; ``--dev`` is a warning of its own."""
     event: dict[str, object] = {
         "version": __version__,
         "url": started.url,

@@ -1,4 +1,7 @@
-"""``scheduler config``: check what a start would read, show it with its origins, or begin a file."""
+"""``scheduler config``: checks the configuration, shows it with its origins, prints an example.
+
+Also what all commands share that read the configuration.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from typing import Any
 import click
 
 from scheduler.cli import Failure
-from scheduler.config import KEYS, Config, ConfigError, Resolved, resolve_config
-from scheduler.config.settings import Key, limits_text
+from scheduler.config import SETTINGS, Config, ConfigError, Resolved, resolve_config
+from scheduler.config.settings import PlacedSetting, limits_text
 from scheduler.ops.start_error import ExitCode
 
 DATABASE_URL_HELP = "The database: sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://USER:PASSWORD@HOST/DATABASE."
@@ -35,7 +38,7 @@ data_dir_option = click.option(
 
 
 def read_config(path: Path | None, flags: Mapping[str, object] | None = None) -> Config:
-    """The configuration of this process, or the end of the command with every problem and exit code 3."""
+    """The configuration from file, environment and ``flags``. Ends the command when there is a problem."""
     return _resolve(path, flags or {}).config
 
 
@@ -62,7 +65,9 @@ def check(config_file: Path | None, as_json: bool) -> None:
     try:
         resolve_config(path=config_file, environ=os.environ, flags={})
     except ConfigError as error:
-        problems = [{"origin": one.origin, "key": one.key or None, "message": one.message} for one in error.problems]
+        problems = [
+            {"origin": one.origin, "key": one.setting or None, "message": one.message} for one in error.problems
+        ]
         click.echo(json.dumps(problems, indent=2) if as_json else str(error))
         raise SystemExit(ExitCode.CONFIGURATION) from None
     click.echo("[]") if as_json else click.echo("no problems", err=True)
@@ -77,11 +82,13 @@ def show(config_file: Path | None, as_json: bool) -> None:
     The output is a configuration file, except that secrets are shown as ***.
     """
     resolved = _resolve(config_file, {})
-    values = {path: _shown(key, attrgetter(path)(resolved.config)) for path, key in KEYS.items()}
+    values = {path: _shown(setting, attrgetter(path)(resolved.config)) for path, setting in SETTINGS.items()}
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
-    for line in _document(lambda key: _setting(key, values[key.path], resolved.origins.get(key.path, "default"))):
+    for line in _document(
+        lambda setting: _with_origin(setting, values[setting.path], resolved.origins.get(setting.path, "default"))
+    ):
         click.echo(line)
 
 
@@ -92,7 +99,7 @@ def init() -> None:
 
 
 def example_toml() -> str:
-    """``config.example.toml``: every key with its meaning, unit, range, variable and default."""
+    """``config.example.toml``: every setting with its meaning, unit, range, variable and default."""
     return "\n".join([*_EXAMPLE_HEAD, *_document(_explained)]) + "\n"
 
 
@@ -102,38 +109,35 @@ _EXAMPLE_HEAD = (
 )
 
 
-def _document(lines_of: Callable[[Key], Iterator[str]]) -> Iterator[str]:
-    """The keys as a TOML document, in sections, each written by ``lines_of``."""
+def _document(lines_of: Callable[[PlacedSetting], Iterator[str]]) -> Iterator[str]:
+    """The settings as a TOML document, in sections, each written by ``lines_of``."""
     section = ""
-    for path, key in KEYS.items():
+    for path, setting in SETTINGS.items():
         here = path.rpartition(".")[0]
         if here != section:
             section = here
             yield from ("", f"[{section}]")
-        yield from lines_of(key)
+        yield from lines_of(setting)
 
 
-def _explained(key: Key) -> Iterator[str]:
-    setting = key.setting
+def _explained(setting: PlacedSetting) -> Iterator[str]:
     limits = limits_text(setting)
     yield ""
     yield from textwrap.wrap(setting.meaning, 100, initial_indent="# ", subsequent_indent="# ")
-    variables = [key.variable, *([f"{key.variable}_FILE"] if setting.secret else []), *setting.aliases]
+    variables = [setting.variable, *([f"{setting.variable}_FILE"] if setting.secret else []), *setting.aliases]
     yield f"# {f'{limits}. ' if limits else ''}{', '.join(variables)}"
-    name = key.path.rpartition(".")[2]
     if setting.example:
-        yield f"# {name} = {_toml(setting.example)}"
-    if key.default is not None:
-        yield f"{name} = {_toml(key.default)}"
+        yield f"# {setting.name} = {_toml(setting.example)}"
+    if setting.default is not None:
+        yield f"{setting.name} = {_toml(setting.default)}"
 
 
-def _setting(key: Key, value: Any, origin: str) -> Iterator[str]:
-    name = key.path.rpartition(".")[2]
-    yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
+def _with_origin(setting: PlacedSetting, value: Any, origin: str) -> Iterator[str]:
+    yield f"# {setting.name} is not set" if value is None else f"{setting.name} = {_toml(value)}  # {origin}"
 
 
-def _shown(key: Key, value: Any) -> Any:
-    if key.setting.secret and value is not None:
+def _shown(setting: PlacedSetting, value: Any) -> Any:
+    if setting.secret and value is not None:
         return "***"
     return str(value) if isinstance(value, Path) else value
 

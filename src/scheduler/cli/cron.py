@@ -1,4 +1,4 @@
-"""``scheduler cron``: when a schedule fires and what it says, offline, by the same code as the service."""
+"""``scheduler cron``: prints what a schedule means and when it fires, offline, with the code of the service."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _preview(
     day_match: str,
     anchor: str | None,
 ) -> dict[str, Any]:
-    """Description, zone in force and runs; a refused expression ends the command with its reason."""
+    """Description, time zone and next runs of a schedule. A schedule that is refused ends the command."""
     from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
     from scheduler.domain.errors import SchedulerError
     from scheduler.domain.schedule.schedule import check_fires, parse_schedule
@@ -117,7 +117,7 @@ def _instant(option: str, text: str) -> int:
 
 
 def _run_line(item: dict[str, Any], timezone: str) -> str:
-    """The time in UTC, then what is worth knowing beyond it."""
+    """The time in UTC, the local time in another zone, and a note on a change of the clocks."""
     marks = {None: "", "gap": "  moved: the clocks skip its time", "overlap": "  the clocks show its time twice"}
     local = "" if timezone == "UTC" else f"  {item['local']}"
     return f"{item['at']}{local}{marks[item['transition']]}"

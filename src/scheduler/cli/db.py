@@ -1,4 +1,4 @@
-"""``scheduler db``: back up, move, bring up to date and look at the database."""
+"""``scheduler db``: backs up, copies, upgrades and inspects the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 
 from scheduler.cli import Failure
 from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
-from scheduler.config.checks import shown_url, wrong_database_url
+from scheduler.config.checks import problem_with_database_url, shown_url
 from scheduler.domain.clock import format_instant
 from scheduler.ops.start_error import ExitCode, StartError
 
@@ -84,8 +84,8 @@ def copy(*, source: str, target: str, data_dir: Path | None, config_file: Path |
     """
     config = read_config(config_file, {"data_dir": data_dir})
     for option, url in (("--from", source), ("--to", target)):
-        if wrong := wrong_database_url(url):
-            raise Failure(f"{option}: {wrong}", exit_code=ExitCode.CONFIGURATION)
+        if problem := problem_with_database_url(url):
+            raise Failure(f"{option}: {problem}", exit_code=ExitCode.CONFIGURATION)
 
     from scheduler.ops.copy import copy_database
 
@@ -141,11 +141,11 @@ def status(*, database_url: str | None, data_dir: Path | None, config_file: Path
         backup_at = None if state.last_backup_at is None else format_instant(state.last_backup_at)
         click.echo(json.dumps({**asdict(state), "last_backup_at": backup_at}))
     else:
-        for name, told in _told(state):
-            click.echo(f"{name:<12} {told}")
+        for name, value in _lines(state):
+            click.echo(f"{name:<12} {value}")
 
 
-def _told(state: State) -> list[tuple[str, str]]:
+def _lines(state: State) -> list[tuple[str, str]]:
     pending = f", {len(state.pending)} migrations to apply (scheduler db migrate)" if state.pending else ""
     executions = ", ".join(f"{count} {status}" for status, count in state.executions.items()) or "none"
     return [
@@ -161,7 +161,7 @@ def _told(state: State) -> list[tuple[str, str]]:
 
 
 def _progress(stack: ExitStack, rows: int) -> Callable[[int], None]:
-    """A bar on a terminal, nothing elsewhere."""
+    """Shows a progress bar on a terminal and nothing elsewhere; returns what advances it by a number of rows."""
     if not sys.stderr.isatty():
         return lambda _: None
     bar = stack.enter_context(click.progressbar(length=rows, label="copying", file=sys.stderr))
@@ -178,7 +178,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM, like Ctrl-C, lets the work tidy up behind itself."""
+    """SIGTERM cancels the work, like Ctrl-C, so that it removes its drafts."""
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

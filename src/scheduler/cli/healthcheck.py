@@ -1,4 +1,4 @@
-"""``scheduler healthcheck``: for a container's HEALTHCHECK, which has no curl."""
+"""``scheduler healthcheck``: asks a running service whether it is ready; for the HEALTHCHECK of a container."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def healthcheck(*, url: str | None, config_file: Path | None, as_json: bool) -> 
     Exits with 0 if it is and with 1 if it is not.
     """
     address = _page(url or _configured(read_config(config_file).server))
-    reason = _what_is_wrong(address)
+    reason = _problem_with_service(address)
     if as_json:
         click.echo(json.dumps({"url": address, "ready": reason is None, "reason": reason}))
     if reason is None:
@@ -60,8 +60,8 @@ def _page(url: str) -> str:
     return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/health/ready"
 
 
-def _what_is_wrong(address: str) -> str | None:
-    # a proxy of the environment is for the way out, not for the process next door
+def _problem_with_service(address: str) -> str | None:
+    # not through the proxy of the environment: the service runs on this machine
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(address, timeout=_TIMEOUT_S) as answer:

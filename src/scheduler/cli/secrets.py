@@ -1,4 +1,4 @@
-"""``scheduler secrets``: the key of the secrets at rest, without a running service."""
+"""``scheduler secrets``: changes the sealing key, without a running service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from scheduler.cli import Failure
 from scheduler.cli.config import config_option, data_dir_option, read_config
 from scheduler.config import Config
-from scheduler.config.checks import decode_secret_key
+from scheduler.config.checks import decode_sealing_key
 from scheduler.ops.start_error import ExitCode, StartError
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def rotate_key(*, new_key_file: Path | None, data_dir: Path | None, config_file:
 
     from scheduler.ops import rotate_key
 
-    work = rotate_key.rotate_key_file(config) if new_key is None else rotate_key.rotate_configured_key(config, new_key)
+    work = (
+        rotate_key.rotate_sealing_key(config)
+        if new_key is None
+        else rotate_key.rotate_configured_sealing_key(config, new_key)
+    )
     try:
         _report(asyncio.run(work), config, as_json=as_json)
     except StartError as error:
@@ -54,7 +58,7 @@ def rotate_key(*, new_key_file: Path | None, data_dir: Path | None, config_file:
 
 
 def _new_key(config: Config, file: Path | None) -> bytes | None:
-    """The key that FILE brings; ``None`` where the key stands in ``secret.key``, which gets one of its own."""
+    """The key in ``file``; ``None`` where ``secret.key`` has the sealing key and gets a random one."""
     if config.secret_key is None:
         if file is not None:
             raise click.UsageError("--new-key is for a key that the configuration sets; secret.key gets a random one")
@@ -67,7 +71,7 @@ def _new_key(config: Config, file: Path | None) -> bytes | None:
             exit_code=ExitCode.CONFIGURATION,
         )
     try:
-        return decode_secret_key(file.read_text(encoding="ascii"))
+        return decode_sealing_key(file.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "must be base64 of exactly 32 bytes"
         raise Failure(f"{file}: {reason}", exit_code=ExitCode.CONFIGURATION) from None

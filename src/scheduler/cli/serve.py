@@ -1,4 +1,7 @@
-"""``scheduler serve``: configuration, data directory, service, and one clear sentence when one of them fails."""
+"""``scheduler serve``: reads the configuration, opens the data directory and runs the service.
+
+Each of them ends the command with one sentence when it fails.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def serve(
     except StartError as error:
         raise Failure(str(error), exit_code=error.exit_code) from None
     except OSError as error:
-        sentence = _listener_sentence(error, config.server)
+        sentence = _problem_with_listener(error, config.server)
         if sentence is None:
             raise
         raise Failure(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
@@ -113,7 +116,7 @@ def _report(line: str) -> None:
 
 
 def _run(service: Coroutine[Any, Any, int]) -> int:
-    """Runs it to its end on uvloop, or on the standard loop where there is none."""
+    """Run the service to its end on uvloop, or on the standard loop where uvloop is not installed."""
     try:
         import uvloop
     except ImportError:
@@ -121,8 +124,8 @@ def _run(service: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(service)
 
 
-def _listener_sentence(error: OSError, server: ServerConfig) -> str | None:
-    """Why the listener cannot be, or ``None`` when the error is about something else: files carry their name."""
+def _problem_with_listener(error: OSError, server: ServerConfig) -> str | None:
+    """Why the listener cannot be opened, or ``None`` when the error is about a file, which has a name."""
     if error.filename is not None:
         return None
     if error.errno == errno.EADDRINUSE:

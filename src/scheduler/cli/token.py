@@ -1,4 +1,4 @@
-"""``scheduler token``: tokens signed with the secret of this installation, without a running service."""
+"""``scheduler token``: creates tokens signed with the secret of the installation, without a running service."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def create(
 
 
 def token_life_s(auth: AuthConfig, days: int = DEFAULT_DAYS) -> int:
-    """Whole seconds that a token of ``days`` lives, never more than would be accepted."""
+    """How long a token of ``days`` is valid, whole seconds, never longer than the service accepts."""
     return int(min(days * _DAY_S, auth.max_token_age_s))
 
 

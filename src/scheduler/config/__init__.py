@@ -1,13 +1,13 @@
-"""The configuration: frozen records with their defaults, read from TOML, environment and flags.
+"""The configuration: frozen records with their defaults, read from a TOML file, the environment and flags.
 
-``load_config`` is the way in. What a setting means and which values it takes stands once, in the annotation of its
-field; ``config.example.toml``, the checks and the messages come from there.
+Begin with ``load_config``. The meaning and the accepted values of a setting stand once, in the annotation of its field;
+``config.example.toml``, the checks and the messages are made from there. Imports ``domain``.
 
-``settings``        what a setting is, and whether a value fits it
+``settings``        what a setting is, and whether a value is one that it takes
 ``sources``         reading TOML, environment and flags
-``checks``          which texts are an address, a database, a key
+``checks``          which texts are an address, a database URL, a sealing key, a network
 ``auth``            which tokens are accepted; with ``jwt_algorithms`` and ``public_key``
-``limits``, ``retention``  what one account may take; how long executions are kept
+``limits``, ``retention``  upper bounds for one account or host; how long executions are kept
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Annotated, Any, get_args, get_type_hints
 from scheduler.config.auth import AuthConfig, auth_problems
 from scheduler.config.checks import (
     postgres_dsn,
+    problem_with_database_url,
+    problem_with_egress,
+    problem_with_host,
+    problem_with_networks,
+    problem_with_public_url,
+    problem_with_secret_key,
     shown_url,
     sqlite_path,
-    wrong_database_url,
-    wrong_egress,
-    wrong_host,
-    wrong_networks,
-    wrong_public_url,
-    wrong_secret_key,
 )
 from scheduler.config.limits import LimitsConfig
 from scheduler.config.retention import RetentionConfig
-from scheduler.config.settings import Key, Setting
+from scheduler.config.settings import PlacedSetting, Setting
 from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
 
 _FLAGS = {
@@ -44,7 +44,7 @@ _FLAGS = {
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with the configuration, one line for each problem."""
+    """Raised with every problem of a configuration, one line for each."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -53,7 +53,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A configuration with the origin of each key that has one; the others have their default."""
+    """A configuration with the origin of each setting that has one; the others have their default."""
 
     config: Config
     origins: Mapping[str, str]
@@ -63,20 +63,20 @@ def load_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapping
     """The configuration: a flag before a variable before the file before the default.
 
     ``path`` is the TOML file, ``None``: the one that ``SCHEDULER_CONFIG`` names, if any. ``flags`` maps the path of a
-    key (``server.port``) to its value or, not given, ``None``. Raises ``ConfigError`` with every problem of all
+    setting (``server.port``) to its value or, not given, ``None``. Raises ``ConfigError`` with every problem of all
     sources.
     """
     return resolve_config(path=path, environ=environ, flags=flags).config
 
 
 def resolve_config(*, path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Resolved:
-    """``load_config``, and where each value stood."""
+    """``load_config``, and the origin of each value."""
     if path is None and environ.get("SCHEDULER_CONFIG"):
         path = Path(environ["SCHEDULER_CONFIG"])
-    given = {key: value for key, value in flags.items() if value is not None}
-    file = Reading() if path is None else read_file(path, KEYS)
-    environment = read_environment(environ, KEYS, skip=given)
-    flagged = read_flags(given, KEYS, _FLAGS)
+    given = {path: value for path, value in flags.items() if value is not None}
+    file = Reading() if path is None else read_file(path, SETTINGS)
+    environment = read_environment(environ, SETTINGS, skip=given)
+    flagged = read_flags(given, SETTINGS, _FLAGS)
     found = file.found | environment.found | flagged.found
     problems = [*file.problems, *environment.problems, *flagged.problems]
     problems += auth_problems(found, file.refused | environment.refused)
@@ -122,7 +122,7 @@ class ServerConfig:
     """Where the service listens."""
 
     host: Annotated[
-        str, Setting("Address to listen on; 0.0.0.0 is every IPv4 address of the machine.", check=wrong_host)
+        str, Setting("Address to listen on; 0.0.0.0 is every IPv4 address of the machine.", check=problem_with_host)
     ] = "127.0.0.1"
     port: Annotated[int, Setting("Port to listen on; 0 for any free one.", low=0, high=65_535)] = 8000
     public_url: Annotated[
@@ -130,7 +130,7 @@ class ServerConfig:
         Setting(
             "The address under which people reach the service, for the links that it prints. Default: made of host and "
             "port.",
-            check=wrong_public_url,
+            check=problem_with_public_url,
             example="https://scheduler.example.org",
         ),
     ] = None
@@ -139,7 +139,7 @@ class ServerConfig:
         Setting(
             "Networks and addresses of reverse proxies whose X-Forwarded-For is trusted: the audit then has the "
             "address of the client.",
-            check=wrong_networks,
+            check=problem_with_networks,
             example=("127.0.0.1", "172.18.0.0/16"),
         ),
     ] = ()
@@ -154,7 +154,7 @@ class DatabaseConfig:
         Setting(
             "sqlite:///RELATIVE, sqlite:////ABSOLUTE or postgresql://USER:PASSWORD@HOST/DATABASE. "
             "Default: scheduler.db in data_dir.",
-            check=wrong_database_url,
+            check=problem_with_database_url,
             secret=True,
             aliases=("DATABASE_URL",),
             example="sqlite:////var/lib/scheduler/scheduler.db",
@@ -211,7 +211,7 @@ class EgressConfig:
         Setting(
             "Networks, addresses and host names, the last two with an optional port, that webhooks may reach although "
             "they are private.",
-            check=wrong_egress,
+            check=problem_with_egress,
             example=("172.18.0.0/16", "app", "127.0.0.1:9000"),
         ),
     ] = ()
@@ -258,7 +258,7 @@ class Config:
         Setting(
             "The sealing key, which header values and signing secrets are encrypted with: 32 bytes in base64. "
             "Default: the file secret.key in data_dir, created at the first start.",
-            check=wrong_secret_key,
+            check=problem_with_secret_key,
             secret=True,
             example="what `openssl rand -base64 32` prints",
         ),
@@ -275,22 +275,25 @@ class Config:
     log: LogConfig = LogConfig()
 
 
-def _keys_of(record: type, prefix: str = "") -> dict[str, Key]:
-    keys: dict[str, Key] = {}
+def _settings_of(record: type, prefix: str = "") -> dict[str, PlacedSetting]:
+    settings: dict[str, PlacedSetting] = {}
     hints = get_type_hints(record, include_extras=True)
     for part in fields(record):
         if is_dataclass(part.default):
-            keys |= _keys_of(type(part.default), f"{part.name}.")
+            settings |= _settings_of(type(part.default), f"{part.name}.")
             continue
         annotation, setting = get_args(hints[part.name])
         kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-        kind = tuple if annotation == tuple[str, ...] else kinds[0]
         path = prefix + part.name
-        keys[path] = Key(
-            path=path, kind=kind, optional=type(None) in get_args(annotation), default=part.default, setting=setting
+        settings[path] = PlacedSetting(
+            path=path,
+            kind=tuple if annotation == tuple[str, ...] else kinds[0],
+            optional=type(None) in get_args(annotation),
+            default=part.default,
+            **vars(setting),
         )
-    return keys
+    return settings
 
 
-KEYS: Mapping[str, Key] = _keys_of(Config)
-"""Every key by its path, in the order of the records."""
+SETTINGS: Mapping[str, PlacedSetting] = _settings_of(Config)
+"""Every setting by its path, in the order of the records."""

@@ -1,4 +1,4 @@
-"""Which tokens are accepted: the settings, and what they must be together."""
+"""Which tokens are accepted: the settings, and the rules that hold among several of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scheduler.config.jwt_algorithms import (
     ALGORITHMS,
     PUBLIC_KEY_ALGORITHMS,
     SHORTEST_SECRET,
-    wrong_secret_length,
+    problem_with_secret_length,
 )
 from scheduler.config.settings import Setting
 from scheduler.config.sources import Found, Problem
@@ -22,8 +22,8 @@ from scheduler.config.sources import Found, Problem
 _MOST_PEM_BYTES = 65_536
 
 
-def wrong_jwks_url(url: str) -> str | None:
-    """What is wrong with this address of a key set, whatever ``dev`` says."""
+def problem_with_jwks_url(url: str) -> str | None:
+    """What is wrong with this URL of a key set, or ``None``. Whether ``dev`` permits http is decided elsewhere."""
     parts = _parts_of(url)
     if parts is None or parts.username or parts.password or parts.fragment or not url.isascii() or " " in url:
         return "must be an address such as https://id.example.org/keys, without user and fragment"
@@ -62,7 +62,7 @@ class AuthConfig:
         Setting(
             "Where the identity provider publishes its public keys (RFC 7517); https, or with dev http on loopback. "
             "Read every 300 s, and at most once a minute for a key that is not in it.",
-            check=wrong_jwks_url,
+            check=problem_with_jwks_url,
             example="https://id.example.org/.well-known/jwks.json",
         ),
     ] = None
@@ -91,33 +91,37 @@ class AuthConfig:
 
 
 def auth_problems(found: Mapping[str, Found], refused: AbstractSet[str]) -> list[Problem]:
-    """What does not fit together among settings that are right one by one; ``refused`` are those that are not."""
+    """What contradicts itself among settings that are valid one by one; ``refused`` names those that are not valid."""
     if refused & {"auth.algorithm", "auth.public_key_file", "auth.jwks_url"}:
-        return []  # what was meant there decides what the rest must be
+        return []  # the rules depend on the value that was meant there
     algorithm = found.get("auth.algorithm", _DEFAULT_ALGORITHM)
     if algorithm.value in SHORTEST_SECRET:
-        return [*_wrong_secret(found, algorithm.value), *_superfluous_keys(found, algorithm.value)]
-    return [*_wrong_sources(found, algorithm), *_wrong_key_file(found, algorithm.value), *_open_key_set(found)]
+        return [*_secret_problems(found, algorithm.value), *_unused_sources(found, algorithm.value)]
+    return [
+        *_source_problems(found, algorithm),
+        *_key_file_problems(found, algorithm.value),
+        *_jwks_url_problems(found),
+    ]
 
 
 _DEFAULT_ALGORITHM = Found(value="HS256", origin="default", name="auth.algorithm")
 
 
-def _wrong_secret(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+def _secret_problems(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
     secret = _given(found, "auth.jwt_secret")
-    if secret is not None and (wrong := wrong_secret_length(secret.value, algorithm)):
-        yield _problem(secret, wrong)
+    if secret is not None and (problem := problem_with_secret_length(secret.value, algorithm)):
+        yield _problem(secret, problem)
 
 
-def _superfluous_keys(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+def _unused_sources(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
     for name in ("auth.public_key_file", "auth.jwks_url"):
         if (given := _given(found, name)) is not None:
             choices = ", ".join(PUBLIC_KEY_ALGORITHMS)
             yield _problem(given, f"is not used with {algorithm}: set auth.algorithm to one of {choices}, or remove it")
 
 
-def _wrong_sources(found: Mapping[str, Found], algorithm: Found) -> Iterator[Problem]:
-    """Exactly one place that the key comes from, and nothing that has no part in it."""
+def _source_problems(found: Mapping[str, Found], algorithm: Found) -> Iterator[Problem]:
+    """The verification key has exactly one source, and nothing is set that this source does not use."""
     file, url = _given(found, "auth.public_key_file"), _given(found, "auth.jwks_url")
     if file is None and url is None:
         yield _problem(algorithm, f"{algorithm.value} needs auth.public_key_file or auth.jwks_url")
@@ -129,11 +133,11 @@ def _wrong_sources(found: Mapping[str, Found], algorithm: Found) -> Iterator[Pro
         yield _problem(named, "is not used with auth.jwks_url, whose keys have their own names: remove it")
 
 
-def _wrong_key_file(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
+def _key_file_problems(found: Mapping[str, Found], algorithm: str) -> Iterator[Problem]:
     file = _given(found, "auth.public_key_file")
     if file is None:
         return
-    from scheduler.config.public_key import read_public_key  # noqa: PLC0415 - slow, and most starts need it not
+    from scheduler.config.public_key import read_public_key  # noqa: PLC0415 - slow to import, and few configurations need it
 
     try:
         with file.value.open("rb") as opened:
@@ -144,7 +148,7 @@ def _wrong_key_file(found: Mapping[str, Found], algorithm: str) -> Iterator[Prob
         yield _problem(file, f"{file.value} {error}")
 
 
-def _open_key_set(found: Mapping[str, Found]) -> Iterator[Problem]:
+def _jwks_url_problems(found: Mapping[str, Found]) -> Iterator[Problem]:
     url, dev = _given(found, "auth.jwks_url"), found.get("dev")
     if url is not None and not url.value.lower().startswith("https:") and not (dev and dev.value):
         yield _problem(url, "http on loopback is for development: set dev, or use https")
@@ -156,7 +160,7 @@ def _given(found: Mapping[str, Found], name: str) -> Found | None:
 
 
 def _problem(found: Found, message: str) -> Problem:
-    return Problem(origin=found.origin, key=found.name, message=message)
+    return Problem(origin=found.origin, setting=found.name, message=message)
 
 
 def _parts_of(url: str) -> SplitResult | None:

@@ -1,6 +1,6 @@
-"""Which texts make sense as an address, a database, a key or a place that webhooks may reach.
+"""Checks of settings that are texts: addresses, database URLs, the sealing key, networks and egress rules.
 
-A function that begins with ``wrong`` returns what is wrong in words, or ``None``.
+Each ``problem_with_x`` returns what is wrong in words, or ``None``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def shown_url(url: str) -> str:
 
 
 def sqlite_path(url: str) -> Path:
-    """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names; ``ValueError`` says what else it is."""
+    """The file that ``sqlite:///relative`` or ``sqlite:////absolute`` names. Raises ``ValueError`` for other URLs."""
     path = url.removeprefix("sqlite:///")
     if path == url or not path.strip("/"):
         raise ValueError(_FORMS)
@@ -42,8 +42,8 @@ def sqlite_path(url: str) -> Path:
     return Path(path)
 
 
-def decode_secret_key(text: str) -> bytes:
-    """The 32 bytes of an encryption key written as base64; ``ValueError`` says what would be right."""
+def decode_sealing_key(text: str) -> bytes:
+    """The 32 bytes of a sealing key written as base64, in either alphabet of RFC 4648. Raises ``ValueError``."""
     try:
         key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
@@ -53,10 +53,10 @@ def decode_secret_key(text: str) -> bytes:
     return key
 
 
-def wrong_database_url(url: str) -> str | None:
+def problem_with_database_url(url: str) -> str | None:
     try:
         if dsn := postgres_dsn(url):
-            _demand_address(dsn)
+            _require_postgres_address(dsn)
         else:
             sqlite_path(url)
     except ValueError as error:
@@ -64,8 +64,8 @@ def wrong_database_url(url: str) -> str | None:
     return None
 
 
-def _demand_address(dsn: str) -> None:
-    """Raises ``ValueError`` unless it is one, as libpq reads them."""
+def _require_postgres_address(dsn: str) -> None:
+    """Raises ``ValueError`` unless ``dsn`` has the form and the port of a URL that libpq reads."""
     parts = urlsplit(dsn)
     try:
         port = parts.port
@@ -79,21 +79,21 @@ def _without_password(found: re.Match[str]) -> str:
     return f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***"
 
 
-def wrong_secret_key(text: str) -> str | None:
+def problem_with_secret_key(text: str) -> str | None:
     try:
-        decode_secret_key(text)
+        decode_sealing_key(text)
     except ValueError as error:
         return str(error)
     return None
 
 
-def wrong_host(host: str) -> str | None:
+def problem_with_host(host: str) -> str | None:
     if re.fullmatch(r"[A-Za-z0-9_.-]+", host) or _is_network(host.partition("%")[0], single=True):
         return None
     return f'must be one address or host name without a port, not "{host}"'
 
 
-def wrong_public_url(url: str) -> str | None:
+def problem_with_public_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -104,12 +104,12 @@ def wrong_public_url(url: str) -> str | None:
     return f'must be an http or https address such as https://scheduler.example.org, not "{url}"'
 
 
-def wrong_networks(entries: tuple[str, ...]) -> str | None:
-    wrong = next((entry for entry in entries if not _is_network(entry)), None)
-    return None if wrong is None else f'"{wrong}" is no network (172.18.0.0/16) and no address'
+def problem_with_networks(entries: tuple[str, ...]) -> str | None:
+    other = next((entry for entry in entries if not _is_network(entry)), None)
+    return None if other is None else f'"{other}" is no network (172.18.0.0/16) and no address'
 
 
-def wrong_egress(entries: tuple[str, ...]) -> str | None:
+def problem_with_egress(entries: tuple[str, ...]) -> str | None:
     try:
         for entry in entries:
             parse_egress_rule(entry)

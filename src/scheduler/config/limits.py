@@ -1,4 +1,4 @@
-"""How much one caller, one account or one host may take."""
+"""How much of the service one caller, one account or one host may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scheduler.config.settings import Setting
 
 @dataclass(frozen=True, kw_only=True)
 class LimitsConfig:
-    """What one caller, account or host may take; 0 is no limit."""
+    """Upper bounds for one caller, account or host; 0 is none."""
 
     request_body_bytes: Annotated[int, Setting("The largest body of a request, bytes.", low=1024, high=67_108_864)] = (
         1_048_576

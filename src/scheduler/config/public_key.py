@@ -1,4 +1,7 @@
-"""Which public keys an algorithm can be used with. Apart from the rest, since cryptography is slow to import."""
+"""Public keys that verify tokens: reading one, and whether an algorithm can use it.
+
+A module of its own because ``cryptography`` is slow to import.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,20 @@ _RSA_BITS = range(2048, 8193)
 
 
 def read_public_key(pem: bytes, algorithm: str) -> PublicKeyTypes:
-    """The key of a PEM text (RFC 7468, ``PUBLIC KEY``); ``ValueError`` says why ``algorithm`` cannot use it."""
+    """The key of a PEM text (RFC 7468, ``PUBLIC KEY``). Raises ``ValueError`` when ``algorithm`` cannot use it."""
     if b"PRIVATE KEY-----" in pem:
         raise ValueError("holds a private key, which belongs to the issuer alone: give the public one")
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("holds no public key in PEM: -----BEGIN PUBLIC KEY-----") from None
-    if wrong := unfit_public_key(key, algorithm):
-        raise ValueError(f"does not fit: {wrong}")
+    if problem := problem_with_public_key(key, algorithm):
+        raise ValueError(f"does not fit: {problem}")
     return key
 
 
-def unfit_public_key(key: object, algorithm: str) -> str | None:
-    """Why ``algorithm`` cannot, or should not, be used with this key, in words."""
+def problem_with_public_key(key: object, algorithm: str) -> str | None:
+    """Why ``algorithm`` cannot, or should not, be used with this key, or ``None``."""
     if algorithm == "EdDSA":
         return None if isinstance(key, Ed25519PublicKey) else "EdDSA needs an Ed25519 key"
     if algorithm in CURVES:

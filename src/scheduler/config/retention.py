@@ -1,4 +1,4 @@
-"""How long what became of runs is kept."""
+"""How long executions and dead letters are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scheduler.config.settings import Setting
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionConfig:
-    """How long executions are kept; 0 is for ever. Runs that are not over are always kept, and all attempts of one."""
+    """How long executions are kept; 0 is for ever. A run that has not ended is kept with all of its attempts."""
 
     executions_days: Annotated[
         float, Setting("Executions older than this are pruned, days. 0: never.", low=0, high=36_500)

@@ -1,6 +1,6 @@
-"""Where settings come from: a TOML file, the environment and flags, all checked against one table of keys.
+"""Where settings come from: a TOML file, the environment and flags, all checked against one table of settings.
 
-A reader returns what it found and what is wrong with the rest; nothing here stops at the first mistake.
+Each reader returns the values it accepted and the problems of the others; none stops at the first problem.
 """
 
 from __future__ import annotations
@@ -13,53 +13,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scheduler.config.settings import PREFIX, Key, accept
+from scheduler.config.settings import PREFIX, PlacedSetting, accept
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An accepted value and where it stood."""
+    """An accepted value and its origin."""
 
     value: Any
     origin: str
     """``FILE:LINE``, a variable or a flag."""
     name: str = ""
-    """The path of the key where the origin does not tell it."""
+    """The path of the setting, where the origin does not tell it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One mistake; its text is ``FILE:LINE: section.key: message`` or ``VARIABLE: message``."""
+    """One problem of a configuration; its text is ``FILE:LINE: section.key: message`` or ``VARIABLE: message``."""
 
     origin: str
     message: str
-    key: str = ""
+    setting: str = ""
+    """Its path, where the origin does not tell it."""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.origin, self.key, self.message) if part)
+        return ": ".join(part for part in (self.origin, self.setting, self.message) if part)
 
 
 @dataclass(kw_only=True)
 class Reading:
-    """What one source gave, by the path of the key."""
+    """What one source gave, by the path of the setting."""
 
     found: dict[str, Found] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
-    """The paths of the keys that were given a value which does not do."""
+    """The paths of the settings whose value was not accepted."""
 
-    def take(self, key: Key, raw: object, *, origin: str, name: str = "") -> None:
-        """Checks ``raw`` and files it under what was found or under the problems, where ``name`` is the key's."""
+    def take(self, setting: PlacedSetting, raw: object, *, origin: str, name: str = "") -> None:
+        """Check ``raw`` and add it to what was found or to the problems; ``name`` is the path where they need it."""
         try:
-            self.found[key.path] = Found(value=accept(key, raw), origin=origin, name=name)
+            self.found[setting.path] = Found(value=accept(setting, raw), origin=origin, name=name)
         except ValueError as error:
-            self.refused.add(key.path)
-            self.problems.append(Problem(origin=origin, key=name, message=str(error)))
+            self.refused.add(setting.path)
+            self.problems.append(Problem(origin=origin, setting=name, message=str(error)))
 
 
-def read_file(path: Path, keys: Mapping[str, Key]) -> Reading:
+def read_file(path: Path, settings: Mapping[str, PlacedSetting]) -> Reading:
     """The settings of a TOML file (UTF-8); origins are ``FILE:LINE``."""
     reading = Reading()
     try:
@@ -75,27 +76,27 @@ def read_file(path: Path, keys: Mapping[str, Key]) -> Reading:
         reading.problems.append(_syntax_problem(path, text, str(error)))
         return reading
     lines = _lines_of_keys(text)
-    for name, raw in _settings_in(document, keys):
+    for name, raw in _settings_in(document, settings):
         line = lines.get(name) or lines.get(name.partition(".")[0], 1)
         origin = f"{path}:{line}"
-        if name in keys:
-            reading.take(keys[name], raw, origin=origin, name=name)
+        if name in settings:
+            reading.take(settings[name], raw, origin=origin, name=name)
         else:
-            reading.problems.append(Problem(origin=origin, key=name, message=_unknown_name(name, keys)))
+            reading.problems.append(Problem(origin=origin, setting=name, message=_unknown_name(name, settings)))
     return reading
 
 
 def _syntax_problem(path: Path, text: str, message: str) -> Problem:
-    """The parser's own sentence, with its line where ours stand."""
+    """The message of the TOML parser, with its line in the form of the other origins."""
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
     what, line, column = match.groups() if match else (message, None, None)
     at = f"{path}:{line or max(1, text.count(chr(10)))}"
     return Problem(origin=at, message=f"not TOML: {what}" + (f" (column {column})" if column else ""))
 
 
-def _settings_in(document: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[tuple[str, object]]:
-    """Each value with its dotted name; a table that is no section comes as one value under its own name."""
-    sections = {path.partition(".")[0] for path in keys if "." in path}
+def _settings_in(document: Mapping[str, Any], settings: Mapping[str, PlacedSetting]) -> Iterator[tuple[str, object]]:
+    """Each value with its dotted name; a table that is no section is one value under its own name."""
+    sections = {path.partition(".")[0] for path in settings if "." in path}
     for name, value in document.items():
         if name in sections and isinstance(value, dict):
             yield from ((f"{name}.{inner}", raw) for inner, raw in value.items())
@@ -107,7 +108,7 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     """The line on which each key or table of a valid document begins.
 
     A statement is the shortest run of lines that parses on its own, so strings and arrays over several lines need no
-    grammar here.
+    grammar of ours.
     """
     found: dict[str, int] = {}
     table: tuple[str, ...] = ()
@@ -139,13 +140,13 @@ def _first_path(statement: object) -> tuple[str, ...]:
     return (name, *_first_path(inner))
 
 
-def _unknown_name(name: str, keys: Mapping[str, Key]) -> str:
+def _unknown_name(name: str, settings: Mapping[str, PlacedSetting]) -> str:
     section, _, last = name.rpartition(".")
-    names = [*keys, *{f"[{path.partition('.')[0]}]" for path in keys if "." in path}]
+    names = [*settings, *{f"[{path.partition('.')[0]}]" for path in settings if "." in path}]
     if f"[{name}]" in names:
         return f"is a section: write [{name}] and its keys below"
-    namesakes = [path for path in keys if path.rpartition(".")[2] == last]
-    siblings = {path.rpartition(".")[2]: path for path in keys if path.rpartition(".")[0] == section}
+    namesakes = [path for path in settings if path.rpartition(".")[2] == last]
+    siblings = {path.rpartition(".")[2]: path for path in settings if path.rpartition(".")[0] == section}
     near = [siblings[close] for close in difflib.get_close_matches(last, siblings, n=1)] or namesakes
     return "unknown key" + _did_you_mean(near or ([] if section else difflib.get_close_matches(name, names, n=1)))
 
@@ -155,26 +156,28 @@ def _did_you_mean(candidates: Iterable[str]) -> str:
     return f", did you mean {best}?" if best else ""
 
 
-def read_environment(environ: Mapping[str, str], keys: Mapping[str, Key], *, skip: Iterable[str] = ()) -> Reading:
+def read_environment(
+    environ: Mapping[str, str], settings: Mapping[str, PlacedSetting], *, skip: Iterable[str] = ()
+) -> Reading:
     """The settings of the environment; origins are names of variables.
 
-    Keys in ``skip`` are decided by a flag and not looked at. A variable with two underscores in a row that no key has
-    is a problem; other unknown names are somebody else's (Kubernetes sets ``SCHEDULER_PORT`` for a service of that
-    name).
+    The settings in ``skip`` are set by a flag, so their variables are not read. An unknown variable is a problem if it
+    has two underscores in a row, as ours have; others belong to other programs (Kubernetes sets ``SCHEDULER_PORT`` for
+    a service of that name).
     """
     reading = Reading()
     known: set[str] = set()
     decided = frozenset(skip)
-    for key in keys.values():
-        known |= {key.variable, key.variable + "_FILE"} if key.setting.secret else {key.variable}
-        if key.path in decided:
+    for setting in settings.values():
+        known |= {setting.variable, setting.variable + "_FILE"} if setting.secret else {setting.variable}
+        if setting.path in decided:
             continue
-        if key.setting.secret and key.variable + "_FILE" in environ:
-            _take_secret_file(reading, key, environ)
+        if setting.secret and setting.variable + "_FILE" in environ:
+            _take_secret_file(reading, setting, environ)
             continue
-        name = next((name for name in (key.variable, *key.setting.aliases) if name in environ), None)
+        name = next((name for name in (setting.variable, *setting.aliases) if name in environ), None)
         if name is not None:
-            reading.take(key, _from_text(key, environ[name]), origin=name)
+            reading.take(setting, _from_text(setting, environ[name]), origin=name)
     for name in sorted(environ.keys() - known):
         if name.startswith(PREFIX) and "__" in name.removeprefix(PREFIX):
             near = difflib.get_close_matches(name, sorted(known), n=1)
@@ -182,10 +185,10 @@ def read_environment(environ: Mapping[str, str], keys: Mapping[str, Key], *, ski
     return reading
 
 
-def _take_secret_file(reading: Reading, key: Key, environ: Mapping[str, str]) -> None:
-    name = key.variable + "_FILE"
-    if key.variable in environ:
-        reading.problems.append(Problem(origin=name, message=f"set together with {key.variable}: keep one of them"))
+def _take_secret_file(reading: Reading, setting: PlacedSetting, environ: Mapping[str, str]) -> None:
+    name = setting.variable + "_FILE"
+    if setting.variable in environ:
+        reading.problems.append(Problem(origin=name, message=f"set together with {setting.variable}: keep one of them"))
         return
     try:
         text = Path(environ[name]).read_text(encoding="utf-8").strip()
@@ -193,28 +196,28 @@ def _take_secret_file(reading: Reading, key: Key, environ: Mapping[str, str]) ->
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         reading.problems.append(Problem(origin=name, message=f"{environ[name]} cannot be read: {why}"))
         return
-    reading.take(key, text, origin=name)
+    reading.take(setting, text, origin=name)
 
 
-def _from_text(key: Key, text: str) -> object:
-    """The text of a variable as the value a file would hold; what does not read as one stays text, to be refused."""
-    if key.optional and not text:
+def _from_text(setting: PlacedSetting, text: str) -> object:
+    """The text of a variable as the value that a file would hold, or the text itself where it is no such value."""
+    if setting.optional and not text:
         return None
-    if key.kind is bool:
+    if setting.kind is bool:
         return _TRUTH.get(text.strip().lower(), text)
-    if key.kind is int:
+    if setting.kind is int:
         return int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text.strip()) else text
-    if key.kind is float:
+    if setting.kind is float:
         return float(text) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", text.strip()) else text
-    if key.kind is tuple:
+    if setting.kind is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
 
 
-def read_flags(flags: Mapping[str, object], keys: Mapping[str, Key], names: Mapping[str, str]) -> Reading:
-    """The settings of flags by the path of their key, ``None`` where a flag was not given; origins are ``names``."""
+def read_flags(flags: Mapping[str, object], settings: Mapping[str, PlacedSetting], names: Mapping[str, str]) -> Reading:
+    """The settings of flags by path, ``None`` where a flag was not given; origins are ``names``."""
     reading = Reading()
     for path, raw in flags.items():
         if raw is not None:
-            reading.take(keys[path], raw, origin=names[path])
+            reading.take(settings[path], raw, origin=names[path])
     return reading

@@ -1,4 +1,4 @@
-"""Backups: everything in the database as one SQLite file, while the service goes on."""
+"""``scheduler db backup``: the whole database as one SQLite file, while the service may be running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
 from scheduler.ops import files
-from scheduler.ops.copy import at, demand_schema
+from scheduler.ops.copy import at, require_schema
 from scheduler.ops.data_dir import record_backup
 from scheduler.ops.open_database import connect, open_database, sentences
 from scheduler.ops.start_error import ExitCode, StartError
@@ -20,7 +20,7 @@ from scheduler.store.sqlite.file import SqliteFile, back_up, check
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A backup."""
+    """A finished backup."""
 
     path: Path
     size: int
@@ -30,11 +30,11 @@ class Written:
 
 
 async def write_backup(config: Config, path: Path, *, force: bool) -> Written:
-    """Write everything in the database to the SQLite file ``path``, while the service goes on.
+    """Write the whole database to the SQLite file ``path``, while the service may be running.
 
-    The file appears whole and checked, or not at all. Raises ``StartError``.
+    The file appears complete and checked, or not at all. Raises ``StartError``.
     """
-    _demand_place(config, path, force=force)
+    _require_free_path(config, path, force=force)
     with _draft_of(path) as draft:
         if database_dsn(config) is None:
             with sentences(config):
@@ -45,29 +45,29 @@ async def write_backup(config: Config, path: Path, *, force: bool) -> Written:
         size = draft.stat().st_size
         publish = files.replace if force else files.publish
         publish(draft, path)
-    with suppress(OSError):  # the backup is there; that a data directory cannot be written to does not undo it
+    with suppress(OSError):  # the backup is complete even if the data directory cannot be written to
         record_backup(config, path.name, SystemClock().now())
     return Written(path=path, size=size, rows=rows)
 
 
-def _demand_place(config: Config, path: Path, *, force: bool) -> None:
+def _require_free_path(config: Config, path: Path, *, force: bool) -> None:
     """Raises ``StartError`` when a backup cannot or should not be written to ``path``."""
-    wrong = None
+    problem = None
     if path.is_dir():
-        wrong = "is a directory: name a file in it"
+        problem = "is a directory: name a file in it"
     elif not path.parent.is_dir():
-        wrong = f"cannot be written: there is no directory {path.parent}"
+        problem = f"cannot be written: there is no directory {path.parent}"
     elif database_dsn(config) is None and path.resolve() == database_path(config).resolve():
-        wrong = "is the database itself: name another file"
+        problem = "is the database itself: name another file"
     elif path.exists() and not force:
-        wrong = "exists already: name another file, or replace it with --force"
-    if wrong:
-        raise StartError(f"{path} {wrong}", exit_code=ExitCode.NOT_PERMITTED)
+        problem = "exists already: name another file, or replace it with --force"
+    if problem:
+        raise StartError(f"{path} {problem}", exit_code=ExitCode.NOT_PERMITTED)
 
 
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that nobody else may read; gone afterwards, with all that SQLite put beside it."""
+    """A draft of ``path``; removed afterwards with the files that SQLite puts beside it. Raises ``StartError``."""
     try:
         with files.draft_of(path) as draft:
             try:
@@ -80,13 +80,13 @@ def _draft_of(path: Path) -> Iterator[Path]:
 
 
 async def _back_up_shared(config: Config, draft: Path) -> None:
-    """What one moment of the server holds, as a SQLite file."""
+    """Write one consistent view of a PostgreSQL database to the SQLite file ``draft``."""
     file_config = at(config, f"sqlite:///{draft}")
     with sentences(config):
         source = await connect(config)
         try:
             async with source.snapshot() as snapshot:
-                await demand_schema(snapshot, database_name(config))
+                await require_schema(snapshot, database_name(config))
                 target = await open_database(file_config, SystemClock())
                 try:
                     await copy_tables(snapshot, target, lambda _: None)

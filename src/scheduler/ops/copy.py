@@ -1,4 +1,4 @@
-"""Copying a database to another, and comparing the two row by row."""
+"""``scheduler db copy``: copies a database to an empty one and compares the two row by row."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from scheduler.store.sqlite.file import SqliteFile, held
 
 @dataclass(frozen=True, kw_only=True)
 class Copied:
-    """A copy that was compared with its source."""
+    """A copy that has the same rows as its source."""
 
     tables: Mapping[str, Fingerprint]
     resumed: bool
-    """It went on with one that was broken off."""
+    """It continued an interrupted copy."""
 
 
 async def copy_database(
@@ -41,57 +41,57 @@ async def copy_database(
 ) -> Copied:
     """Copy everything from one database to another that is empty, and compare them row by row.
 
-    One that was broken off goes on where it stopped. ``progress`` is called with how many rows there are to go through,
-    and what it returns with how many have been. Raises ``StartError``.
+    An interrupted copy continues where it stopped. ``progress`` is called once with the number of rows to process; the
+    function that it returns is called with the number of rows of each batch. Raises ``StartError``.
     """
     source_config, target_config = (at(config, url) for url in (source_url, target_url))
     name = _full_name(source_config)
     if name == _full_name(target_config):
         raise StartError("--from and --to are the same database", exit_code=ExitCode.CONFIGURATION)
-    async with _source(source_config) as (source, demand_idle), _target(target_config) as target:
+    async with _source(source_config) as (source, require_idle), _target(target_config) as target:
         resumed = await _prepare(target, target_config, name)
         counts = await count_rows(source)
-        told = progress(3 * sum(counts.values()))
+        on_batch = progress(3 * sum(counts.values()))
         with sentences(target_config):
-            await copy_tables(source, target, told)
-            tables = {table: await _compared(source, target, table, told) for table in TABLES}
-            await target.settle_in()
-            await demand_idle()
+            await copy_tables(source, target, on_batch)
+            tables = {table: await _compared(source, target, table, on_batch) for table in TABLES}
+            await target.refresh_statistics()
+            await require_idle()
             await finish(target, name, SystemClock().now())
     return Copied(tables=tables, resumed=resumed)
 
 
 @asynccontextmanager
 async def _source(config: Config) -> AsyncIterator[tuple[Reader, Callable[[], Awaitable[None]]]]:
-    """One view of a database that nobody works on, its schema that of this program.
+    """A consistent view of a database that no service uses and whose schema is that of this program.
 
-    With it comes what raises ``DatabaseInUseError`` once a service has started on it nevertheless.
+    The function beside it raises ``DatabaseInUseError`` if a service has started on the database meanwhile.
     """
     with sentences(config):
         if database_dsn(config) is None:
             path = database_path(config)
             with held(path), SqliteFile(path) as file:
-                await demand_schema(file, database_name(config))
-                yield file, _nothing_to_ask
+                await require_schema(file, database_name(config))
+                yield file, _is_locked
             return
         db = await connect(config)
         try:
-            await demand_schema(db, database_name(config))
-            await _demand_idle(db, config)
+            await require_schema(db, database_name(config))
+            await _require_idle(db, config)
             async with db.snapshot() as snapshot:
-                yield snapshot, partial(_demand_idle, db, config)
+                yield snapshot, partial(_require_idle, db, config)
         finally:
             await db.close()
 
 
-async def _demand_idle(db: Database, config: Config) -> None:
+async def _require_idle(db: Database, config: Config) -> None:
     if await NodeStore(db).alive():
         name = database_name(config)
         raise DatabaseInUseError(f"a service is running on {name}: stop it first (a killed one ends with its lease)")
 
 
-async def _nothing_to_ask() -> None:
-    """The lock of a file lets nobody start."""
+async def _is_locked() -> None:
+    """Nothing to check: no service can start on a file while it is locked."""
 
 
 @asynccontextmanager
@@ -104,8 +104,8 @@ async def _target(config: Config) -> AsyncIterator[Database]:
             await db.close()
 
 
-async def demand_schema(reader: Reader, name: str) -> None:
-    """Raises ``MigrationError`` unless the database is whole and its schema is that of this program."""
+async def require_schema(reader: Reader, name: str) -> None:
+    """Raises ``MigrationError`` for a schema of another version, or an unfinished copy into the database."""
     if pending := await pending_migrations(reader):
         raise MigrationError(f"{name} lacks {len(pending)} migrations: run `scheduler db migrate` on it first")
     if source := await unfinished(reader):
@@ -113,7 +113,7 @@ async def demand_schema(reader: Reader, name: str) -> None:
 
 
 async def _prepare(target: Database, config: Config, source_name: str) -> bool:
-    """Make the target ready to be copied to; returns whether a copy from this source is under way there."""
+    """Create the schema of an empty target; returns whether the target has an unfinished copy of this source."""
     name = database_name(config)
     if len(await pending_migrations(target)) == len(packaged_migrations()):
         await migrate(target, SystemClock().now())
@@ -133,9 +133,9 @@ async def _prepare(target: Database, config: Config, source_name: str) -> bool:
     return False
 
 
-async def _compared(source: Reader, target: Database, table: str, told: Callable[[int], None]) -> Fingerprint:
-    ours = await fingerprint(source, table, told)
-    theirs = await fingerprint(target, table, told)
+async def _compared(source: Reader, target: Database, table: str, on_batch: Callable[[int], None]) -> Fingerprint:
+    ours = await fingerprint(source, table, on_batch)
+    theirs = await fingerprint(target, table, on_batch)
     if ours != theirs:
         raise StartError(
             f"the copy of {table} differs ({theirs.rows} rows, {theirs.checksum}) from its source ({ours.rows} rows, "
@@ -151,5 +151,5 @@ def at(config: Config, url: str) -> Config:
 
 
 def _full_name(config: Config) -> str:
-    """The database, by a name that is the same wherever the command is run."""
+    """A name of the database that does not depend on the working directory."""
     return database_name(config) if database_dsn(config) else str(database_path(config).resolve())

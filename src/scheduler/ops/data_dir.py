@@ -1,4 +1,4 @@
-"""The data directory: made at first start with the secrets of this installation, found again at every other start."""
+"""The data directory: the first start makes it with the secrets of the installation, every other start reads them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scheduler.config import Config, database_dsn, database_path
-from scheduler.config.checks import decode_secret_key
-from scheduler.config.jwt_algorithms import SHORTEST_SECRET, wrong_secret_length
+from scheduler.config.checks import decode_sealing_key
+from scheduler.config.jwt_algorithms import SHORTEST_SECRET, problem_with_secret_length
 from scheduler.domain.clock import Instant, format_instant, parse_instant
 from scheduler.ops import files
 from scheduler.ops.start_error import ExitCode, StartError
@@ -21,37 +21,34 @@ from scheduler.ops.start_error import ExitCode, StartError
 
 @dataclass(frozen=True, kw_only=True)
 class DataDir:
-    """The opened directory; both secrets are the bytes themselves, wherever they came from."""
+    """The opened directory and the secrets in force, whether they come from its files or from the configuration."""
 
     path: Path
     jwt_secret: bytes = field(repr=False)
-    """The HMAC key of tokens; empty where an identity provider signs them with a key of its own."""
-    secret_key: bytes = field(repr=False)
-    """32 bytes, the AES-256 key of what is encrypted in the store."""
-    older_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """Keys before it, while ``secret.key`` is being rotated: what they encrypted can be read, and no more."""
+    """The HMAC key of tokens; empty where an identity provider signs them with a private key."""
+    sealing_keys: tuple[bytes, ...] = field(repr=False)
+    """AES-256 keys, newest first. The first one seals; the others, during a rotation, only open what they sealed."""
     created: tuple[str, ...]
     """Names of the files that this call made."""
 
 
 def open_data_dir(config: Config) -> DataDir:
-    """Makes what is missing (directory 0700, ``jwt.secret`` and ``secret.key`` 0600) and reads both secrets.
+    """Make what is missing (directory 0700, ``jwt.secret`` and ``secret.key`` 0600) and read both secrets.
 
-    A secret that the configuration gives is used instead of its file, which is then neither read nor made. Processes
-    that start at the same moment end up with the same secrets. Raises ``StartError``.
+    A secret that the configuration sets is used instead of its file, which is then neither read nor made. Processes
+    that start at the same moment get the same secrets. Raises ``StartError``.
     """
     created: list[str] = []
     jwt_secret = read_jwt_secret(config, created)
-    secret_key, *older_keys = read_secret_keys(config, created)
+    sealing_keys = read_sealing_keys(config, created)
     if config.database.url is None:
         _make_directory(config.data_dir)
     if database_dsn(config) is None:
-        _demand_writable(database_path(config).parent)
+        _require_writable(database_path(config).parent)
     return DataDir(
         path=config.data_dir,
         jwt_secret=jwt_secret,
-        secret_key=secret_key,
-        older_keys=tuple(older_keys),
+        sealing_keys=tuple(sealing_keys),
         created=tuple(created),
     )
 
@@ -59,39 +56,40 @@ def open_data_dir(config: Config) -> DataDir:
 def read_jwt_secret(config: Config, created: list[str] | None = None) -> bytes:
     """The HMAC key of tokens, from the configuration or from ``jwt.secret``, which is made when there is none.
 
-    Adds the name of a file that it made to ``created``. Empty when tokens are signed with somebody else's private key.
-    Raises ``StartError``.
+    Adds the name of a file that it made to ``created``. Empty where an identity provider signs the
+    tokens. Raises ``StartError``.
     """
     if config.auth.algorithm not in SHORTEST_SECRET:
         return b""
     path = config.data_dir / "jwt.secret"
     given = config.auth.jwt_secret
     secret = given.encode() if given else _kept(path, _new_jwt_secret, created)
-    if wrong := wrong_secret_length(secret, config.auth.algorithm):
-        raise StartError(f"{path}: {wrong}", exit_code=ExitCode.CONFIGURATION)
+    if problem := problem_with_secret_length(secret, config.auth.algorithm):
+        raise StartError(f"{path}: {problem}", exit_code=ExitCode.CONFIGURATION)
     return secret
 
 
-def read_secret_keys(config: Config, created: list[str] | None = None) -> list[bytes]:
-    """The key of what is encrypted in the store, from the configuration or from ``secret.key``, and those before it.
+def read_sealing_keys(config: Config, created: list[str] | None = None) -> list[bytes]:
+    """The sealing keys, newest first, from the configuration (one) or from ``secret.key``.
 
-    The file is made when there is none; while it is rotated it has a line for each key, newest first. Adds the name of
+    The file is made when there is none; during a rotation it has a line for each key. Adds the name of
     a file that it made to ``created``. Raises ``StartError``.
     """
-    path = secret_key_path(config)
-    text = config.secret_key or _kept(path, _new_secret_key, created).decode("utf-8", "replace")
+    path = sealing_key_path(config)
+    text = config.secret_key or _kept(path, _new_sealing_key, created).decode("utf-8", "replace")
     try:
-        return [decode_secret_key(line) for line in text.split() or [""]]
+        return [decode_sealing_key(line) for line in text.split() or [""]]
     except ValueError as error:
         raise StartError(f"{path}: {error}", exit_code=ExitCode.CONFIGURATION) from None
 
 
-def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
-    """Makes these the keys of ``secret.key``, newest first: at every moment the file has all of the old or of the new.
+def write_sealing_keys(config: Config, keys: Sequence[bytes]) -> None:
+    """Make these the sealing keys in ``secret.key``, newest first. The file has all of the old or all of the new keys.
 
-    Owner and mode stay as they are. For one process at a time: the holder of the database. Raises ``StartError``.
+    Owner and mode of the file stay. Only the process that has locked the database may call this. Raises
+    ``StartError``.
     """
-    path = secret_key_path(config).resolve()
+    path = sealing_key_path(config).resolve()
     try:
         before = path.stat()
         files.remove_drafts(path)
@@ -107,26 +105,29 @@ def write_secret_keys(config: Config, keys: Sequence[bytes]) -> None:
 
 
 def record_backup(config: Config, name: str, now: Instant) -> None:
-    """Remember that a backup of this name was made. Raises ``OSError``."""
+    """Write time and name of a backup to ``last-backup``. Raises ``OSError``."""
     path = config.data_dir / "last-backup"
     with files.draft_of(path, f"{format_instant(now)} {name!a}\n") as draft:
         files.replace(draft, path)
 
 
 def last_backup_at(config: Config) -> Instant | None:
-    """When the last backup was made, as far as this data directory knows."""
+    """When the last backup was made with this data directory; ``None`` when none is on record."""
     try:
         return parse_instant((config.data_dir / "last-backup").read_text(encoding="ascii").partition(" ")[0])
     except (OSError, ValueError):
         return None
 
 
-def secret_key_path(config: Config) -> Path:
+def sealing_key_path(config: Config) -> Path:
     return config.data_dir / "secret.key"
 
 
 def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> bytes:
-    """The stripped content of the file, which is made first, with its directory, when there is none."""
+    """The stripped content of the file, which is made first, with its directory, when there is none.
+
+    Adds the name of a file that it made to ``created``.
+    """
     _make_directory(path.parent)
     try:
         if not path.exists() and _make(path, make() + "\n") and created is not None:
@@ -168,12 +169,15 @@ def _new_jwt_secret() -> str:
     return secrets.token_urlsafe(48)
 
 
-def _new_secret_key() -> str:
+def _new_sealing_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _demand_writable(path: Path) -> None:
-    """A real attempt: permission bits say little for root, for read-only mounts and for full disks."""
+def _require_writable(path: Path) -> None:
+    """Raises ``StartError`` when no file can be made in the directory.
+
+    It tries, because permission bits say little for root, for read-only mounts and for full disks.
+    """
     try:
         with tempfile.TemporaryFile(dir=path):
             pass

@@ -1,4 +1,4 @@
-"""Opening the database: its schema up to date and its secrets readable, or one sentence for the operator."""
+"""Opening the configured database: schema up to date, secrets readable, or one sentence for the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events
-from scheduler.ops.data_dir import secret_key_path
+from scheduler.ops.data_dir import sealing_key_path
 from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.copy import unfinished
 from scheduler.store.database import Database, DatabaseUnusableError
@@ -18,7 +18,7 @@ from scheduler.store.sealing import check_key
 from scheduler.store.vault import Vault, WrongKeyError
 
 _LEAST_IDLE_S = 2.0
-"""Working out what a batch of jobs has missed takes a while, and is done within its transaction."""
+"""How long a transaction may wait for its client at least: planning jobs with many missed runs takes a while."""
 
 
 async def open_database(config: Config, clock: Clock, *, events: Events | None = None) -> Database:
@@ -30,7 +30,7 @@ async def open_database(config: Config, clock: Clock, *, events: Events | None =
     try:
         with sentences(config):
             await migrate(db, clock.now())
-            await _demand_whole(db, config)
+            await _require_whole(db, config)
     except StartError:
         await db.close()
         raise
@@ -41,7 +41,7 @@ async def connect(config: Config, *, events: Events | None = None) -> Database:
     """The configured database as it is, whatever its schema. Raises ``StartError`` like ``open_database``."""
     with sentences(config):
         if (dsn := database_dsn(config)) is not None:
-            # only who uses PostgreSQL needs its driver
+            # an optional dependency, needed for PostgreSQL only
             from scheduler.store.postgres.database import PostgresDatabase  # noqa: PLC0415
 
             idle_limit_s = max(_LEAST_IDLE_S, config.engine.lease_s / 2)
@@ -59,7 +59,7 @@ async def connect(config: Config, *, events: Events | None = None) -> Database:
 
 @contextmanager
 def sentences(config: Config) -> Iterator[None]:
-    """What goes wrong with the configured database as one sentence for the operator, a ``StartError``."""
+    """Turns the errors of the configured database into ``StartError``, one sentence for the operator each."""
     try:
         yield
     except DatabaseUnusableError as error:
@@ -76,7 +76,7 @@ def sentences(config: Config) -> Iterator[None]:
         raise StartError(sentence, exit_code=ExitCode.CONFIGURATION) from None
 
 
-async def _demand_whole(db: Database, config: Config) -> None:
+async def _require_whole(db: Database, config: Config) -> None:
     if source := await unfinished(db):
         part = f"{database_name(config)} has only a part of {source}"
         raise StartError(
@@ -84,12 +84,12 @@ async def _demand_whole(db: Database, config: Config) -> None:
         )
 
 
-async def demand_key(db: Database, vault: Vault, config: Config) -> None:
+async def require_sealing_key(db: Database, vault: Vault, config: Config) -> None:
     """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
     try:
         await check_key(db, vault)
     except WrongKeyError as error:
-        given = "the configured secret_key" if config.secret_key else str(secret_key_path(config))
+        given = "the configured secret_key" if config.secret_key else str(sealing_key_path(config))
         raise StartError(
             f"{given} is not the key of the secrets in {database_name(config)}: {error}",
             exit_code=ExitCode.CONFIGURATION,

@@ -1,8 +1,8 @@
-"""Another key for the secrets at rest, while the service is stopped.
+"""``scheduler secrets rotate-key``: seals every secret in the database with another key, while the service is stopped.
 
-It may be killed at any moment, because every moment leaves a key file that opens everything in the database: the file
-gets the new key in front of the old one, then the secrets are sealed anew in one transaction, and then the old key
-leaves the file. A start in between works with both; running it again goes on where it stopped.
+It may be killed at any moment, because the key file always opens every secret in the database: first the file gets the
+new sealing key in front of the old one, then all secrets are sealed anew in one transaction, then the old key leaves
+the file. A service that starts in between uses both keys; the same command finishes what was begun.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import SchedulerError
-from scheduler.ops.data_dir import read_secret_keys, secret_key_path, write_secret_keys
-from scheduler.ops.open_database import demand_key, open_database
+from scheduler.ops.data_dir import read_sealing_keys, sealing_key_path, write_sealing_keys
+from scheduler.ops.open_database import open_database, require_sealing_key
 from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.database import Database, DatabaseInUseError
 from scheduler.store.queue.nodes import NodeStore
@@ -26,43 +26,46 @@ from scheduler.store.vault import Vault, WrongKeyError
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """What a rotation came to."""
+    """The result of a rotation."""
 
     key_id: str
-    """Of the key that everything is sealed with now."""
+    """Of the sealing key in force."""
     resealed: int
-    """Values that had another key before."""
+    """Values that another key had sealed before."""
     resumed: bool
-    """It finished what an earlier one had begun, and made no key of its own."""
+    """It finished an interrupted rotation, and made no key of its own."""
     traces: str | None
-    """Why replaced values may still be found in unused parts of the database file; ``None`` when they cannot."""
+    """Why values sealed with the old key may remain in unused pages of the database file; ``None`` when none remain."""
 
 
-async def rotate_key_file(config: Config) -> Rotation:
-    """Put a new key into ``secret.key`` and seal every secret with it. Raises ``StartError``."""
-    async with _alone(config) as db:
-        keys = _keys_of_file(config)
-        await demand_key(db, Vault(*keys), config)
+async def rotate_sealing_key(config: Config) -> Rotation:
+    """Put a new sealing key into ``secret.key`` and seal every secret with it. Raises ``StartError``."""
+    async with _unused_database(config) as db:
+        keys = _sealing_keys_of_file(config)
+        await require_sealing_key(db, Vault(*keys), config)
         resumed = len(keys) > 1
         if not resumed:
             keys = [secrets.token_bytes(32), *keys]
-            write_secret_keys(config, keys)
+            write_sealing_keys(config, keys)
         rotation = await _seal_anew(db, keys, resumed=resumed)
-        write_secret_keys(config, keys[:1])
+        write_sealing_keys(config, keys[:1])
         return rotation
 
 
-async def rotate_configured_key(config: Config, new_key: bytes) -> Rotation:
-    """Seal every secret with ``new_key``, which takes the place of the configured one. Raises ``StartError``."""
-    async with _alone(config) as db:
-        keys = [new_key, *read_secret_keys(config)]
-        await demand_key(db, Vault(*keys), config)
+async def rotate_configured_sealing_key(config: Config, new_key: bytes) -> Rotation:
+    """Seal every secret with ``new_key``, which replaces the configured key. Raises ``StartError``."""
+    async with _unused_database(config) as db:
+        keys = [new_key, *read_sealing_keys(config)]
+        await require_sealing_key(db, Vault(*keys), config)
         return await _seal_anew(db, keys, resumed=False)
 
 
 @asynccontextmanager
-async def _alone(config: Config) -> AsyncIterator[Database]:
-    """The database, for as long as the context is open this process's alone."""
+async def _unused_database(config: Config) -> AsyncIterator[Database]:
+    """The database, which no service uses while the context is open. Raises ``StartError``.
+
+    The lock of an SQLite file keeps services out; on PostgreSQL running nodes are looked for once, at the beginning.
+    """
     name = database_name(config)
     if database_dsn(config) is None and not database_path(config).exists():
         raise StartError(f"there is no database {name}: nothing is sealed yet", exit_code=ExitCode.CONFIGURATION)
@@ -83,14 +86,14 @@ async def _alone(config: Config) -> AsyncIterator[Database]:
         await db.close()
 
 
-def _keys_of_file(config: Config) -> list[bytes]:
-    path = secret_key_path(config)
+def _sealing_keys_of_file(config: Config) -> list[bytes]:
+    path = sealing_key_path(config)
     if not path.exists():
         raise StartError(
             f"there is no {path}: put back the one that belongs to {database_name(config)}",
             exit_code=ExitCode.CONFIGURATION,
         )
-    return read_secret_keys(config)
+    return read_sealing_keys(config)
 
 
 async def _seal_anew(db: Database, keys: list[bytes], *, resumed: bool) -> Rotation:
@@ -109,7 +112,7 @@ async def _seal_anew(db: Database, keys: list[bytes], *, resumed: bool) -> Rotat
 
 
 async def _compact(db: Database) -> str | None:
-    """What the old key can open is not left behind in unused pages; a full disk is no reason to fail, though."""
+    """Remove values sealed with the old key from unused pages; returns why they may remain, on a full disk say."""
     try:
         await db.compact()
     except SchedulerError as error:

@@ -1,4 +1,4 @@
-"""The state of a database: what it holds, what it lacks, and bringing its schema up to date."""
+"""``scheduler db status`` and ``scheduler db migrate``: the state of a database, and its schema up to date."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from scheduler.config import Config, database_dsn, database_name, database_path
 from scheduler.domain.clock import Instant, SystemClock
 from scheduler.ops.data_dir import last_backup_at
 from scheduler.ops.open_database import connect, sentences
-from scheduler.store.copy import (
-    count_rows,
-    unfinished,
-)
+from scheduler.store.copy import count_rows, unfinished
 from scheduler.store.database import Reader, Row
 from scheduler.store.migrate import migrate, packaged_migrations, pending_migrations
 from scheduler.store.queue.nodes import NodeStore
@@ -21,13 +18,13 @@ from scheduler.store.sqlite.file import SqliteFile, is_held
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A database as it is."""
+    """The state of a database."""
 
     name: str
     version: str
     schema: int
     pending: tuple[str, ...]
-    """Migrations that this program brings and the database does not have."""
+    """Migrations of this program that are not applied yet."""
     size: int
     """Bytes."""
     rows: Mapping[str, int]
@@ -35,13 +32,13 @@ class State:
     executions: Mapping[str, int]
     """By status."""
     nodes: int
-    """Processes that work on it."""
+    """Services that use it."""
     last_backup_at: Instant | None
     unfinished_copy: str | None
 
 
 async def bring_up_to_date(config: Config) -> list[str]:
-    """Apply the migrations that are missing; returns their names. Raises ``StartError``."""
+    """Apply the pending migrations; returns their names. Raises ``StartError``."""
     with sentences(config):
         db = await connect(config)
         try:
@@ -51,7 +48,7 @@ async def bring_up_to_date(config: Config) -> list[str]:
 
 
 async def state_of(config: Config) -> State:
-    """Look at the database without changing anything. Raises ``StartError``."""
+    """The state of the configured database, which is only read. Raises ``StartError``."""
     with sentences(config):
         if database_dsn(config) is None:
             path = database_path(config)

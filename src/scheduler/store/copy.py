@@ -25,9 +25,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "key_check": ("id",),
     "audit": ("id",),
 }
-"""What is copied, with its primary key; what others refer to comes first."""
+"""The copied tables with their primary keys; a table stands after those that it refers to."""
 NOT_COPIED = frozenset({"schema_migrations", "nodes", "copies"})
-"""What says something about one database only."""
+"""Tables that describe one database and mean nothing in another."""
 
 BATCH = 1000
 """How many rows are read, and written in one transaction, at a time."""
@@ -35,14 +35,14 @@ BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """What a table holds: how many rows, and a sum over their digests, whatever their order."""
+    """The number of rows of a table and a checksum over them that does not depend on their order."""
 
     rows: int
     checksum: str
 
 
 async def count_rows(source: Reader) -> dict[str, int]:
-    """How many rows each table has that is there."""
+    """The number of rows by table, for the tables that exist."""
     counts = {}
     for table in TABLES:
         if not await source.has_table(table):
@@ -52,23 +52,23 @@ async def count_rows(source: Reader) -> dict[str, int]:
     return counts
 
 
-async def copy_tables(source: Reader, target: Database, told: Callable[[int], None]) -> None:
-    """Add to ``target`` what it does not have yet of ``source``; ``told`` hears of each batch how many rows it was.
+async def copy_tables(source: Reader, target: Database, on_batch: Callable[[int], None]) -> None:
+    """Add the rows to ``target`` that it lacks; ``on_batch`` is called with the number of rows of each batch.
 
-    A copy that was broken off goes on behind its last row: rows come in the order of their keys.
+    An interrupted copy continues after its last row: rows are read in the order of their primary keys.
     """
     for table, key in TABLES.items():
         after = await _last_key(target, table, key)
         if after is not None:
             (row,) = await target.fetch_all(f"SELECT COUNT(*) AS n FROM {table}")
-            told(row["n"])
+            on_batch(row["n"])
         async for rows in _batches(source, table, key, after):
             await target.transaction(partial(_insert, table=table, rows=rows))
-            told(len(rows))
+            on_batch(len(rows))
 
 
-async def fingerprint(reader: Reader, table: str, told: Callable[[int], None]) -> Fingerprint:
-    """Read the whole table and sum it up; ``told`` hears of each batch."""
+async def fingerprint(reader: Reader, table: str, on_batch: Callable[[int], None]) -> Fingerprint:
+    """The fingerprint of a whole table; ``on_batch`` is called with the number of rows of each batch."""
     count, total = 0, 0
     async for rows in _batches(reader, table, TABLES[table], None):
         names = _names(rows)
@@ -77,14 +77,14 @@ async def fingerprint(reader: Reader, table: str, told: Callable[[int], None]) -
             digest = hashlib.sha256(orjson.dumps(values(row))).digest()
             total = (total + int.from_bytes(digest[:16])) % 2**128
         count += len(rows)
-        told(len(rows))
+        on_batch(len(rows))
     return Fingerprint(rows=count, checksum=f"{total:032x}")
 
 
 async def begin(target: Database, source_name: str, now: Instant) -> None:
-    """Note that a copy is under way: until it is finished nobody may work on ``target``."""
+    """Record that a copy into ``target`` has begun: no service starts on it until ``finish``."""
 
-    async def note(tx: Transaction) -> None:
+    async def record(tx: Transaction) -> None:
         await tx.execute(
             """
             INSERT INTO copies (source, started_at) VALUES (:source, :now) ON CONFLICT (source) DO NOTHING
@@ -92,22 +92,22 @@ async def begin(target: Database, source_name: str, now: Instant) -> None:
             {"source": source_name, "now": now},
         )
 
-    await target.transaction(note)
+    await target.transaction(record)
 
 
 async def finish(target: Database, source_name: str, now: Instant) -> None:
-    """Note that the copy is whole."""
+    """Record that the copy is complete."""
 
-    async def note(tx: Transaction) -> None:
+    async def record(tx: Transaction) -> None:
         await tx.execute(
             "UPDATE copies SET finished_at = :now WHERE source = :source", {"source": source_name, "now": now}
         )
 
-    await target.transaction(note)
+    await target.transaction(record)
 
 
 async def unfinished(db: Reader) -> str | None:
-    """From where a copy into this database has begun that is not finished; ``None``: there is no such copy."""
+    """The source of the unfinished copy into this database; ``None`` when there is none."""
     rows = await db.fetch_all("SELECT source FROM copies WHERE finished_at IS NULL")
     source: str | None = rows[0]["source"] if rows else None
     return source
@@ -116,14 +116,14 @@ async def unfinished(db: Reader) -> str | None:
 async def _last_key(target: Database, table: str, key: tuple[str, ...]) -> Mapping[str, Any] | None:
     order = ", ".join(f"{name} DESC" for name in key)
     rows = await target.fetch_all(f"SELECT {', '.join(key)} FROM {table} ORDER BY {order} LIMIT 1")
-    # The order of user names depends on the server, so those few rows are all offered again.
+    # The order of user names depends on the collation of the server, so all rows of that table are inserted again.
     return {"k0": rows[0][key[0]]} if rows and len(key) == 1 else None
 
 
 async def _batches(
     reader: Reader, table: str, key: tuple[str, ...], after: Mapping[str, Any] | None
 ) -> AsyncIterator[Sequence[Row]]:
-    """The rows behind a key, in the order of keys, as many at a time as memory takes without notice."""
+    """The rows after a primary key, in the order of primary keys, a thousand at a time."""
     order = ", ".join(key)
     behind = f"{key[0]} > :k0" if len(key) == 1 else f"({key[0]} > :k0 OR ({key[0]} = :k0 AND {key[1]} > :k1))"
     while True:
@@ -137,11 +137,11 @@ async def _batches(
 
 async def _insert(tx: Transaction, *, table: str, rows: Sequence[Row]) -> None:
     names = _names(rows)
-    places = ", ".join(f":{name}" for name in names)
-    sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"
+    placeholders = ", ".join(f":{name}" for name in names)
+    sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({placeholders}) ON CONFLICT DO NOTHING"
     await tx.execute_many(sql, [dict(zip(names, row, strict=True)) for row in cast("Sequence[Iterable[Any]]", rows)])
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    """The columns, in the order of their values. Rows of both drivers are sequences, which takes half the time here."""
+    """The columns, in the order of their values. Rows of both drivers are sequences, twice as fast as mappings."""
     return list(rows[0].keys())  # type: ignore[attr-defined]

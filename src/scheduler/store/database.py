@@ -123,7 +123,7 @@ class Database(Protocol):
         """Housekeeping that is due about once a minute and must not delay writers for long."""
         ...
 
-    async def settle_in(self) -> None:
+    async def refresh_statistics(self) -> None:
         """Get used to what was just copied here in bulk."""
         ...
 

@@ -13,9 +13,9 @@ import orjson
 from aiohttp import hdrs, web
 
 from scheduler.api.auth.verification_keys import TokenRefusedError, UnknownKeyError
-from scheduler.config.auth import wrong_jwks_url
+from scheduler.config.auth import problem_with_jwks_url
 from scheduler.config.jwt_algorithms import PUBLIC_KEY_ALGORITHMS
-from scheduler.config.public_key import unfit_public_key
+from scheduler.config.public_key import problem_with_public_key
 from scheduler.domain.clock import SECOND, Clock, Instant
 
 _FRESH_S = 300
@@ -46,7 +46,7 @@ class KeySet:
         """Raises ``ValueError`` for an address or an algorithm that cannot be safe."""
         if algorithm not in PUBLIC_KEY_ALGORITHMS:
             raise ValueError(f"auth.algorithm: a published key cannot be one of {algorithm}")
-        if wrong := wrong_jwks_url(url):
+        if wrong := problem_with_jwks_url(url):
             raise ValueError(f"auth.jwks_url: {wrong}")
         self.version = 0
         self._url = url
@@ -169,7 +169,7 @@ def _is_meant_for(one: Mapping[str, Any], algorithm: str) -> bool:
 
 def _fits(public: Mapping[str, str], algorithm: str) -> bool:
     try:
-        return unfit_public_key(_key(public), algorithm) is None
+        return problem_with_public_key(_key(public), algorithm) is None
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return False  # one key that nobody can read says nothing about the others
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from scheduler.config.auth import AuthConfig
-from scheduler.config.jwt_algorithms import SHORTEST_SECRET, wrong_secret_length
+from scheduler.config.jwt_algorithms import SHORTEST_SECRET, problem_with_secret_length
 from scheduler.config.public_key import read_public_key
 
 
@@ -57,7 +57,7 @@ def _configured_key(config: AuthConfig) -> Any:
     if config.algorithm in SHORTEST_SECRET:
         # secrets from files may be any bytes; the configuration carries those that are no UTF-8 as surrogates
         secret = (config.jwt_secret or "").encode("utf-8", "surrogateescape")
-        if wrong := wrong_secret_length(secret, config.algorithm):
+        if wrong := problem_with_secret_length(secret, config.algorithm):
             raise ValueError(f"auth.jwt_secret: {wrong}")
         return secret
     if config.public_key_file is None:

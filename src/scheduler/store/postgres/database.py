@@ -157,7 +157,7 @@ class PostgresDatabase:
     async def maintain(self) -> None:
         """The server vacuums by itself."""
 
-    async def settle_in(self) -> None:
+    async def refresh_statistics(self) -> None:
         async with self._connection() as connection:
             await connection.execute("ANALYZE", timeout=None)
 

@@ -98,7 +98,7 @@ class SqliteDatabase:
         with SqliteFile(self._path) as file:
             yield file
 
-    async def settle_in(self) -> None:
+    async def refresh_statistics(self) -> None:
         """Nothing to do: the plans of our queries do not depend on what is in the tables."""
 
     async def now(self) -> Instant:
