@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import jwt
@@ -103,6 +104,25 @@ class Api:
         reply = await self.post("/api/jobs", {"name": "job", "schedule": "0 2 * * *", **fields}, user=user)
         assert reply.status == 201, reply.text
         return reply.json
+
+    async def executions(self, job: Any) -> list[Any]:
+        """The executions of a job, oldest first."""
+        return (await self.get(f"/api/jobs/{job['id']}/executions?limit=1000")).items[::-1]
+
+    async def explain(self, job: Any, at: str) -> Any:
+        """What became of this time of the job."""
+        reply = await self.get(f"/api/jobs/{job['id']}/explain?{urlencode({'at': at})}")
+        assert reply.status == 200, reply.text
+        return reply.json
+
+    async def verdict(self, job: Any, at: str) -> str:
+        verdict: str = (await self.explain(job, at))["verdict"]
+        return verdict
+
+    async def look(self, seconds: float = 0) -> None:
+        """Move the clock and let the trigger loop look once."""
+        self.clock.advance(seconds)
+        await self.service.engine.firer.fire_due(self.clock.now())
 
     async def new_webhook(self, job_id: str, *, user: str = "ann", **fields: Any) -> Any:
         reply = await self.post("/webhooks", {"job_id": job_id, "url": "https://example.com/hook", **fields}, user=user)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scheduler.domain.clock import SECOND
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, settle
 from tests.api.conftest import Api
@@ -197,3 +198,33 @@ async def test_metrics_follow_the_rows(api: Api) -> None:
     counts = (await api.get("/metrics", headers={"Accept": "application/json"})).json["executions"]
     assert (counts["total"], counts["success"], counts["dead_letter"]) == (4, 3, 1)
     assert (counts["success_rate"], counts["avg_duration_ms"]) == (75.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "first", "second", "claimed", "last_run_at"),
+    [
+        ("allow", "queued", "queued", 2, "2026-06-01T00:00:01Z"),
+        ("skip", "queued", "skipped", 1, "2026-06-01T00:00:00Z"),
+        ("buffer_one", "queued", "queued", 1, "2026-06-01T00:00:01Z"),
+        ("cancel_previous", "cancelled", "queued", 1, "2026-06-01T00:00:01Z"),
+    ],
+)
+async def test_a_run_by_hand_chooses_its_own_overlap(
+    api: Api, overlap: str, first: str, second: str, claimed: int, last_run_at: str
+) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/hook"}, overlap="skip")
+    await api.post(f"/api/jobs/{job['id']}/trigger")
+    api.clock.advance(1)
+    reply = await api.post(f"/api/jobs/{job['id']}/trigger", {"overlap": overlap})
+    assert (reply.status, reply.json["items"][0]["status"]) == (202, second)
+    assert [row["status"] for row in await api.executions(job)] == [first, second]
+    assert len(await api.service.stores.queue.claim(api.clock.now(), 10)) == claimed
+    read = (await api.get(f"/api/jobs/{job['id']}")).json
+    assert (read["overlap"], read["next_run_at"]) == ("skip", job["next_run_at"])
+    assert read["last_run_at"] == last_run_at
+
+
+async def test_a_paused_job_can_be_run_by_hand(api: Api) -> None:
+    job = await api.new_job(webhook={"url": "https://example.com/hook"}, enabled=False)
+    await api.post(f"/api/jobs/{job['id']}/trigger")
+    assert len(await api.service.stores.queue.claim(api.clock.now() + SECOND, 10)) == 1

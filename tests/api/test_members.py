@@ -122,3 +122,10 @@ def _raw(api: Api, path: str) -> Any:
 async def test_what_is_no_member(api: Api, body: Any, field: str) -> None:
     reply = await api.post(await new_account(api), body)
     assert (reply.status, list(reply.errors)) == (400, [field])
+
+
+async def test_no_user_can_have_the_name_of_the_service(api: Api) -> None:
+    assert (await api.get("/api/jobs", user="scheduler")).status == 401
+    account = (await api.post("/api/accounts", {"name": "a"})).json
+    reply = await api.post(f"/api/accounts/{account['id']}/members", {"user": "scheduler", "role": "editor"})
+    assert reply.status == 400 and "user" in reply.errors
