@@ -63,7 +63,7 @@ def _lines(started: Started) -> Iterator[str]:
     yield f"  API docs   {started.url}/docs"
     yield f"  Metrics    {started.url}/metrics    Health  {started.url}/health"
     if started.token is None:
-        yield "  Token      from your identity provider; machines use keys: POST /api/keys"
+        yield "  Token      from your identity provider; machines use API keys: POST /api/keys"
     else:
         another = "another: scheduler token create" + _data_dir_flag(started.data_dir)
         yield f"  Token      {started.token}   user {started.user}, {_life(started.token_life_s)}; {another}"

@@ -53,7 +53,7 @@ def create(
     if auth.algorithm not in SHORTEST_SECRET:
         raise Failure(
             f"with auth.algorithm {auth.algorithm} only your identity provider makes tokens; "
-            "for a machine make a key: POST /api/keys",
+            "for a machine create an API key: POST /api/keys",
             exit_code=ExitCode.CONFIGURATION,
         )
     if days is not None and days * _DAY_S > auth.max_token_age_s:
@@ -68,7 +68,7 @@ def create(
         raise Failure(str(error), exit_code=error.exit_code) from None
     for name in made:
         click.echo(
-            f"made {configuration.data_dir / name}: only a service with this data directory accepts it", err=True
+            f"made {configuration.data_dir / name}: only a service with this data directory accepts the token", err=True
         )
     now = SystemClock().now()
     life_s = token_life_s(auth, days or DEFAULT_DAYS)

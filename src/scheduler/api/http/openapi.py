@@ -129,4 +129,4 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": {"type": "string", **kind}}
 
 
-_TOKEN = "A JWT that `scheduler token create` or your identity provider made, or a key from `POST /api/keys`."  # noqa: S105 - words about it
+_TOKEN = "A JWT that `scheduler token create` or your identity provider made, or an API key from `POST /api/keys`."  # noqa: S105 - words about it

@@ -61,7 +61,7 @@ class Notices:
                 finally:
                     connection.terminate()
             except asyncpg.FeatureNotSupportedError:
-                log.warning("this server knows no notices: what one node is told, others see at their next look")
+                log.warning("this server has no LISTEN: what is new on one node, others find at their next look")
                 return
             except TROUBLE as error:
                 log.warning("notices between nodes are interrupted: %s", str(error) or "the server does not answer")
