@@ -131,7 +131,7 @@ def test_any_text_is_a_target_or_a_refusal(text: str) -> None:
         except SchedulerError:
             continue
         assert target.host.isascii()
-        assert parse_target(f"{target.scheme}://{target.place}/") == target
+        assert parse_target(f"{target.scheme}://{target.endpoint}/") == target
 
 
 def test_2048_characters_are_not_too_many() -> None:
@@ -144,7 +144,7 @@ def test_the_rest_is_kept_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "netloc", "place"),
+    ("url", "netloc", "endpoint"),
     [
         ("http://example.com/", "example.com", "example.com:80"),
         ("https://example.com:443/", "example.com", "example.com:443"),
@@ -153,9 +153,9 @@ def test_the_rest_is_kept_as_it_was_written() -> None:
         ("http://[::1]:81/", "[::1]:81", "[::1]:81"),
     ],
 )
-def test_netloc_and_place(url: str, netloc: str, place: str) -> None:
+def test_netloc_and_endpoint_of_a_target(url: str, netloc: str, endpoint: str) -> None:
     target = parse_target(url)
-    assert (target.netloc, target.place) == (netloc, place)
+    assert (target.netloc, target.endpoint) == (netloc, endpoint)
 
 
 def test_a_mapped_address_is_judged_as_what_it_maps() -> None:

@@ -11,12 +11,12 @@ from scheduler.store.database import Row, Transaction
 from scheduler.store.sealing import SEALED_COLUMNS, check_key, reseal
 from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
-from scheduler.store.vault import Vault, WrongKeyError, place_of
+from scheduler.store.vault import Vault, WrongKeyError, binding_of
 from tests.conftest import SECRET_KEY, SetClock
 from tests.factories import add_job
 
 OLD, NEW = SECRET_KEY, bytes(reversed(SECRET_KEY))
-PLACE = place_of("webhooks", "1", "headers")
+BINDING = binding_of("webhooks", "1", "headers")
 FORMER = FormerSecret(secret="whsec_former", until_at=1)
 
 
@@ -36,20 +36,20 @@ async def add_secrets(stores: Stores, clock: SetClock, count: int = 1) -> None:
 
 def test_a_value_names_its_key_and_opens_in_its_place_only() -> None:
     old, both = Vault(OLD), Vault(NEW, OLD)
-    sealed = old.seal("text", place=PLACE)
+    sealed = old.seal("text", binding=BINDING)
     assert sealed.startswith(old.key_id + ".") and "text" not in sealed
     assert (old.is_current(sealed), both.is_current(sealed)) == (True, False)
-    assert old.open(sealed, place=PLACE) == both.open(sealed, place=PLACE) == "text"
-    assert both.is_current(both.seal("text", place=PLACE))
+    assert old.open(sealed, binding=BINDING) == both.open(sealed, binding=BINDING) == "text"
+    assert both.is_current(both.seal("text", binding=BINDING))
     with pytest.raises(
         WrongKeyError, match=f"sealed with key {old.key_id}, at hand is {both.key_id}: give the service"
     ):
-        Vault(NEW).open(sealed, place=PLACE)
+        Vault(NEW).open(sealed, binding=BINDING)
     for changed in (sealed[:-6] + "AAAA==", sealed[:20], sealed[:9], f"{old.key_id}.!!!"):
-        with pytest.raises(WrongKeyError, match=f"{PLACE} was changed"):
-            old.open(changed, place=PLACE)
+        with pytest.raises(WrongKeyError, match=f"{BINDING} was changed"):
+            old.open(changed, binding=BINDING)
     with pytest.raises(WrongKeyError, match="another place"):
-        old.open(sealed, place=place_of("webhooks", "2", "headers"))
+        old.open(sealed, binding=binding_of("webhooks", "2", "headers"))
 
 
 async def test_a_database_remembers_its_key(db: SqliteDatabase) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from scheduler.store.database import Database, Row, Transaction
-from scheduler.store.vault import Vault, place_of
+from scheduler.store.vault import Vault, binding_of
 
 SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets")}
-"""Every column whose values a vault seals, by table; the row's ``id`` is part of their place."""
+"""Every column whose values a vault seals, by table; the row's ``id`` is part of their binding."""
 
 _CANARY = "sealed with the key of this database"
-_CANARY_PLACE = place_of("key_check", "1", "sealed")
+_CANARY_BINDING = binding_of("key_check", "1", "sealed")
 _CANARY_SEALED = "SELECT sealed FROM key_check WHERE id = 1"
 BATCH = 500
 """How many rows are sealed anew at a time, all in one transaction."""
@@ -22,7 +22,7 @@ async def check_key(db: Database, vault: Vault) -> None:
     """
     row = await db.fetch_one(_CANARY_SEALED)
     if row is not None:
-        vault.open(row["sealed"], place=_CANARY_PLACE)
+        vault.open(row["sealed"], binding=_CANARY_BINDING)
         return
 
     async def adopt(tx: Transaction) -> None:
@@ -76,10 +76,10 @@ def _anew(vault: Vault, table: str, row: Row) -> tuple[dict[str, str | None], in
     for column in SEALED_COLUMNS[table]:
         sealed = row[column]
         if sealed is not None:
-            place = place_of(table, row["id"], column)
-            text = vault.open(sealed, place=place)
+            binding = binding_of(table, row["id"], column)
+            text = vault.open(sealed, binding=binding)
             if not vault.is_current(sealed):
-                sealed = vault.seal(text, place=place)
+                sealed = vault.seal(text, binding=binding)
                 renewed += 1
         values[column] = sealed
     return values, renewed
@@ -90,5 +90,5 @@ async def _write_canary(tx: Transaction, vault: Vault) -> None:
         """
         INSERT INTO key_check (id, sealed) VALUES (1, :sealed) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed
         """,
-        {"sealed": vault.seal(_CANARY, place=_CANARY_PLACE)},
+        {"sealed": vault.seal(_CANARY, binding=_CANARY_BINDING)},
     )

@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM, each value bound to its place, so that a sealed text works in no other row."""
+"""Secrets at rest: AES-256-GCM, each value bound to its row and column, so that it is valid in no other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class WrongKeyError(Exception):
     """A stored secret was sealed with another key than those at hand, or was changed since."""
 
 
-def place_of(table: str, row_id: str, column: str) -> str:
-    """The name of a place that a sealed text is bound to."""
+def binding_of(table: str, row_id: str, column: str) -> str:
+    """What a sealed text is bound to: the associated data of its encryption (AEAD)."""
     return f"{table}/{row_id}/{column}"
 
 
@@ -34,33 +34,35 @@ class Vault:
         # The same few webhooks are opened again and again; the bound keeps the plain texts in memory few.
         self._open = lru_cache(maxsize=4096)(self._decrypt)
 
-    def seal(self, text: str, *, place: str) -> str:
-        """``text`` encrypted for ``place``, see ``place_of``."""
+    def seal(self, text: str, *, binding: str) -> str:
+        """``text`` encrypted for ``binding``, see ``binding_of``."""
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self.key_id].encrypt(nonce, text.encode(), place.encode())
+        sealed = self._ciphers[self.key_id].encrypt(nonce, text.encode(), binding.encode())
         return f"{self.key_id}.{base64.b64encode(nonce + sealed).decode()}"
 
-    def open(self, sealed: str, *, place: str) -> str:
-        """The text sealed for ``place``. Raises ``WrongKeyError`` for another key, another place or a changed text."""
-        return self._open(sealed, place)
+    def open(self, sealed: str, *, binding: str) -> str:
+        """The text sealed for ``binding``. Raises ``WrongKeyError`` for another key or binding, or a changed text."""
+        return self._open(sealed, binding)
 
     def is_current(self, sealed: str) -> bool:
-        """Was it sealed with the key that seals now, rather than an older one?"""
+        """Was it sealed with the current key, rather than an older one?"""
         return sealed.startswith(f"{self.key_id}.")
 
-    def _decrypt(self, sealed: str, place: str) -> str:
+    def _decrypt(self, sealed: str, binding: str) -> str:
         key_id, _, payload = sealed.partition(".")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise WrongKeyError(
-                f"{place} was sealed with key {key_id}, at hand is {' and '.join(self._ciphers)}: "
+                f"{binding} was sealed with key {key_id}, at hand is {' and '.join(self._ciphers)}: "
                 "give the service the secret.key that belongs to this database"
             )
         try:
             raw = base64.b64decode(payload)
-            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], binding.encode()).decode()
         except (InvalidTag, ValueError):
-            raise WrongKeyError(f"{place} was changed, or sealed for another place: restore it from a backup") from None
+            raise WrongKeyError(
+                f"{binding} was changed, or sealed for another place: restore it from a backup"
+            ) from None
 
 
 def _id_of(key: bytes) -> str:

@@ -44,15 +44,15 @@ class Target:
             return None
 
     @property
-    def place(self) -> str:
-        """``host:port``, for people and for whoever wants the port in any case."""
+    def endpoint(self) -> str:
+        """``host:port``, always with the port; an IPv6 host is in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def netloc(self) -> str:
         """The value of the ``Host`` header: the port only where it is not the scheme's own."""
         is_default = self.port == DEFAULT_PORTS[self.scheme]
-        return self.place.rpartition(":")[0] if is_default else self.place
+        return self.endpoint.rpartition(":")[0] if is_default else self.endpoint
 
 
 def parse_target(url: str) -> Target:

@@ -20,49 +20,49 @@ from scheduler.engine.http.egress import BLOCKED
 log = logging.getLogger(__name__)
 
 
-def failure_of(error: Exception, place: str) -> tuple[ErrorCode, str]:
-    """The code and the text of an exception raised on the way to ``place`` (``host:port``) or on its connection."""
+def failure_of(error: Exception, endpoint: str) -> tuple[ErrorCode, str]:
+    """The code and the text of an exception raised on the way to ``endpoint`` (``host:port``) or on its connection."""
     match error:
         case ClientConnectorDNSError():
-            return ErrorCode.DNS_FAILED, f"{place}: {_reason(error.os_error)}"
+            return ErrorCode.DNS_FAILED, f"{endpoint}: {_reason(error.os_error)}"
         case ClientConnectorCertificateError():
             certificate_error = error.certificate_error
             return (
                 ErrorCode.TLS_FAILED,
-                f"{place}: {getattr(certificate_error, 'verify_message', None) or certificate_error}",
+                f"{endpoint}: {getattr(certificate_error, 'verify_message', None) or certificate_error}",
             )
         case ClientConnectorSSLError():
-            return ErrorCode.TLS_FAILED, f"{place}: {_tls_reason(error.os_error)}"
+            return ErrorCode.TLS_FAILED, f"{endpoint}: {_tls_reason(error.os_error)}"
         case ClientConnectorError():
-            return _not_connected(error.os_error, place)
+            return _not_connected(error.os_error, endpoint)
         case ServerDisconnectedError():
-            return ErrorCode.DISCONNECTED, f"{place} closed the connection without an answer"
+            return ErrorCode.DISCONNECTED, f"{endpoint} closed the connection without an answer"
         case HttpProcessingError():
-            # the parser's message draws a picture of the place on further lines
+            # on further lines the parser's message points at the byte in question
             reason = error.message.partition("\n")[0].rstrip(" :")
-            return ErrorCode.PROTOCOL_ERROR, f"{place} sent no valid HTTP answer: {reason}"
+            return ErrorCode.PROTOCOL_ERROR, f"{endpoint} sent no valid HTTP answer: {reason}"
         case OSError() if "[SSL:" in str(error):
-            return ErrorCode.TLS_FAILED, f"{place}: {_tls_reason(error)}"
+            return ErrorCode.TLS_FAILED, f"{endpoint}: {_tls_reason(error)}"
         case OSError():
-            return ErrorCode.CONNECTION_RESET, f"{place} broke the connection: {_reason(error)}"
+            return ErrorCode.CONNECTION_RESET, f"{endpoint} broke the connection: {_reason(error)}"
         case _:
-            log.error("sending to %s failed in an unexpected way", place, exc_info=error)
-            return ErrorCode.PROTOCOL_ERROR, f"{place}: {type(error).__name__}: {error}"
+            log.error("sending to %s failed in an unexpected way", endpoint, exc_info=error)
+            return ErrorCode.PROTOCOL_ERROR, f"{endpoint}: {type(error).__name__}: {error}"
 
 
-def _not_connected(error: OSError, place: str) -> tuple[ErrorCode, str]:
+def _not_connected(error: OSError, endpoint: str) -> tuple[ErrorCode, str]:
     text = str(error)
     if BLOCKED in text:
         return ErrorCode.BLOCKED_ADDRESS, text.partition(f"{BLOCKED} ")[2].rstrip("'\"])")
     match error:
         case ConnectionRefusedError():
-            return ErrorCode.CONNECT_REFUSED, f"nothing accepts connections at {place}"
+            return ErrorCode.CONNECT_REFUSED, f"nothing accepts connections at {endpoint}"
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return ErrorCode.CONNECTION_RESET, f"{place} broke the connection while it was being made"
+            return ErrorCode.CONNECTION_RESET, f"{endpoint} broke the connection while it was being made"
         case TimeoutError():
-            return ErrorCode.CONNECT_TIMEOUT, f"{place} did not accept the connection"
+            return ErrorCode.CONNECT_TIMEOUT, f"{endpoint} did not accept the connection"
         case _:
-            return ErrorCode.CONNECT_REFUSED, f"no connection to {place}: {_reason(error)}"
+            return ErrorCode.CONNECT_REFUSED, f"no connection to {endpoint}: {_reason(error)}"
 
 
 def _reason(error: OSError) -> str:

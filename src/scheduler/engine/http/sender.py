@@ -50,7 +50,7 @@ class _Route(NamedTuple):
     """What a URL says about the way: it is worked out once."""
 
     host: str
-    place: str
+    endpoint: str
     start: str
     """The rest of the request line, and the ``Host`` header."""
     opener: ClientRequest
@@ -130,7 +130,7 @@ class Sender:
             total_s = request.timeout_s if connection is not None or total.expired() else None
             return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
         except Exception as error:
-            return failed(*failure_of(error, route.place))
+            return failed(*failure_of(error, route.endpoint))
         finally:
             if connection is not None:
                 _let_go(connection, reusable=reusable)
@@ -160,13 +160,13 @@ class Sender:
             path = f"/{path}"
         return _Route(
             host=target.host,
-            place=target.place,
+            endpoint=target.endpoint,
             start=f" {path} HTTP/1.1\r\nHost: {target.netloc}\r\n",
             opener=self._opener(target),
         )
 
     def _make_opener(self, target: Target) -> ClientRequest:
-        return ClientRequest("GET", URL(f"{target.scheme}://{target.place}/", encoded=True), loop=self._loop)
+        return ClientRequest("GET", URL(f"{target.scheme}://{target.endpoint}/", encoded=True), loop=self._loop)
 
 
 def _wire(request: Request, start: str) -> bytes:
@@ -189,9 +189,9 @@ def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: b
     """What took too long; ``total_s`` is ``None`` when it was connecting, which has a limit of its own."""
     limit_s = CONNECT_LIMIT_S if total_s is None else total_s
     if connected:
-        return ErrorCode.TIMEOUT, f"no complete answer from {route.place} within {limit_s:g} s"
+        return ErrorCode.TIMEOUT, f"no complete answer from {route.endpoint} within {limit_s:g} s"
     if dial.address is not None:
-        return ErrorCode.CONNECT_TIMEOUT, f"no connection to {route.place} ({dial.address}) within {limit_s:g} s"
+        return ErrorCode.CONNECT_TIMEOUT, f"no connection to {route.endpoint} ({dial.address}) within {limit_s:g} s"
     code = ErrorCode.DNS_FAILED if total_s is None else ErrorCode.TIMEOUT
     return code, f"no address for {route.host} within {limit_s:g} s"
 

@@ -226,8 +226,8 @@ class JobStore:
             locked = await tx.fetch_all(jobs, params)
             if not locked:
                 return []
-            places, params = in_list(row["id"] for row in locked)
-            jobs = f"SELECT * FROM jobs WHERE id IN ({places})"
+            placeholders, params = in_list(row["id"] for row in locked)
+            jobs = f"SELECT * FROM jobs WHERE id IN ({placeholders})"
         uncounted = "1 = 0" if count_active else "j.overlap = 'allow'"
         rows = await tx.fetch_all(
             f"""

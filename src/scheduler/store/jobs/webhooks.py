@@ -14,7 +14,7 @@ from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
-from scheduler.store.vault import Vault, place_of
+from scheduler.store.vault import Vault, binding_of
 
 COLUMNS = (
     "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
@@ -163,10 +163,10 @@ class WebhookStore:
         )
 
     def _open(self, sealed: str, webhook_id: str, column: str) -> str:
-        return self._vault.open(sealed, place=place_of("webhooks", webhook_id, column))
+        return self._vault.open(sealed, binding=binding_of("webhooks", webhook_id, column))
 
     def _seal(self, text: str | None, webhook_id: str, column: str) -> str | None:
-        return None if text is None else self._vault.seal(text, place=place_of("webhooks", webhook_id, column))
+        return None if text is None else self._vault.seal(text, binding=binding_of("webhooks", webhook_id, column))
 
     def _row(self, webhook: Webhook) -> dict[str, Any]:
         headers = None if webhook.headers is None else json.dumps(dict(webhook.headers))

@@ -62,10 +62,10 @@ class PostgresTransaction:
 @lru_cache(maxsize=1024)
 def translated(sql: str) -> tuple[str, tuple[str, ...]]:
     """The statement with ``$1``, ``$2`` … for its ``:params``, and their names in that order."""
-    places: dict[str, str] = {}
+    placeholders: dict[str, str] = {}
 
-    def place(found: re.Match[str]) -> str:
+    def placeholder(found: re.Match[str]) -> str:
         name = found[1]
-        return found[0] if name is None else places.setdefault(name, f"${len(places) + 1}")
+        return found[0] if name is None else placeholders.setdefault(name, f"${len(placeholders) + 1}")
 
-    return _PARAM.sub(place, sql), tuple(places)
+    return _PARAM.sub(placeholder, sql), tuple(placeholders)

@@ -63,11 +63,11 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
             asked_at[one.execution.webhook_id] = one.execution.started_at
     if not asked_at:
         return []
-    places, params = in_list(asked_at)
+    placeholders, params = in_list(asked_at)
     rows = await tx.fetch_all(
         f"""
         SELECT w.id, w.job_id, w.updated_at, j.account_id FROM webhooks w JOIN jobs j ON j.id = w.job_id
-        WHERE w.id IN ({places}) AND w.enabled = 1 AND j.auto_disable = 1
+        WHERE w.id IN ({placeholders}) AND w.enabled = 1 AND j.auto_disable = 1
         """,
         params,
     )
@@ -95,11 +95,11 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
     last = {one.execution.job_id: one for one in dead}
     if not last:
         return []
-    places, params = in_list(last)
+    placeholders, params = in_list(last)
     rows = await tx.fetch_all(
         f"""
         SELECT {COLUMNS}, j.dead_count, j.dead_since_at FROM jobs j
-        WHERE j.id IN ({places}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
+        WHERE j.id IN ({placeholders}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
         """,
         {**params, "least_runs": LEAST_RUNS},
     )
