@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
-from scheduler.domain.webhooks.redaction import without_echoes
+from scheduler.domain.webhooks.redaction import redact
 from scheduler.domain.webhooks.webhook import Webhook
 
 TOKEN = "correct-horse-battery-staple"
@@ -26,7 +26,7 @@ def webhook(headers: dict[str, str] | None) -> Webhook:
 
 
 def stored(headers: dict[str, str] | None = HEADERS, **outcome: Any) -> Outcome:
-    return without_echoes(Outcome(**outcome), webhook(headers))
+    return redact(Outcome(**outcome), webhook(headers))
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_headers_and_errors() -> None:
 @pytest.mark.parametrize("headers", [None, {}, {"X-Team": "accounting"}, {"X-Key": "short"}])
 def test_without_credentials_nothing_is_touched(headers: dict[str, str] | None) -> None:
     outcome = Outcome(response_body="accounting short", response_headers={"A": "accounting"})
-    assert without_echoes(outcome, webhook(headers)) is outcome
+    assert redact(outcome, webhook(headers)) is outcome

@@ -1,14 +1,14 @@
-"""What the words of the product mean: pure decisions over frozen records, with time as an argument.
+"""The domain: frozen records, and pure decisions over them that take the time as an argument.
 
 Imports nothing of ours but itself, and no driver, socket or file. Begin with ``jobs/job.py``, then ``runs/firing.py``
-(what a due job turns into) and ``runs/execution.py`` (what becomes of an attempt).
+(which executions a due job is turned into) and ``runs/execution.py`` (how an attempt ends and what follows).
 
 ``schedule``   the schedule language: a library of its own
-``jobs``       a job, its changes and versions, its retry policy
+``jobs``       jobs, their changes and versions, their retry policies
 ``runs``       firing, catching up, the states of an execution, explanations
 ``webhooks``   where a run is delivered, and the request that is sent
-``accounts``   who owns what, API keys, the audit
-``events``     how parts tell each other what happened
-``slots``      who may have one of the pool's slots; ``rate_limiter`` how often
-``clock``      instants; ``errors`` the one exception for callers; ``characters`` what no reader can be given
+``accounts``   accounts and their members, API keys, the audit
+``events``     events of one process and their listeners
+``slots``      which executions start in the free slots of the worker pool; ``rate_limiter`` how often
+``clock``      instants; ``errors`` the exception for callers; ``characters`` which cannot be sent or shown
 """

@@ -1,4 +1,4 @@
-"""Characters that no wire or no reader can be given, and how they are shown instead."""
+"""Characters that cannot be sent, and those that cannot be shown and are escaped."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Time as the product keeps it: an instant is a whole number of microseconds since 1970-01-01T00:00:00Z.
+"""Instants: whole numbers of microseconds since 1970-01-01T00:00:00Z, and their forms as text and ``datetime``.
 
-Integers compare, subtract and store exactly, and no zone can leak into them. Text and ``datetime`` exist only at
-the edges: here, in the schedule module (which needs wall clocks) and nowhere else.
+Integers are compared, subtracted and stored exactly, and have no time zone. Other forms are used only here, and in
+``domain.schedule``, which computes with local times.
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ MAX_INSTANT = 253_402_300_799 * SECOND
 
 
 class Clock(Protocol):
-    """Where the present comes from; tests set it by hand."""
+    """Reads the current time. Tests have one that they set."""
 
-    def now(self) -> Instant: ...
+    def now(self) -> Instant:
+        """The current time."""
+        ...
 
 
 class SystemClock:
-    """The wall clock of the machine: the only reader of the present time in the product."""
+    """The clock of the machine. Nothing else in the product reads it."""
 
     def now(self) -> Instant:
         return time.time_ns() // 1000
 
 
 def seconds(duration_s: float) -> int:
-    """A duration in seconds as a difference of instants, rounded to the microsecond."""
+    """A duration of ``duration_s`` in microseconds, rounded."""
     return round(duration_s * SECOND)
 
 
@@ -48,14 +50,14 @@ def to_datetime(instant: Instant) -> datetime:
 
 
 def from_datetime(moment: datetime) -> Instant:
-    """The instant of an aware ``datetime``; a naive one is a programming error."""
+    """The instant of an aware ``datetime``. Raises ``ValueError`` for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a naive datetime is not an instant")
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def format_instant(instant: Instant) -> str:
-    """RFC 3339 in UTC with a trailing ``Z``; a fraction of up to six digits only when there is one."""
+    """The instant in RFC 3339, in UTC with ``Z``; with a fraction of up to six digits where it is not 0."""
     whole, fraction = divmod(instant, SECOND)
     year, month, day, hour, minute, second = time.gmtime(whole)[:6]
     text = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
@@ -63,9 +65,9 @@ def format_instant(instant: Instant) -> str:
 
 
 def parse_instant(text: str) -> Instant:
-    """The instant of an RFC 3339 text with an offset; digits beyond the microsecond are dropped.
+    """Parse an RFC 3339 text with an offset; digits after the sixth of the fraction are ignored.
 
-    Raises ``ValueError`` with a sentence when the text is something else or names a day that does not exist.
+    Raises ``ValueError``, with a message for the author, when the text is anything else or the day does not exist.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""The one exception that a caller of the service is meant to see."""
+"""The exception for everything that a caller of the service is told."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 
 class SchedulerError(Exception):
-    """A request that is refused, with the reason in words for the person who made it.
+    """A request is refused or has failed; ``message`` tells its author why.
 
-    ``code`` is one of the error codes of the HTTP contract (``VALIDATION_ERROR``, ``JOB_NOT_FOUND`` …);
-    ``errors`` maps a field to what is wrong with it and is present for validation errors only; ``retry_after_s`` says
-    in how many seconds trying again may help, if that is known.
+    ``code`` is an error code of the HTTP contract (``VALIDATION_ERROR``, ``JOB_NOT_FOUND`` …). ``errors`` has the
+    reasons by field, for validation errors only. ``retry_after_s``: seconds until another attempt may succeed, where
+    that is known.
     """
 
     def __init__(
@@ -29,5 +29,5 @@ class SchedulerError(Exception):
 
 
 def invalid(field: str, reason: str, *, code: str = "VALIDATION_ERROR") -> SchedulerError:
-    """The refusal of one field: names the field, says what is wrong and what would be right."""
+    """The error for one field; ``reason`` says what is invalid and what would be valid."""
     return SchedulerError(code, f"{field}: {reason}", errors={field: [reason]})

@@ -12,7 +12,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import INTERRUPTED, Outcome, settle, skip
 from scheduler.domain.webhooks.claim import Claim
-from scheduler.domain.webhooks.redaction import without_echoes
+from scheduler.domain.webhooks.redaction import redact
 from scheduler.domain.webhooks.request import build_request
 from scheduler.engine.http.sender import Sender
 from scheduler.engine.recorder import Recorder
@@ -79,4 +79,4 @@ class Deliverer:
             request = build_request(claim, fired_at=self._clock.now(), version=__version__)
         except SchedulerError as error:
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=error.message)
-        return without_echoes(await self._sender.send(request), claim.webhook)
+        return redact(await self._sender.send(request), claim.webhook)

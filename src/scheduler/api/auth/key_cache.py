@@ -35,7 +35,7 @@ class KeyRing:
             raise TokenRefusedError("not the shape of a key")
         key = self._remembered(digest) or await self._read(digest)
         now = self._clock.now()
-        if not key.counts_at(now):
+        if not key.is_valid_at(now):
             raise TokenRefusedError(f"{key.principal} is {'expired' if key.revoked_at is None else 'revoked'}")
         self._keys.used(key.id, now)
         return key

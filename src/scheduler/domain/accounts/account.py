@@ -1,4 +1,4 @@
-"""An account owns jobs; users belong to accounts. A user is the ``sub`` claim of their token and nothing more."""
+"""Accounts own jobs, and have users as members. Of a user only the ``sub`` claim of their token is known."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Webhooks: where a run is delivered. Begin with ``webhook.py``, then ``request.py``, the request that is sent.
 
-``target`` judges URLs and addresses, ``egress_rule`` reads ``egress.allow``, ``template`` fills bodies, ``signing`` is
-Standard Webhooks, ``claim`` is what a delivery needs to know, ``redaction`` keeps credentials out of what is stored of
-answers.
+``target`` parses URLs and classifies addresses, ``egress_rule`` parses ``egress.allow``, ``template`` renders bodies,
+``signing`` signs by Standard Webhooks, ``claim`` has all that a delivery needs, ``redaction`` masks credentials in
+responses.
 """

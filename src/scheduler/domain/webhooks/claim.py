@@ -1,4 +1,4 @@
-"""A claim: everything that the delivery of one attempt needs, read in the transaction that marked it ``running``."""
+"""A claim: all that the delivery of one attempt needs, read in the transaction that marked it ``running``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scheduler.domain.webhooks.webhook import Webhook
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A ``running`` execution of this worker, with what its job and webhook said at that moment."""
+    """A ``running`` execution of this worker, with its job and webhook as they were at that moment."""
 
     execution: Execution
     job_name: str
@@ -25,13 +25,13 @@ class Claim:
     """Why the webhook cannot be read: its secrets were sealed with another key."""
 
     def is_overdue(self, now: Instant) -> bool:
-        """Has the catch-up window of a scheduled run closed while its first attempt waited for a slot?
+        """Has the catch-up window of a scheduled run ended while its first attempt waited for a slot?
 
-        The window opens at the scheduled time; jitter, spread and a pause move it along with the planned start.
+        The window begins at the scheduled time; jitter, spread and a pause move it by as much as the planned start.
         """
         execution = self.execution
         if execution.attempt > 1 or execution.trigger not in (Trigger.SCHEDULE, Trigger.CATCHUP):
             return False
         shift = max(0, execution.available_at - max(execution.scheduled_at, execution.created_at))
-        waited = now > execution.available_at + SECOND  # a window of no time is no reason to skip what is punctual
+        waited = now > execution.available_at + SECOND  # even with a window of 0 s a punctual attempt is no late one
         return waited and now > execution.scheduled_at + shift + seconds(self.catchup_window_s)

@@ -1,4 +1,4 @@
-"""The elements of the setting ``egress.allow``: what webhooks may reach although it is private."""
+"""The elements of the setting ``egress.allow``: private networks and hosts that webhooks may reach."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class EgressRule:
     """A network or a host name, one of the two, for one port or for all."""
 
     network: Network | None = None
-    """Of IPv4 where it is IPv4 mapped to IPv6: addresses are unwrapped before they are compared."""
+    """IPv4 where the rule has IPv4 mapped to IPv6, because addresses are unwrapped before they are compared."""
     name: str | None = None
-    """As ``canonical_host`` writes it."""
+    """In the form of ``canonical_host``."""
     port: int | None = None
 
     def names_address(self, address: Address, port: int) -> bool:
-        """Is it for this very address, and not for a network or a name?"""
+        """Is the rule for exactly this address, and not for a network or a name?"""
         network = self.network
         if network is None or self.port not in (None, port):
             return False
         return network.prefixlen == network.max_prefixlen and network.network_address == address
 
     def permits(self, address: Address, port: int, *, name: str) -> bool:
-        """Is it for ``address``, which was found under ``name``?"""
+        """Does the rule allow ``address``, to which ``name`` was resolved?"""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -39,9 +39,9 @@ class EgressRule:
 
 
 def parse_egress_rule(text: str) -> EgressRule:
-    """The rule that an element of ``egress.allow`` spells: NETWORK, ADDRESS or NAME, each with ``:PORT`` or without.
+    """Parse an element of ``egress.allow``: NETWORK, ADDRESS or NAME, each with ``:PORT`` or without.
 
-    An IPv6 address stands in brackets when a port follows. Raises ``ValueError`` with a sentence that quotes the text.
+    An IPv6 address is in brackets when a port follows. Raises ``ValueError`` with a message that quotes the text.
     """
     if (network := _network(text)) is not None:
         return EgressRule(network=network)

@@ -1,4 +1,4 @@
-"""Credentials that a receiver sends back, in a debugging page for example, are not stored with its answer."""
+"""Masks credentials that a receiver repeats in its response, for example in a debugging page, before it is stored."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.webhook import MASK, Webhook, is_credential
 
 _SHORTEST = 8
-"""Characters of what is looked for: shorter texts occur by chance."""
+"""In characters: shorter texts occur by chance."""
 _SEPARATORS = re.compile(r"[\s,;=\"]+")
 
 
-def without_echoes(outcome: Outcome, webhook: Webhook) -> Outcome:
-    """The outcome with ``***`` where body, headers or error repeat a credential that the webhook sends.
+def redact(outcome: Outcome, webhook: Webhook) -> Outcome:
+    """The outcome with ``***`` wherever its body, headers or error repeat a credential that the webhook sends.
 
-    Credentials are the values of the headers that reading masks, and their parts (the token of ``Bearer token``), from
-    8 characters on, as they were sent: what a receiver encodes in another way is not recognised.
+    Credentials are the values of those headers that the API masks, and parts of them such as the token of
+    ``Bearer token``, of 8 characters or more. A credential that the receiver has encoded is not recognised.
     """
     if not webhook.headers:
         return outcome
@@ -51,7 +51,7 @@ def _masked(text: str, credentials: tuple[str, ...]) -> str:
 
 
 def _masked_at_the_end(text: str, credentials: tuple[str, ...]) -> str:
-    """What is stored of a long body may end in the middle of one."""
+    """Mask the beginning of a credential where a truncated body ends with it."""
     for credential in credentials:
         for length in range(min(len(credential) - 1, len(text)), _SHORTEST - 1, -1):
             if text.endswith(credential[:length]):
@@ -60,7 +60,7 @@ def _masked_at_the_end(text: str, credentials: tuple[str, ...]) -> str:
 
 
 def _masked_in_part(text: str, credentials: tuple[str, ...]) -> str:
-    """An error quotes what it is about, and cuts that short: the beginning of a credential is enough."""
+    """Mask every beginning of a credential, of 8 characters or more: errors quote shortened texts."""
     for credential in credentials:
         while (start := text.find(credential[:_SHORTEST])) >= 0:
             agreeing = takewhile(lambda pair: pair[0] == pair[1], zip(text[start:], credential, strict=False))

@@ -1,4 +1,4 @@
-"""The request that an attempt sends: a pure function of the claim and the moment of firing."""
+"""Builds the request of an attempt, a pure function of the claim and the time of firing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scheduler.domain.webhooks.signing import sign
 from scheduler.domain.webhooks.target import split_url
 from scheduler.domain.webhooks.template import Value, render
 
-_ALWAYS_OURS = frozenset(
+_SET_FOR_EACH_ATTEMPT = frozenset(
     {
         "accept-encoding",
         "traceparent",
@@ -28,27 +28,27 @@ _ALWAYS_OURS = frozenset(
         "x-scheduler-scheduled-at",
     }
 )
-# RFC 3986: what may stand in a path or query as it is. A percent sign stays where two hex digits follow it.
+# All but what RFC 3986 allows in a path or query; a percent sign is encoded unless two hex digits follow it.
 _TO_ENCODE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One HTTP request, ready to be sent. ``Host`` and ``Content-Length`` are the sender's to write."""
+    """One HTTP request, ready to be sent; the sender adds ``Host`` and ``Content-Length``."""
 
     method: str
     url: str
-    """Absolute and ASCII, without a fragment; percent-encoded, to be sent as it is."""
+    """Absolute, percent-encoded, without a fragment."""
     headers: Mapping[str, str]
     body: bytes | None
     """``None`` for no body; then POST, PUT and PATCH are sent with ``Content-Length: 0``, the others without."""
     timeout_s: float
-    """Seconds for everything from the look-up of the name to the last byte of the response's header block."""
+    """Seconds from the look-up of the name to the last byte of the response's header block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Envelope:
-    """What all requests of a webhook have in common."""
+    """What is the same in all requests of a webhook."""
 
     url: str
     headers: dict[str, str]
@@ -58,8 +58,8 @@ class _Envelope:
 def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
     """The request of a claim whose webhook is there, as of ``fired_at``; ``version`` is that of this program.
 
-    A body is sent where there is a template, whatever the method. Raises ``SchedulerError`` when the URL is not one
-    that ``parse_target`` accepts or the body would be too long.
+    A body is sent where there is a template, whatever the method. Raises ``SchedulerError`` when ``parse_target`` does
+    not accept the URL or the body would be too long.
     """
     webhook, execution = claim.webhook, claim.execution
     if webhook is None:
@@ -96,7 +96,7 @@ def _envelope(
     version: str,
 ) -> _Envelope:
     """``content_type`` is ``None`` for a request without a body."""
-    chosen = {name: value for name, value in headers if name.lower() not in _ALWAYS_OURS}
+    chosen = {name: value for name, value in headers if name.lower() not in _SET_FOR_EACH_ATTEMPT}
     set_by_user = {name.lower(): value for name, value in chosen.items()}
     ours = {"User-Agent": f"scheduler/{version}", "Accept": "*/*"}
     if content_type is not None:
@@ -149,7 +149,7 @@ def _body(template: str | None, claim: Claim, scheduled_at: str, fired_at: Insta
 
 
 def _identify(headers: dict[str, str], execution: Execution, scheduled_at: str, timestamp_s: int) -> None:
-    """Who sends this: for people, for deduplication (Standard Webhooks 1.0) and for traces (W3C Trace Context)."""
+    """Add what identifies the attempt: for deduplication (Standard Webhooks 1.0) and for traces (W3C Trace Context)."""
     run_id, execution_id = execution.run_id, execution.id
     headers["webhook-id"] = run_id
     headers["webhook-timestamp"] = str(timestamp_s)

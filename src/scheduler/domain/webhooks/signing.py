@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks 1.0 writes them (https://www.standardwebhooks.com)."""
+"""Signs requests by Standard Webhooks 1.0 (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
 
 
 def check_secret(text: str) -> None:
-    """Refuse what is no ``whsec_`` and base64 of 24 to 64 bytes: ``VALIDATION_ERROR`` of ``signing_secret``."""
+    """Check that ``text`` is ``whsec_`` and the base64 of 24 to 64 bytes.
+
+    Raises the ``VALIDATION_ERROR`` of ``signing_secret``.
+    """
     try:
         size = len(_key_of(text))
     except ValueError:
@@ -37,7 +40,7 @@ def check_secret(text: str) -> None:
 
 
 def new_secret(random_bytes: bytes) -> str:
-    """The secret that stands for these bytes, 24 to 64 of them from a source fit for keys."""
+    """Encode 24 to 64 bytes from a cryptographic source as a signing secret."""
     if not _SHORTEST <= len(random_bytes) <= _LONGEST:
         raise ValueError(f"a signing secret has {_SHORTEST} to {_LONGEST} bytes, not {len(random_bytes)}")
     return _PREFIX + base64.b64encode(random_bytes).decode("ascii")
@@ -45,7 +48,7 @@ def new_secret(random_bytes: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _key_of(secret: str) -> bytes:
-    """The bytes of a secret; ``ValueError`` for anything but the prefix and base64 exactly as it is written."""
+    """The bytes of a secret. Raises ``ValueError`` for anything but the prefix and canonical base64."""
     encoded = secret.removeprefix(_PREFIX)
     key = base64.b64decode(encoded, validate=True)
     if encoded == secret or base64.b64encode(key).decode("ascii") != encoded:

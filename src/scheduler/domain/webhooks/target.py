@@ -1,6 +1,6 @@
-"""Where a webhook may point: the strict reading of its URL, and the addresses that are not for webhooks.
+"""Parses the URLs of webhooks strictly, and classifies the addresses that webhooks may not reach.
 
-Everything here is pure. Whether a configuration opens a denied address is decided in ``engine.http.egress``.
+Whether the configuration allows a denied address is decided in ``engine.http.egress``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Whom a URL addresses. ``host`` is canonical: lower-case ASCII, no trailing dot, IPv6 without brackets."""
+    """The server that a URL addresses. ``host`` is as ``canonical_host`` returns it, or IPv6 without brackets."""
 
     scheme: str
     host: str
@@ -50,26 +50,26 @@ class Target:
 
     @property
     def netloc(self) -> str:
-        """The value of the ``Host`` header: the port only where it is not the scheme's own."""
+        """The value of the ``Host`` header, which has the port only where it is not the default of the scheme."""
         is_default = self.port == DEFAULT_PORTS[self.scheme]
         return self.endpoint.rpartition(":")[0] if is_default else self.endpoint
 
 
 def parse_target(url: str) -> Target:
-    """Whom ``url`` addresses, read so strictly that no other reader can understand another host.
+    """The server that ``url`` addresses, parsed so strictly that no other parser can find another host in it.
 
     Raises the ``VALIDATION_ERROR`` of ``url``: http and https only, at most 2,048 characters, no user name, control
-    character, space or backslash, a port from 1 to 65535, and a host that is a name or a canonical address (the WHATWG
-    rule: what ends in a number must be a dotted quad).
+    character, space or backslash, a port from 1 to 65535, and a host that is a name or a canonical address (WHATWG URL:
+    a host that ends in a number must be a dotted quad).
     """
     return split_url(url)[0]
 
 
 def split_url(url: str) -> tuple[Target, str]:
-    """The target of ``url`` and what follows the authority, as it was written. Raises as ``parse_target`` does."""
+    """The target of ``url`` and the rest after the authority, unchanged. Raises as ``parse_target`` does."""
     if len(url) > LONGEST_URL:
         raise invalid("url", f"at most {LONGEST_URL} characters, not {len(url)}")
-    if _unsafe(url):
+    if _has_unsafe_character(url):
         raise invalid("url", "no spaces, control characters or backslashes; write them percent-encoded")
     match = _URL.fullmatch(url)
     if match is None:
@@ -96,7 +96,7 @@ def host_of(url: str | None) -> str | None:
         return None
 
 
-def _unsafe(text: str) -> bool:
+def _has_unsafe_character(text: str) -> bool:
     if text.isascii():
         return "\\" in text or " " in text or not text.isprintable()
     return any(c == "\\" or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp") for c in text)
@@ -112,7 +112,7 @@ def _ipv6(text: str) -> str:
 
 
 def canonical_host(text: str) -> str:
-    """A host name or IPv4 address in the one form that is compared, resolved and sent: ASCII (IDNA 2008), lower-case.
+    """A host name or IPv4 address in its canonical form: ASCII (IDNA 2008), lower-case, without a trailing dot.
 
     Raises the ``VALIDATION_ERROR`` of ``url``.
     """
@@ -129,7 +129,7 @@ def canonical_host(text: str) -> str:
 def _to_ascii(text: str) -> str:
     try:
         return idna.encode(text, uts46=True).decode("ascii")
-    except UnicodeError:  # what idna raises is one
+    except UnicodeError:  # the base of what idna raises
         raise invalid("url", "the host is no valid international domain name") from None
 
 
@@ -144,31 +144,36 @@ def _dotted_quad(host: str) -> str:
 
 
 def unwrap(address: Address) -> Address:
-    """An IPv4-mapped IPv6 address as the IPv4 address that is dialled; others as they are."""
+    """The IPv4 address of an IPv4-mapped IPv6 address, to which the system connects; others unchanged."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_denied(address: Address) -> bool:
-    """Is this an address that no webhook may reach unless the operator lists it? Mapped ones are unwrapped first."""
+    """May webhooks reach this address only if ``egress.allow`` has it? Mapped addresses are unwrapped first."""
     address = unwrap(address)
     return any(address in network for network in _DENIED[address.version])
 
 
 def is_guarded(address: Address) -> bool:
-    """Is it one that no network opens: metadata service, multicast, or an address that means this host or nobody?"""
+    """Does ``egress.allow`` have to list this very address, because no network in it is enough?
+
+    Such are metadata services, multicast, and addresses that mean this host or none.
+    """
     address = unwrap(address)
-    inner = _inner(address)
-    return any(address in network for network in _GUARDED[address.version]) or (inner is not None and is_guarded(inner))
+    embedded = _embedded_ipv4(address)
+    return any(address in network for network in _GUARDED[address.version]) or (
+        embedded is not None and is_guarded(embedded)
+    )
 
 
 def is_local(address: Address) -> bool:
-    """Is it loopback or one of the private networks that ``--dev`` opens?"""
+    """Is it loopback or in a private network? ``--dev`` allows those."""
     address = unwrap(address)
     return any(address in network for network in _LOCAL[address.version]) and not is_guarded(address)
 
 
-def _inner(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a translator would make of an IPv6 address."""
+def _embedded_ipv4(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that is embedded in an IPv6 address of a translation prefix."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _SIX_TO_FOUR:

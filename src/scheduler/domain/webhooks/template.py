@@ -1,7 +1,7 @@
-"""The body of a webhook: text with ``{{ name }}`` replaced. No expressions, no loops: nothing a stranger could abuse.
+"""Templates for the bodies of webhooks: text in which ``{{ name }}`` is replaced by a value.
 
-``{{{{`` is a literal ``{{``; a lone ``{``, ``}`` or ``}}`` means itself, as JSON needs it. Rendering is linear in the
-size of the result.
+There are no expressions and no loops, and rendering is linear in the size of the result, so templates of any author are
+safe. ``{{{{`` is a literal ``{{``; a single ``{``, ``}`` or ``}}`` is itself, so that JSON needs no escaping.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NAMES: frozenset[str] = frozenset(
         "trigger",
     }
 )
-"""What may stand between the braces."""
+"""The names that have a value."""
 
 RESULT_LIMIT = 1_048_576
-"""The largest rendered text, in bytes of UTF-8."""
+"""The size of a rendered template, in bytes of UTF-8."""
 
 Value = str | int | None
 
@@ -40,7 +40,7 @@ _OPENING = re.compile(r"\{\{(?:(?P<literal>\{\{)|[ \t]*(?P<name>[A-Za-z0-9_.]+)[
 
 
 def check_template(text: str, field: str = "body_template") -> None:
-    """Refuse a template that could not be rendered: unknown names, braces that open and do not close, lone surrogates.
+    """Check that a template can be rendered: known names, each in closed braces, and no lone surrogates.
 
     Raises the ``VALIDATION_ERROR`` of ``field``.
     """
@@ -64,9 +64,9 @@ def check_template(text: str, field: str = "body_template") -> None:
 def render(text: str, values: Mapping[str, Value], *, as_json: bool) -> str:
     """The template with its names replaced by ``values``.
 
-    With ``as_json`` a value is written as JSON writes it inside a string, without quotes of its own:
-    ``"{{ job.name }}"`` is always a valid string, and ``{{ attempt }}`` outside quotes a number. ``None`` becomes
-    ``null``. Otherwise values are written as they are, ``None`` as nothing.
+    With ``as_json`` a text is escaped as inside a JSON string, without quotes: ``"{{ job.name }}"`` is always a valid
+    string. A number stays one, and ``None`` becomes ``null``. Otherwise values are inserted unchanged, and ``None`` is
+    the empty text.
 
     Raises the ``VALIDATION_ERROR`` of ``body_template`` when the result would be larger than ``RESULT_LIMIT``, and
     ``KeyError`` for a name that ``check_template`` refuses.
@@ -87,7 +87,7 @@ def _size(text: str) -> int:
 
 
 def parts_of(text: str) -> tuple[str, ...]:
-    """The template as literal, name, literal, name … literal."""
+    """The template as its parts: literal, name, literal, name … literal."""
     return _cached_parts(text) if len(text) <= _CACHED_LENGTH else _parts(text)
 
 

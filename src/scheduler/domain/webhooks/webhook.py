@@ -1,4 +1,4 @@
-"""A webhook says what a run delivers and where: the request, without the parts that change with every attempt."""
+"""Webhooks: the requests that runs of a job send, without the parts that differ from attempt to attempt."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scheduler.domain.jobs.disabled_by import DisabledBy
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 MASK = "***"
-"""What reading shows instead of a secret; writing it back keeps the stored value."""
+"""Shown instead of a secret; when it is written back, the stored value stays."""
 
 MOST_HEADERS = 50
 HEADERS_LIMIT = 16_384
 """The size of all names and values together, in bytes."""
 MOST_FORMER_SECRETS = 8
-"""Signatures make the header longer, and a receiver that misses so many rotations within a week is not looking."""
+"""Each adds a signature to every request; more rotations within their grace time drop the oldest."""
 MOST_QUERY_PARAMS = 100
 QUERY_PARAMS_LIMIT = 8192
 """The size of all names and values together, in characters."""
@@ -27,7 +27,7 @@ QUERY_PARAMS_LIMIT = 8192
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NOT_A_VALUE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 _CREDENTIAL = re.compile(r"authorization|cookie|key|token|secret|password|credential", re.IGNORECASE)
-_OURS = frozenset(
+_SET_BY_SENDER = frozenset(
     {
         "host",
         "content-length",
@@ -42,17 +42,17 @@ _OURS = frozenset(
         "traceparent",
     }
 )
-_METADATA = frozenset({"metadata", "metadata-flavor", "x-metadata-flavor", "x-google-metadata-request"})
-_FAMILIES = ("proxy-", "webhook-", "x-scheduler-", "x-aws-ec2-metadata-")
+_METADATA_HEADERS = frozenset({"metadata", "metadata-flavor", "x-metadata-flavor", "x-google-metadata-request"})
+_RESERVED_PREFIXES = ("proxy-", "webhook-", "x-scheduler-", "x-aws-ec2-metadata-")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormerSecret:
-    """A signing secret that was rotated away and still signs, together with those after it, until ``until_at``."""
+    """A signing secret that was replaced and goes on signing, beside its successors, until ``until_at``."""
 
     secret: str = field(repr=False)
     until_at: Instant
-    """From then on (included) it signs no more."""
+    """Excluded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +70,11 @@ class Webhook:
     timeout_s: float = 30
     signing_secret: str | None = field(default=None, repr=False)
     former_secrets: tuple[FormerSecret, ...] = ()
-    """Newest first; none without a ``signing_secret``."""
+    """Newest first; empty without a ``signing_secret``."""
     enabled: bool = True
     disabled_by: DisabledBy | None = None
     disabled_reason: str | None = None
-    """What ``disabled_by`` means here, as a sentence; ``None`` when a person paused it."""
+    """The reason as a sentence; ``None`` when a person has paused it."""
     created_at: Instant
     updated_at: Instant
 
@@ -85,13 +85,13 @@ class Webhook:
         return (self.signing_secret, *(former.secret for former in self.former_secrets if now < former.until_at))
 
     def with_secret(self, secret: str | None) -> Webhook:
-        """Signed with ``secret``, and at once with nothing else."""
+        """The webhook signed with ``secret`` only, from now on."""
         return replace(self, signing_secret=secret, former_secrets=())
 
     def rotated(self, secret: str, now: Instant, *, until_at: Instant) -> Webhook:
-        """Signed with ``secret``, and until ``until_at`` with the secret before it as well.
+        """The webhook signed with ``secret``, and until ``until_at`` with the present secret as well.
 
-        Secrets of earlier rotations live no longer than that either. Of many in a short time the newest few stay.
+        Secrets of earlier rotations sign until then at most, and only the newest ``MOST_FORMER_SECRETS`` are kept.
         """
         if self.signing_secret is None:
             return replace(self.with_secret(secret), updated_at=now)
@@ -104,10 +104,10 @@ class Webhook:
 
 
 def check_headers(headers: Mapping[str, str] | None) -> None:
-    """Refuse headers that cannot be sent, or must not be: ``VALIDATION_ERROR`` of ``headers``.
+    """Check headers that a person sets. Raises the ``VALIDATION_ERROR`` of ``headers``.
 
-    Names are tokens of RFC 9110, each once in any case, and none of those that the sender writes itself or that open a
-    metadata service. Values are printable ISO 8859-1 and tabs. At most 50, and 16 KiB together.
+    Names are tokens of RFC 9110, each at most once in any case, and none that the sender sets itself or that gives
+    access to a metadata service. Values are printable ISO 8859-1 and tabs. At most 50, and 16 KiB together.
     """
     if not headers:
         return
@@ -118,7 +118,7 @@ def check_headers(headers: Mapping[str, str] | None) -> None:
         raise invalid("headers", f"at most {HEADERS_LIMIT} bytes together, not {size}")
     seen: set[str] = set()
     for name, value in headers.items():
-        reason = _wrong_name(name) or _wrong_value(name, value)
+        reason = _problem_with_name(name) or _problem_with_value(name, value)
         if reason is None and name.lower() in seen:
             reason = f"{name} is given twice; names are the same in any case"
         if reason is not None:
@@ -126,19 +126,19 @@ def check_headers(headers: Mapping[str, str] | None) -> None:
         seen.add(name.lower())
 
 
-def _wrong_name(name: str) -> str | None:
+def _problem_with_name(name: str) -> str | None:
     shown = ascii(name[:60])
     if not _TOKEN.fullmatch(name):
         return f"{shown} is no header name: letters, digits and !#$%&'*+-.^_`|~"
     lower = name.lower()
-    if lower in _OURS or lower.startswith(_FAMILIES):
+    if lower in _SET_BY_SENDER or lower.startswith(_RESERVED_PREFIXES):
         return f"{shown} is written by the scheduler itself and cannot be set"
-    if lower in _METADATA:
+    if lower in _METADATA_HEADERS:
         return f"{shown} opens metadata services of clouds and cannot be set"
     return None
 
 
-def _wrong_value(name: str, value: str) -> str | None:
+def _problem_with_value(name: str, value: str) -> str | None:
     found = _NOT_A_VALUE.search(value)
     if found is None:
         return None
@@ -146,7 +146,10 @@ def _wrong_value(name: str, value: str) -> str | None:
 
 
 def check_query_params(params: Mapping[str, str] | None) -> None:
-    """Refuse parameters that cannot be sent: ``VALIDATION_ERROR`` of ``query_params``. At most 100, 8 KiB together."""
+    """Check parameters that a person sets: at most 100, 8 KiB together, no lone surrogates.
+
+    Raises the ``VALIDATION_ERROR`` of ``query_params``.
+    """
     if not params:
         return
     if len(params) > MOST_QUERY_PARAMS:
@@ -159,19 +162,19 @@ def check_query_params(params: Mapping[str, str] | None) -> None:
 
 
 def mask_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
-    """The headers as reading shows them: ``***`` for the values of names that look like credentials."""
+    """The headers as the API shows them, with ``***`` for the values of credentials."""
     if headers is None:
         return None
     return {name: MASK if is_credential(name) else value for name, value in headers.items()}
 
 
 def is_credential(name: str) -> bool:
-    """Does the name of a header say that its value is one?"""
+    """Is the value of a header with this name a credential?"""
     return _CREDENTIAL.search(name) is not None
 
 
 def unmask_headers(new: Mapping[str, str], old: Mapping[str, str] | None) -> dict[str, str]:
-    """``new`` with each masked value replaced by what ``old`` has under that name, in any case.
+    """``new`` with each masked value replaced by the one that ``old`` has for this name in any case.
 
     Raises the ``VALIDATION_ERROR`` of ``headers`` for a mask where nothing is stored.
     """
