@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 import tomllib
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,17 @@ import pytest
 from scheduler import __version__
 from scheduler.api.app import openapi_document
 from scheduler.api.http.errors import STATUS_OF
-from scheduler.config import SETTINGS, load_config
+from scheduler.config import SETTINGS, Config, load_config
 from scheduler.domain.events import Events
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import Verdict
 from scheduler.domain.webhooks.signing import sign
+from scheduler.ops.data_dir import open_data_dir
+from scheduler.ops.start_error import StartError
+from scheduler.service import open_service
 from scheduler.telemetry import Telemetry
+from tests.factories import USER, add_job
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "scheduler"
@@ -168,6 +174,22 @@ def test_every_file_and_folder_it_names_exists() -> None:
     nested = {span for span in SPANS if re.fullmatch(r"(?:api|store|engine|domain|tests)(?:/[a-z_]+)+", span)}
     assert len(files) > 20 and len(folders) > 5 and nested
     assert [name for name in files | folders | nested if not any((at / name).exists() for at in (ROOT, PACKAGE))] == []
+
+
+async def test_a_database_starts_after_the_statements_for_a_lost_key(tmp_path: Path) -> None:
+    (statements,) = re.findall(r'^sqlite3 scheduler-data/scheduler.db "(.*?)"$', README, re.DOTALL | re.MULTILINE)
+    config = Config(data_dir=tmp_path)
+    async with open_service(config, open_data_dir(config)) as service:
+        await add_job(service.stores, service.clock.now(), webhook={"headers": {"Authorization": "Bearer x"}})
+    (tmp_path / "secret.key").unlink()
+    with pytest.raises(StartError, match="is not the key"):
+        async with open_service(config, open_data_dir(config)):
+            pass
+    with closing(sqlite3.connect(tmp_path / "scheduler.db")) as database:
+        database.executescript(statements)
+    async with open_service(config, open_data_dir(config)) as service:
+        page = await service.stores.webhooks.page(USER, skip=0, limit=1)
+    assert [webhook.headers for webhook in page.items] == [None]
 
 
 def test_it_explains_every_metric_there_is() -> None:
