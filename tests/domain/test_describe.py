@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.domain.schedule.schedule import parse_schedule
+from scheduler.domain.schedule.text import parse_schedule
 
 
 def description(text: str, timezone: str | None = "UTC", day_match: str = "or") -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule.schedule import Schedule, check_fires, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule, check_fires
+from scheduler.domain.schedule.text import parse_schedule
 from tests.checks import present
 
 NEW_YEAR = parse_instant("2026-01-01T00:00:00Z")

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.domain.clock import SECOND, Instant, format_instant, parse_instant
-from scheduler.domain.schedule.schedule import DST_POLICIES, Schedule, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule
+from scheduler.domain.schedule.text import DST_POLICIES, parse_schedule
 from tests.domain.cron_oracle import Pattern
 
 DAY = 86_400 * SECOND

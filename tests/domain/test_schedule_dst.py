@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
-from scheduler.domain.schedule.schedule import DST_POLICIES, Schedule, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule
+from scheduler.domain.schedule.text import DST_POLICIES, parse_schedule
 from tests.checks import present
 from tests.domain.cron_oracle import Pattern, fires, watch
 

@@ -10,7 +10,8 @@ from cronsim import CronSim
 
 from scheduler.domain.clock import SECOND, format_instant, from_datetime, parse_instant
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.schedule.schedule import check_fires, parse_schedule
+from scheduler.domain.schedule.schedule import check_fires
+from scheduler.domain.schedule.text import parse_schedule
 from tests.checks import present
 
 NOW = parse_instant("2026-03-01T00:00:00Z")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from scheduler.cli import Failure
+from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES
 from scheduler.ops.start_error import ExitCode
 
 
@@ -25,15 +26,15 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--from", "start", metavar="RFC3339", help="Runs strictly after this time; default: now."),
         click.option(
             "--dst-policy",
-            type=click.Choice(["debian", "skip", "literal"]),
-            default="debian",
+            type=click.Choice(DST_POLICIES),
+            default=DST_POLICIES[0],
             show_default=True,
             help="What happens in the hour that daylight saving skips or repeats.",
         ),
         click.option(
             "--day-match",
-            type=click.Choice(["or", "and"]),
-            default="or",
+            type=click.Choice(DAY_MATCHES),
+            default=DAY_MATCHES[0],
             show_default=True,
             help="Whether one of day-of-month and day-of-week has to match, or both.",
         ),
@@ -86,7 +87,8 @@ def _preview(
     """Description, time zone and next runs of a schedule. A schedule that is refused ends the command."""
     from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
     from scheduler.domain.errors import SchedulerError
-    from scheduler.domain.schedule.schedule import check_fires, parse_schedule
+    from scheduler.domain.schedule.schedule import check_fires
+    from scheduler.domain.schedule.text import parse_schedule
 
     start_at = SystemClock().now() if start is None else _instant("--from", start)
     anchor_at = start_at if anchor is None else _instant("--anchor", anchor)

@@ -9,7 +9,7 @@ from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.jobs.changes import upcoming
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
-from scheduler.domain.schedule.schedule import parse_schedule
+from scheduler.domain.schedule.text import parse_schedule
 
 _NEXT_RUNS = 5
 

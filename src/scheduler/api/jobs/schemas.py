@@ -37,8 +37,7 @@ from scheduler.api.http.fields import (
 from scheduler.api.http.queries import Paging, QueryFlag
 from scheduler.domain.jobs.job import CATCHUPS, DELIVERIES, OVERLAPS
 from scheduler.domain.jobs.retry import RetryPolicy
-from scheduler.domain.schedule.schedule import DAY_MATCHES, DST_POLICIES
-from scheduler.domain.schedule.text import MAX_LINE, MAX_LINES
+from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, MAX_LINE, MAX_LINES
 
 
 class JobList(Paging):

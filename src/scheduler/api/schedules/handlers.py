@@ -19,7 +19,8 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.jobs.forecast import Plan, first_times, load_per_minute, preview
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.schedule.schedule import check_fires, parse_schedule
+from scheduler.domain.schedule.schedule import check_fires
+from scheduler.domain.schedule.text import parse_schedule
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000

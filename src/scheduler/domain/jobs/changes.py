@@ -15,7 +15,8 @@ from scheduler.domain.jobs.auto_disable import without_our_note
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.firing import THROUGH
-from scheduler.domain.schedule.schedule import check_fires, parse_schedule
+from scheduler.domain.schedule.schedule import check_fires
+from scheduler.domain.schedule.text import parse_schedule
 
 _SHAPING = ("schedule", "timezone", "dst_policy", "day_match", "anchor_at")
 """What decides when a schedule fires at all."""

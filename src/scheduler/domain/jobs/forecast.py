@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.schedule.lines import Transition
-from scheduler.domain.schedule.schedule import Schedule, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule
+from scheduler.domain.schedule.text import parse_schedule
 
 MINUTE = 60 * SECOND
 

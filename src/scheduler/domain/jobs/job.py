@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
-from scheduler.domain.schedule.schedule import Schedule, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule
+from scheduler.domain.schedule.text import parse_schedule
 
 CATCHUPS = ("latest", "all", "none")
 OVERLAPS = ("allow", "skip", "buffer_one", "cancel_previous")

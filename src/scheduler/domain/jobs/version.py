@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.schedule.schedule import Schedule, parse_schedule
+from scheduler.domain.schedule.schedule import Schedule
+from scheduler.domain.schedule.text import parse_schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

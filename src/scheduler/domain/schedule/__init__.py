@@ -1,7 +1,7 @@
 """The schedule language: parses schedules and computes their fire times, exactly in every time zone.
 
-Of ours it imports ``clock`` and ``errors`` only. Begin with ``schedule.py``: ``parse_schedule`` and ``Schedule``.
-``text`` parses the lines of a schedule, ``cron``, ``fields`` and ``days`` a cron line; ``lines`` has the three kinds of
+Of ours it imports ``clock`` and ``errors`` only. Begin with ``text.py``, which parses a schedule, and ``schedule.py``,
+which computes its fire times. ``cron``, ``fields`` and ``days`` parse a cron line; ``lines`` has the three kinds of
 line, ``zones`` the time zones, ``distinct`` counts the fire times of several lines, ``describe`` writes English,
 ``masks`` are sets of small numbers.
 """

@@ -10,6 +10,8 @@ from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.zones import MARGIN_S, Piece, Zone
 
 HORIZON_S = HORIZON_YEARS * 366 * DAY_S
+END_S = 253_370_764_800
+"""9999-01-01: nothing fires from then on, so that every fire time can be written as a local time in RFC 3339."""
 Transition = Literal["gap", "overlap"]
 
 

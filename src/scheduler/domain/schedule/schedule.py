@@ -1,72 +1,19 @@
-"""Parses a schedule and computes when it fires.
-
-A schedule is one to sixteen lines; its fire times are the distinct fire times of all lines. A line is a cron expression
-(five fields, or six with the seconds first), a macro such as ``@daily``, ``@every 1h30m`` or
-``@at 2026-12-24T18:00:00Z``. Wall times are those of the job's zone. One of three policies says what happens to wall
-times that a change to or from daylight saving time skips (a gap) or repeats (an overlap):
-
-========  =====================================================  ===============================================
-policy    a wall time in a gap                                   a wall time in an overlap
-========  =====================================================  ===============================================
-debian    a line at fixed times: one run right after the change  a line at fixed times: the first time only
-..        a line whose minute or hour starts with ``*``: no run  such a line: both times
-skip      no run                                                 the first time only
-literal   no run                                                 both times
-========  =====================================================  ===============================================
-"""
+"""A parsed schedule: computes when it fires. ``text.py`` parses it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from scheduler.domain.clock import SECOND, Instant, to_datetime
 from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.describe import describe_lines
 from scheduler.domain.schedule.distinct import count_distinct, window
-from scheduler.domain.schedule.fields import InvalidScheduleError
-from scheduler.domain.schedule.lines import Line, Moment, Transition
-from scheduler.domain.schedule.text import END_S, parse_line, split_lines
-from scheduler.domain.schedule.zones import Zone, load_zone
+from scheduler.domain.schedule.lines import END_S, Line, Moment, Transition
+from scheduler.domain.schedule.zones import Zone
 
-DST_POLICIES = ("debian", "skip", "literal")
-DAY_MATCHES = ("or", "and")
 _FIRST_S = -62_000_000_000
 """In the year 5: searches begin no earlier, so that they stay within the range of ``datetime``."""
-
-
-def parse_schedule(
-    text: str,
-    *,
-    timezone: str | None = "UTC",
-    anchor_at: Instant,
-    dst_policy: str = "debian",
-    day_match: str = "or",
-) -> Schedule:
-    """Parse ``text``. The results of the last 8,192 different calls are cached.
-
-    ``timezone`` is ``None`` where the user gave none; then ``CRON_TZ=`` has it, or it is UTC. ``@every`` fires at every
-    whole number of intervals from ``anchor_at``, after it and also before it.
-
-    Raises ``SchedulerError``: INVALID_CRON_EXPRESSION for ``text`` (also where ``CRON_TZ`` is unknown or contradicts
-    ``timezone``), VALIDATION_ERROR for an unknown ``timezone``, ``dst_policy`` or ``day_match``.
-    """
-    if dst_policy not in DST_POLICIES:
-        raise invalid("dst_policy", f"one of {', '.join(DST_POLICIES)}")
-    if day_match not in DAY_MATCHES:
-        raise invalid("day_match", f"one of {', '.join(DAY_MATCHES)}")
-    if timezone is not None:
-        try:
-            load_zone(timezone)
-        except LookupError:
-            raise invalid("timezone", f'"{timezone[:64]}" is not an IANA time zone such as Europe/Paris') from None
-    # Only intervals depend on the anchor; every other text is parsed and cached once for all jobs.
-    anchor_at = anchor_at if "@every" in text.lower() else 0
-    try:
-        return _parse(text, timezone, anchor_at, dst_policy, day_match)
-    except InvalidScheduleError as error:
-        raise _invalid(str(error)) from None
 
 
 def check_fires(schedule: Schedule, after_at: Instant) -> Instant:
@@ -78,7 +25,7 @@ def check_fires(schedule: Schedule, after_at: Instant) -> Instant:
     for line in schedule.lines:
         found = _first_after(line, after_at)
         if found is None:
-            raise _invalid(f'"{line.text}" {_why_never(line, schedule.zone)}')
+            raise invalid_schedule(f'"{line.text}" {_why_never(line, schedule.zone)}')
         firsts.append(found)
     return min(firsts)
 
@@ -173,26 +120,6 @@ def _why_never(line: Line, zone: Zone) -> str:
     return f"never fires: no such time comes in the next {HORIZON_YEARS - 1} years"
 
 
-@lru_cache(maxsize=8192)
-def _parse(text: str, timezone: str | None, anchor_at: Instant, dst_policy: str, day_match: str) -> Schedule:
-    written, zone_name = split_lines(text)
-    if zone_name is None:
-        zone_name = timezone or "UTC"
-    elif timezone is not None and zone_name != timezone:
-        raise InvalidScheduleError(f"CRON_TZ={zone_name} contradicts the time zone {timezone}: name one of them")
-    try:
-        zone = load_zone(zone_name)
-    except LookupError:
-        raise InvalidScheduleError(f"CRON_TZ={zone_name}: not an IANA time zone such as Europe/Paris") from None
-    lines: dict[str, Line] = {}
-    for number, line in written:
-        try:
-            lines[line] = parse_line(line, zone, anchor_at, dst_policy, day_match)
-        except InvalidScheduleError as error:
-            where = f"line {number}: " if len(written) > 1 else ""
-            raise InvalidScheduleError(f"{where}{error}") from None
-    return Schedule(text=text, timezone=zone.name, zone=zone, lines=tuple(lines.values()))
-
-
-def _invalid(reason: str) -> SchedulerError:
+def invalid_schedule(reason: str) -> SchedulerError:
+    """The refusal of a schedule: INVALID_CRON_EXPRESSION with the reason."""
     return invalid("schedule", reason, code="INVALID_CRON_EXPRESSION")

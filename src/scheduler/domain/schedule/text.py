@@ -1,23 +1,40 @@
-"""Parses the text of a schedule: splits it into lines, and parses each line.
+"""Parses the text of a schedule: ``parse_schedule`` splits it into lines and parses each line.
 
-Raises ``InvalidScheduleError``, with a message for the author of the text, for everything that is not exactly a line.
+A schedule is one to sixteen lines; its fire times are the distinct fire times of all lines. A line is a cron expression
+(five fields, or six with the seconds first), a macro such as ``@daily``, ``@every 1h30m`` or
+``@at 2026-12-24T18:00:00Z``. Wall times are those of the job's zone. One of three policies says what happens to wall
+times that a change to or from daylight saving time skips (a gap) or repeats (an overlap):
+
+========  =====================================================  ===============================================
+policy    a wall time in a gap                                   a wall time in an overlap
+========  =====================================================  ===============================================
+debian    a line at fixed times: one run right after the change  a line at fixed times: the first time only
+..        a line whose minute or hour starts with ``*``: no run  such a line: both times
+skip      no run                                                 the first time only
+literal   no run                                                 both times
+========  =====================================================  ===============================================
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from scheduler.domain.clock import SECOND, Instant, parse_instant
+from scheduler.domain.errors import invalid
 from scheduler.domain.schedule.cron import parse_cron
 from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.fields import InvalidScheduleError
-from scheduler.domain.schedule.lines import HORIZON_S, Interval, Line, Moment, Transition, ZonedCron
-from scheduler.domain.schedule.zones import MARGIN_S, Zone
+from scheduler.domain.schedule.lines import END_S, HORIZON_S, Interval, Line, Moment, Transition, ZonedCron
+from scheduler.domain.schedule.schedule import Schedule, invalid_schedule
+from scheduler.domain.schedule.zones import MARGIN_S, Zone, load_zone
 
+DST_POLICIES = ("debian", "skip", "literal")
+"""See the table above; the first is the default."""
+DAY_MATCHES = ("or", "and")
+"""Whether one of day-of-month and day-of-week has to match, or both; the first is the default."""
 MAX_LINE = 256
 MAX_LINES = 16
-END_S = 253_370_764_800
-"""9999-01-01: nothing fires from then on, so that every fire time can be written as a local time in RFC 3339."""
 
 _MACROS = {
     "@hourly": "0 * * * *",
@@ -33,7 +50,61 @@ _EVERY = re.compile(r"(?:[0-9]+[smhdw])+")
 _HAS_OFFSET = re.compile(r"[Zz]$|[+-][0-9:]+$")
 
 
-def split_lines(text: str) -> tuple[list[tuple[int, str]], str | None]:
+def parse_schedule(
+    text: str,
+    *,
+    timezone: str | None = "UTC",
+    anchor_at: Instant,
+    dst_policy: str = "debian",
+    day_match: str = "or",
+) -> Schedule:
+    """Parse ``text``. The results of the last 8,192 different calls are cached.
+
+    ``timezone`` is ``None`` where the user gave none; then ``CRON_TZ=`` has it, or it is UTC. ``@every`` fires at every
+    whole number of intervals from ``anchor_at``, after it and also before it.
+
+    Raises ``SchedulerError``: INVALID_CRON_EXPRESSION for ``text`` (also where ``CRON_TZ`` is unknown or contradicts
+    ``timezone``), VALIDATION_ERROR for an unknown ``timezone``, ``dst_policy`` or ``day_match``.
+    """
+    if dst_policy not in DST_POLICIES:
+        raise invalid("dst_policy", f"one of {', '.join(DST_POLICIES)}")
+    if day_match not in DAY_MATCHES:
+        raise invalid("day_match", f"one of {', '.join(DAY_MATCHES)}")
+    if timezone is not None:
+        try:
+            load_zone(timezone)
+        except LookupError:
+            raise invalid("timezone", f'"{timezone[:64]}" is not an IANA time zone such as Europe/Paris') from None
+    # Only intervals depend on the anchor; every other text is parsed and cached once for all jobs.
+    anchor_at = anchor_at if "@every" in text.lower() else 0
+    try:
+        return _parse(text, timezone, anchor_at, dst_policy, day_match)
+    except InvalidScheduleError as error:
+        raise invalid_schedule(str(error)) from None
+
+
+@lru_cache(maxsize=8192)
+def _parse(text: str, timezone: str | None, anchor_at: Instant, dst_policy: str, day_match: str) -> Schedule:
+    written, zone_name = _split_lines(text)
+    if zone_name is None:
+        zone_name = timezone or "UTC"
+    elif timezone is not None and zone_name != timezone:
+        raise InvalidScheduleError(f"CRON_TZ={zone_name} contradicts the time zone {timezone}: name one of them")
+    try:
+        zone = load_zone(zone_name)
+    except LookupError:
+        raise InvalidScheduleError(f"CRON_TZ={zone_name}: not an IANA time zone such as Europe/Paris") from None
+    lines: dict[str, Line] = {}
+    for number, line in written:
+        try:
+            lines[line] = _parse_line(line, zone, anchor_at, dst_policy, day_match)
+        except InvalidScheduleError as error:
+            where = f"line {number}: " if len(written) > 1 else ""
+            raise InvalidScheduleError(f"{where}{error}") from None
+    return Schedule(text=text, timezone=zone.name, zone=zone, lines=tuple(lines.values()))
+
+
+def _split_lines(text: str) -> tuple[list[tuple[int, str]], str | None]:
     """The lines with their numbers, runs of blanks as one space, and the zone of ``CRON_TZ=``."""
     if len(text) > MAX_LINES * (MAX_LINE + 2):
         raise InvalidScheduleError(f"too long: at most {MAX_LINES} lines of {MAX_LINE} characters")
@@ -60,8 +131,8 @@ def split_lines(text: str) -> tuple[list[tuple[int, str]], str | None]:
     return written, zones.pop() if zones else None
 
 
-def parse_line(text: str, zone: Zone, anchor_at: Instant, dst_policy: str, day_match: str) -> Line:
-    """Parse one line that ``split_lines`` returned."""
+def _parse_line(text: str, zone: Zone, anchor_at: Instant, dst_policy: str, day_match: str) -> Line:
+    """Parse one line that ``_split_lines`` returned."""
     word, _, rest = text.partition(" ")
     word = word.lower()
     if word == "@every":
