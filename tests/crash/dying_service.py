@@ -65,21 +65,21 @@ def connect(passed: Passed) -> None:
 
 def send(passed: Passed) -> None:
     """A request is with the operating system, whole, and its answer has not come: the receiver must hold it back."""
-    ask = Exchange.ask
+    write = Exchange.send
 
-    async def ask_and_pass(self: Exchange, wire: bytes) -> Any:
-        asking = asyncio.ensure_future(ask(self, wire))
+    async def send_and_pass(self: Exchange, wire: bytes) -> Any:
+        sending = asyncio.ensure_future(write(self, wire))
         try:
             await asyncio.sleep(0)  # it writes now
             while self.transport is not None and self.transport.get_write_buffer_size():
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.02)  # uvloop writes at the end of a turn
             passed()
-            return await asking
+            return await sending
         finally:
-            asking.cancel()
+            sending.cancel()
 
-    _put(Exchange, "ask", ask_and_pass)
+    _put(Exchange, "send", send_and_pass)
 
 
 def response(passed: Passed) -> None:

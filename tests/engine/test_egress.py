@@ -11,7 +11,7 @@ from scheduler.engine.http.egress import Egress, dialling
 
 
 def refusal(egress: Egress, address: str, port: int = 80, name: str = "") -> str | None:
-    return egress.refusal(ipaddress.ip_address(address), port, name=name or address)
+    return egress.problem_with_address(ipaddress.ip_address(address), port, name=name or address)
 
 
 def opens(egress: Egress, address: str, port: int = 80, name: str = "") -> bool:
@@ -130,7 +130,7 @@ def test_our_own_listener_takes_its_exact_address() -> None:
         egress = Egress(allow=allow, dev=not is_open)
         egress.forbid("127.0.0.1", 8000)
         assert opens(egress, "127.0.0.1", 8000) is is_open
-        assert opens(egress, "127.0.0.1", 8001) is (egress.refusal(LOOPBACK, 8001, name="") is None)
+        assert opens(egress, "127.0.0.1", 8001) is (egress.problem_with_address(LOOPBACK, 8001, name="") is None)
 
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")

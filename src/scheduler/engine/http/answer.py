@@ -1,4 +1,4 @@
-"""What an answer means: status, headers and body as they are stored, and why it is a failure if it is one."""
+"""Turns an answer into an outcome: status, headers and body as they are stored, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
 
 def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now: Instant) -> Outcome:
-    """The outcome of an answer whose header block is complete. ``body`` is what is kept of it."""
+    """The outcome of an answer whose header block is complete. ``body`` is its stored part."""
     status = message.code
     headers = _stored_headers(message.raw_headers)
     text = _text(body, cut=truncated)

@@ -1,4 +1,7 @@
-"""Which addresses may be dialled. The check at the socket is the one that counts; the one at save is a courtesy."""
+"""Which addresses may be connected to.
+
+The check when a socket is opened decides. The check when a webhook is saved only reports what can be known by then.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from scheduler.domain.webhooks.target import (
 )
 
 BLOCKED = ErrorCode.BLOCKED_ADDRESS.value
-"""What marks the text of a refused socket, which comes back in an exception of the connector."""
+"""Marks the text of a refused socket, so that it is recognised within an exception of the connector."""
 
 _LOOPBACK: tuple[Address, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _METADATA: tuple[Address, ...] = (ipaddress.IPv4Address("169.254.169.254"),)
@@ -33,7 +36,7 @@ _METADATA: tuple[Address, ...] = (ipaddress.IPv4Address("169.254.169.254"),)
 
 @dataclass(slots=True)
 class Dial:
-    """One attempt to connect: the name that leads to addresses, and the last of them that a socket was opened for."""
+    """One attempt to connect: the host name, and the last of its addresses that a socket was opened for."""
 
     name: str
     address: str | None = None
@@ -43,18 +46,18 @@ _dial: ContextVar[Dial | None] = ContextVar("dial", default=None)
 
 
 def dialling(name: str) -> Dial:
-    """Say for the rest of this task which name its sockets are for; a rule for a name opens them for no other."""
+    """Record for the rest of this task which host its sockets are for: a rule for a name applies to that host only."""
     dial = Dial(name)
     _dial.set(dial)
     return dial
 
 
 class Egress:
-    """The rules for outgoing connections: public addresses, and what ``egress.allow`` lists.
+    """Permits outgoing connections to public addresses, and to what ``egress.allow`` lists.
 
     ``allow`` holds the texts that ``parse_egress_rule`` reads; raises its ``ValueError``. ``dev`` opens loopback and
     private networks. Neither a network nor a name nor ``dev`` opens metadata services, multicast, 0.0.0.0/8 or our own
-    listener: those take their exact address in ``allow``.
+    listener: those need their exact address in ``allow``.
     """
 
     def __init__(self, *, allow: Sequence[str] = (), dev: bool = False) -> None:
@@ -64,7 +67,7 @@ class Egress:
         self._own_everywhere: set[int] = set()
 
     def forbid(self, host: str, port: int) -> None:
-        """Our own listener is at this address; an unspecified one (``0.0.0.0``, ``::``) means all of this machine."""
+        """Refuse our own listener at this address; an unspecified one (``0.0.0.0``, ``::``) is all of this machine."""
         address = unwrap(ipaddress.ip_address(host.partition("%")[0]))
         if address.is_unspecified:
             self._own_everywhere.add(port)
@@ -72,30 +75,32 @@ class Egress:
             self._own.add((address, port))
 
     def check_url(self, url: str) -> None:
-        """Refuse what could never be sent: ``VALIDATION_ERROR`` or ``BLOCKED_TARGET`` of ``url``.
+        """Raises ``VALIDATION_ERROR`` or ``BLOCKED_TARGET`` of ``url`` for a URL to which nothing could be sent.
 
-        Only literal addresses and names whose address is fixed are judged; other names are not looked up.
+        Judges addresses and names with a fixed address only; other names are not looked up.
         """
         target = parse_target(url)
-        refusals = [self.refusal(address, target.port, name=target.host) for address in _known_addresses(target)]
-        if refusals and None not in refusals:
-            raise invalid("url", str(refusals[0]), code="BLOCKED_TARGET")
+        problems = [
+            self.problem_with_address(address, target.port, name=target.host) for address in _known_addresses(target)
+        ]
+        if problems and None not in problems:
+            raise invalid("url", str(problems[0]), code="BLOCKED_TARGET")
 
     def socket_factory(self, addr_info: AddrInfoType) -> socket.socket:
-        """For a connector: an unconnected socket, or ``OSError`` (``EACCES``, ``blocked_address …``)."""
+        """An unconnected socket for a connector. Raises ``OSError`` (``EACCES``, ``blocked_address …``)."""
         family, kind, protocol, _, address = addr_info
         dial = _dial.get()
-        refusal = self.refusal(
+        problem = self.problem_with_address(
             ipaddress.ip_address(address[0].partition("%")[0]), address[1], name=dial.name if dial else ""
         )
-        if refusal is not None:
-            raise OSError(errno.EACCES, f"{BLOCKED} {refusal}")
+        if problem is not None:
+            raise OSError(errno.EACCES, f"{BLOCKED} {problem}")
         if dial is not None:
             dial.address = address[0]
         return socket.socket(family, kind, protocol)
 
-    def refusal(self, address: Address, port: int, *, name: str) -> str | None:
-        """Why ``address``, found under ``name`` (or being it), must not be dialled; ``None`` when it may."""
+    def problem_with_address(self, address: Address, port: int, *, name: str) -> str | None:
+        """Why ``address``, found under ``name`` or written as it, must not be connected to; ``None`` when it may."""
         address = unwrap(address)
         if any(rule.names_address(address, port) for rule in self._rules):
             return None

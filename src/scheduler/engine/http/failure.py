@@ -1,4 +1,4 @@
-"""Why no proper answer came, in one line: a stable code (semantics of an attempt) and words for people."""
+"""Why a request got no valid answer: a stable error code, and one line for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking up names off the loop, in threads of their own, so that a dead name server holds up nobody else."""
+"""Looks up host names in threads of their own, so that a name server that does not answer delays no other look-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 MOST_ADDRESSES = 4
-"""With n dead answers the connector tries n(n+1)/2 sockets: more than these are not looked at."""
+"""Addresses of one name that are tried at most: with n dead ones the connector opens n(n+1)/2 sockets."""
 
 _MOST_LOOKUPS = 128
 _AnswerList = list[tuple[Any, ...]]
@@ -21,7 +21,7 @@ _AnswerList = list[tuple[Any, ...]]
 class Resolver(AbstractResolver):
     """``getaddrinfo`` in daemon threads: a look-up that hangs occupies its own thread and does not delay the exit.
 
-    The connector asks once for all who wait for the same name and keeps answers for a while; a name that hangs thus
+    The connector looks a name up once for all requests that wait for it and caches the answer, so a name that hangs
     takes one thread. ``lookup`` has the signature of ``socket.getaddrinfo``.
     """
 

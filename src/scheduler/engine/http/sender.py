@@ -1,9 +1,9 @@
-"""Sending one request: name, address, TLS, request, header block, body, and what came of it.
+"""Sends one request: look-up of the name, connection, TLS, request, header block and body of the answer, outcome.
 
 Built on aiohttp's connector (pool, name cache, happy eyeballs, TLS) and its parser, one level below ``ClientSession``.
-A session would send an idempotent request again when a pooled connection turns out to be dead, and a (``webhook-id``,
-attempt) must leave once; it would also keep cookies, follow redirects and read proxies from the environment, none of
-which exist here. And it costs more than half of the CPU of a delivery.
+A session sends an idempotent request again when a pooled connection turns out to be dead, but a (``webhook-id``,
+attempt) must be sent once. It also keeps cookies, follows redirects and reads proxies from the environment, which a
+webhook must not. And it costs more than half of the CPU time of a delivery.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import ssl
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
-from aiohttp import ClientError, ClientRequest, ClientTimeout, StreamReader, TCPConnector
+from aiohttp import ClientError, ClientRequest, ClientTimeout, StreamReader
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -29,38 +28,39 @@ from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, split_url
 from scheduler.engine.http.answer import failed, outcome_of
 from scheduler.engine.http.egress import Dial, Egress, dialling
-from scheduler.engine.http.exchange import Exchange
+from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received_bytes
 from scheduler.engine.http.failure import failure_of
 from scheduler.engine.http.resolver import Resolver
 
 CONNECT_LIMIT_S = 5.0
-"""How much of an attempt's time connecting may take, look-up and TLS included."""
+"""How long connecting may take, look-up and TLS included, within the timeout of the attempt."""
 
 BODY_GRACE_S = 2.0
-"""How long the body of an answer may take after its header block, within the attempt's time."""
+"""How long the body of an answer may take after its header block, within the timeout of the attempt."""
 
 KEEP_ALIVE_S = 1.5
-"""How long a connection rests. Below the idle limits that servers have (2 s and more): one that the receiver is just
-closing costs an attempt, because nothing is sent twice. Bursts reuse connections all the same."""
+"""How long an idle connection is kept. Less than the idle timeouts of servers (2 s and more), because a request on a
+connection that the receiver is just closing fails, and nothing is sent twice. Bursts reuse connections all the same."""
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Route(NamedTuple):
-    """What a URL says about the way: it is worked out once."""
+    """What is worked out once for a URL."""
 
     host: str
     endpoint: str
+    """``host:port``."""
     start: str
     """The rest of the request line, and the ``Host`` header."""
-    opener: ClientRequest
-    """What the connector wants to see; it is never sent."""
+    connection_key: ClientRequest
+    """The argument by which the connector finds a connection; it is never sent."""
 
 
 class Sender:
-    """Sends requests; one per process, as an async context manager.
+    """Sends requests; one per process, an async context manager.
 
-    ``concurrency`` is how many requests are sent at a time at most; ``body_limit`` the bytes kept of an answer's body.
+    ``concurrency`` is the number of requests in flight at most, ``body_limit`` the bytes that are kept of a body.
     ``tls`` replaces the trust in the system's certificate authorities, ``resolver`` the system's name look-up.
     """
 
@@ -80,21 +80,19 @@ class Sender:
         self._clock = clock
         self._tls = tls
         self._resolver = resolver
-        self._patience = ClientTimeout(connect=CONNECT_LIMIT_S, ceil_threshold=math.inf)
+        self._connect_timeout = ClientTimeout(connect=CONNECT_LIMIT_S, ceil_threshold=math.inf)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._connector = TCPConnector(
+        self._connector = ExchangeConnector(
             limit=self._concurrency,
             keepalive_timeout=KEEP_ALIVE_S,
             resolver=self._resolver or Resolver(),
             socket_factory=self._egress.socket_factory,
-            ssl=self._tls or True,
+            tls=self._tls,
         )
-        # the one hook that has no public name
-        self._connector._factory = cast("functools.partial[ResponseHandler]", functools.partial(Exchange, self._loop))
         self._route = functools.lru_cache(maxsize=4096)(self._find_route)
-        self._opener = functools.lru_cache(maxsize=1024)(self._make_opener)
+        self._connection_key = functools.lru_cache(maxsize=1024)(self._make_connection_key)
         return self
 
     async def __aexit__(
@@ -103,10 +101,10 @@ class Sender:
         await self._connector.close()
 
     async def send(self, request: Request) -> Outcome:
-        """Send ``request`` once and say what came of it. Raises nothing but ``CancelledError``.
+        """Send ``request`` once; returns its outcome. Raises nothing but ``CancelledError``.
 
-        ``timeout_s`` is for everything up to the complete header block; the body then has what is left of it, two
-        seconds at most. A refused or failed request has an ``error_code``.
+        ``timeout_s`` is for everything up to the complete header block; the body then has the rest of it, two seconds
+        at most. A refused or failed request has an ``error_code``.
         """
         try:
             route = self._route(request.url)
@@ -120,11 +118,11 @@ class Sender:
         reusable = False
         try:
             async with total:
-                connection = await self._connector.connect(route.opener, [], self._patience)
+                connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
                 exchange = cast("Exchange", connection.protocol)
-                message, payload = await exchange.ask(wire)
+                message, payload = await exchange.send(wire)
             body, complete = await self._read(payload, deadline)
-            reusable = complete and exchange.rest()
+            reusable = complete and exchange.finish()
             return outcome_of(message, body, truncated=not complete, now=self._clock.now())
         except TimeoutError:
             total_s = request.timeout_s if connection is not None or total.expired() else None
@@ -133,15 +131,15 @@ class Sender:
             return failed(*failure_of(error, route.endpoint))
         finally:
             if connection is not None:
-                _let_go(connection, reusable=reusable)
+                _release(connection, reusable=reusable)
 
     async def _read(self, payload: StreamReader, deadline: float) -> tuple[bytes, bool]:
-        """The body, cut at the limit, and whether that is all of it."""
+        """The body up to the limit, and whether that is the whole body."""
         limit = self._body_limit
         if payload.is_eof() and payload.total_bytes <= limit:
             return payload.read_nowait(), True
         chunks: list[bytes] = []
-        room = limit + 1  # one more shows that there is more
+        room = limit + 1  # one byte more shows that the body is longer
         try:
             async with asyncio.timeout_at(min(deadline, self._loop.time() + BODY_GRACE_S)):
                 while room and not payload.at_eof():
@@ -149,7 +147,7 @@ class Sender:
                     chunks.append(chunk)
                     room -= len(chunk)
         except (TimeoutError, ClientError):
-            chunks.append(payload._read_nowait(room) if room else b"")  # what came before the end is worth keeping
+            chunks.append(received_bytes(payload, room))
             return b"".join(chunks)[:limit], False
         return b"".join(chunks)[:limit], room > 0
 
@@ -162,15 +160,16 @@ class Sender:
             host=target.host,
             endpoint=target.endpoint,
             start=f" {path} HTTP/1.1\r\nHost: {target.netloc}\r\n",
-            opener=self._opener(target),
+            connection_key=self._connection_key(target),
         )
 
-    def _make_opener(self, target: Target) -> ClientRequest:
+    def _make_connection_key(self, target: Target) -> ClientRequest:
         return ClientRequest("GET", URL(f"{target.scheme}://{target.endpoint}/", encoded=True), loop=self._loop)
 
 
 def _wire(request: Request, start: str) -> bytes:
-    """The whole request as bytes. Raises ``ValueError`` for headers that would be read as more than they are."""
+    """The whole request as bytes. Raises ``ValueError`` for a header with a line break, which would be read as
+    several."""
     headers, body = request.headers, request.body
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     if body is not None:
@@ -186,7 +185,7 @@ def _wire(request: Request, start: str) -> bytes:
 
 
 def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> tuple[ErrorCode, str]:
-    """What took too long; ``total_s`` is ``None`` when it was connecting, which has a limit of its own."""
+    """Which step took too long; ``total_s`` is ``None`` for connecting, which has a timeout of its own."""
     limit_s = CONNECT_LIMIT_S if total_s is None else total_s
     if connected:
         return ErrorCode.TIMEOUT, f"no complete answer from {route.endpoint} within {limit_s:g} s"
@@ -196,10 +195,10 @@ def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: b
     return code, f"no address for {route.host} within {limit_s:g} s"
 
 
-def _let_go(connection: Connection, *, reusable: bool) -> None:
+def _release(connection: Connection, *, reusable: bool) -> None:
     if reusable:
         connection.release()
         return
     if connection.protocol is not None:
-        connection.protocol.abort()  # a polite end would wait for a receiver that reads nothing
+        connection.protocol.abort()  # an orderly close would wait for a receiver that reads nothing
     connection.close()
