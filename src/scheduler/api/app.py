@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from functools import cache
 from typing import Any
 
-from aiohttp import hdrs, web, web_response
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
@@ -27,11 +26,11 @@ from scheduler.api.executions import dead_letters, runs
 from scheduler.api.executions import handlers as executions
 from scheduler.api.health import handlers as health
 from scheduler.api.http import docs
-from scheduler.api.http.middleware import accept_any_expectation, framing
+from scheduler.api.http.middleware import accept_any_expectation, framing, hide_server_version
 from scheduler.api.http.offload import TURN
 from scheduler.api.http.openapi import document
 from scheduler.api.http.operation import needs_token
-from scheduler.api.http.parser import RequestParser
+from scheduler.api.http.parser import use_parser
 from scheduler.api.http.rate_limit import pacing
 from scheduler.api.jobs import handlers as jobs
 from scheduler.api.schedules import handlers as schedules
@@ -48,10 +47,6 @@ _PROTOCOL: dict[str, Any] = {
     "auto_decompress": False,
 }
 """How connections are treated, whoever runs the application."""
-
-
-# What the HTTP parser refuses never reaches our middleware; its answers, too, tell no version of anything.
-web_response.SERVER_SOFTWARE = "scheduler"  # type: ignore[attr-defined]  # imported there, read from there
 
 
 def build_api(services: Services) -> web.Application:
@@ -80,7 +75,8 @@ def build_api(services: Services) -> web.Application:
     if isinstance(authenticator.keys, KeySet):
         app.cleanup_ctx.append(authenticator.keys.open)
     logging.getLogger("aiohttp.server").addFilter(_tell_briefly)
-    _use_parser(app)
+    use_parser(app)
+    hide_server_version()
     _add_routes(app)
     return app
 
@@ -91,14 +87,6 @@ def openapi_document() -> dict[str, Any]:
     app = web.Application()
     _add_routes(app)
     return document(app)
-
-
-def _use_parser(app: web.Application) -> None:
-    """Tell aiohttp-apispec's middleware how to read requests; it keeps that under keys that are plain texts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", web.NotAppKeyWarning)
-        app["_apispec_parser"] = RequestParser()
-        app["_apispec_request_data_name"] = _REST
 
 
 def _tell_briefly(record: logging.LogRecord) -> bool:
@@ -119,9 +107,6 @@ def _add_routes(app: web.Application) -> None:
             if method == hdrs.METH_GET:
                 resource.add_route(hdrs.METH_HEAD, handler, expect_handler=accept_any_expectation)
 
-
-_REST = web.RequestKey("rest", dict[str, Any])
-"""Where the validation middleware leaves what has no key of its own: nothing, here."""
 
 _WEBHOOKS: dict[str, Handler] = {"GET": webhooks.list_webhooks, "POST": webhooks.create_webhook}
 _WEBHOOK: dict[str, Handler] = {

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs, web, web_response
 from aiohttp.typedefs import Handler, Middleware
 
 from scheduler.api.http.answers import answer
@@ -56,6 +56,14 @@ def framing(events: Events) -> Middleware:
         return response
 
     return frame
+
+
+def hide_server_version() -> None:
+    """Answers of aiohttp's HTTP parser, which no middleware sees, name no version of a program either.
+
+    aiohttp reads the text from this private constant of the module.
+    """
+    web_response.SERVER_SOFTWARE = _HEADERS["Server"]  # type: ignore[attr-defined]  # imported there, read from there
 
 
 async def accept_any_expectation(request: web.Request) -> None:

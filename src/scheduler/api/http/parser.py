@@ -1,7 +1,8 @@
-"""How the validation middleware of aiohttp-apispec reads requests here: our decoder, our refusals, our strictness."""
+"""Reads bodies and query parameters for the validation middleware of aiohttp-apispec, with our decoder and errors."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
@@ -14,12 +15,26 @@ from scheduler.api.http.decoder import read_object
 from scheduler.api.http.errors import BODY, refusal_of, shown_name
 from scheduler.domain.errors import invalid
 
+_OTHER_INPUT = web.RequestKey("other_input", dict[str, Any])
+"""Where aiohttp-apispec puts input that has no key of its own; here all of it has one."""
+
+
+def use_parser(app: web.Application) -> None:
+    """Have the validation middleware of aiohttp-apispec read the requests of ``app`` with a ``RequestParser``.
+
+    The middleware looks both objects up under these keys, which are its private names.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", web.NotAppKeyWarning)
+        app["_apispec_parser"] = RequestParser()
+        app["_apispec_request_data_name"] = _OTHER_INPUT
+
 
 class RequestParser(AIOHTTPParser):
-    """One per application: the parser of webargs is one global that applications would share."""
+    """One for each application, where webargs has one global parser that all applications share."""
 
     async def parse(self, argmap: Any, req: web.Request | None = None, **options: Any) -> Any:
-        """As webargs does; only that nothing is looked for where nothing is given and nothing may be."""
+        """As webargs does, with a short way for an operation without query parameters that is given none."""
         if (
             options.get("location") == "querystring"
             and req is not None
@@ -59,6 +74,6 @@ class RequestParser(AIOHTTPParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        """Turn marshmallow's messages into our one refusal; webargs files them under the place they came from."""
-        by_place = cast("Mapping[str, Any]", error.messages)
-        raise refusal_of(next(iter(by_place.values()))) from None
+        """Raises the ``VALIDATION_ERROR`` of marshmallow's messages, which webargs groups by location."""
+        by_location = cast("Mapping[str, Any]", error.messages)
+        raise refusal_of(next(iter(by_location.values()))) from None

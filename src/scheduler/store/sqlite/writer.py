@@ -25,6 +25,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Committed, DatabaseBroken, Events
 from scheduler.store.database import Params, Row
 from scheduler.store.sqlite.errors import is_busy, is_of_the_file, is_uncertain, refusal_of
+from scheduler.store.sqlite.thread import on_thread_of
 
 T = TypeVar("T")
 
@@ -71,16 +72,13 @@ class SqliteTransaction:
         """Nothing to wait for: transactions of the one writer take turns anyway."""
 
     async def _trip(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        raw = self._connection._conn
-
-        def run() -> T:
+        def run(raw: sqlite3.Connection) -> T:
             if not self.begun:
                 raw.execute("BEGIN IMMEDIATE")
                 self.begun = True
             return call(raw)
 
-        # aiosqlite's own way to its thread; its public calls take one statement each
-        return cast("T", await self._connection._execute(run))  # type: ignore[no-untyped-call]
+        return await on_thread_of(self._connection, run)
 
 
 @lru_cache(maxsize=512)
