@@ -26,7 +26,7 @@ from scheduler.domain.accounts.account import Role
 )
 async def create_account(request: web.Request) -> web.Response:
     caller = Caller.of(request)
-    caller.require_person()
+    caller.check_is_user()
     account = await caller.services.accounts.create(
         name=request[FORM]["name"], user=caller.user, now=caller.services.clock.now(), by=caller.actor
     )

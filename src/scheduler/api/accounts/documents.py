@@ -1,4 +1,4 @@
-"""Accounts, members and keys as the JSON documents that answers carry."""
+"""Accounts, members and API keys as JSON documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def member_document(member: Member) -> Document:
 
 
 def key_document(key: ApiKey) -> Document:
-    """A key, as much of it as may be known."""
+    """An API key without its secret."""
     return {
         "id": key.id,
         "account_id": key.account_id,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
+from dataclasses import replace
 
 from aiohttp import web
 
 from scheduler.api.accounts.documents import key_document
+from scheduler.api.accounts.forms import draft_key
 from scheduler.api.accounts.schemas import KeyCreate, KeyCreated, KeyList, KeyPage
 from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
 from scheduler.api.services import FORM, KEY_RING, QUERY
 from scheduler.domain.accounts.account import Role
-from scheduler.domain.accounts.api_key import KEY_MARK, ApiKey, key_digest, key_text, ordered_scopes
-from scheduler.domain.errors import invalid
-from scheduler.store.ids import new_id
-
-_SECRET_BYTES = 32
-_PREFIX_BYTES = 6
+from scheduler.domain.accounts.api_key import key_digest
 
 
 @operation(
@@ -33,24 +29,11 @@ _PREFIX_BYTES = 6
 )
 async def create_key(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
-    now = caller.services.clock.now()
-    expires_at = form.get("expires_at")
-    if expires_at is not None and expires_at <= now:
-        raise invalid("expires_at", "must lie in the future, or be null for a key that does not expire")
-    prefix = KEY_MARK + secrets.token_hex(_PREFIX_BYTES)
-    text = key_text(prefix, secrets.token_urlsafe(_SECRET_BYTES))
-    key = ApiKey(
-        id=new_id(now),
-        account_id=await caller.home(form.get("account_id"), now, need=Role.OWNER),
-        prefix=prefix,
-        name=form["name"],
-        scopes=ordered_scopes(form["scopes"]),
-        created_by=caller.user,
-        created_at=now,
-        expires_at=expires_at,
-    )
-    most = caller.services.config.limits.keys_per_account
-    await caller.services.keys.insert(key, key_digest(text) or "", by=caller.actor, most=most)
+    services, now = caller.services, caller.services.clock.now()
+    draft, text = draft_key(form, created_by=caller.user, now=now)
+    key = replace(draft, account_id=await caller.home(form.get("account_id"), now, need=Role.OWNER))
+    most = services.config.limits.keys_per_account
+    await services.keys.insert(key, key_digest(text) or "", by=caller.actor, most=most)
     return answer({**key_document(key), "key": text}, 201)
 
 
@@ -64,8 +47,7 @@ async def create_key(request: web.Request) -> web.Response:
 )
 async def list_keys(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    if "account_id" in query:
-        await caller.account(query["account_id"], Role.VIEWER)
+    await caller.check_account(query.get("account_id"), Role.VIEWER)
     return page_answer(await caller.services.keys.page(caller.user, **query), key_document, query)
 
 

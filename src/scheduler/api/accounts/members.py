@@ -42,7 +42,7 @@ async def add_member(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
     member = await caller.services.members.add(
-        account.id, form["user"], Role(form["role"]), caller.services.clock.now(), by=caller.actor
+        account.id, form["user"], form["role"], caller.services.clock.now(), by=caller.actor
     )
     if member is None:
         raise SchedulerError("CONFLICT", "this user is a member already: change the role with PUT")
@@ -59,11 +59,9 @@ async def add_member(request: web.Request) -> web.Response:
 async def change_member(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
-    member = await caller.services.members.change(
-        account.id, request.match_info["user"], Role(form["role"]), by=caller.actor
-    )
+    member = await caller.services.members.change(account.id, request.match_info["user"], form["role"], by=caller.actor)
     if isinstance(member, Refusal):
-        raise _refused(member)
+        raise _error_of(member)
     return answer(member_document(member))
 
 
@@ -79,11 +77,11 @@ async def remove_member(request: web.Request) -> web.Response:
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
     refusal = await caller.services.members.remove(account.id, request.match_info["user"], by=caller.actor)
     if refusal is not None:
-        raise _refused(refusal)
+        raise _error_of(refusal)
     return web.Response(status=204)
 
 
-def _refused(refusal: Refusal) -> SchedulerError:
+def _error_of(refusal: Refusal) -> SchedulerError:
     if refusal is Refusal.NO_MEMBER:
         return missing("MEMBER")
     return SchedulerError("CONFLICT", "an account needs an owner: make somebody else one first")

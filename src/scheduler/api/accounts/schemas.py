@@ -1,4 +1,4 @@
-"""What requests say about accounts, their members and keys, and what answers show of them."""
+"""The schemas of accounts, their members and API keys: bodies, query parameters and answers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.accounts.api_key import Scope, is_principal_of_key
 from scheduler.domain.accounts.audit import SERVICE
 
-_ROLES = tuple(role.value for role in Role)
-_SCOPES = tuple(scope.value for scope in Scope)
-
 
 class AccountForm(Body):
-    """The one thing about an account that its owner says."""
+    """The fields of an account that its owner sets."""
 
     name = Name(required=True, metadata={"example": "Accounting"})
 
 
 class User(Name):
-    """The ``sub`` claim of somebody's tokens."""
+    """The ``sub`` claim of a user's tokens."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         user = super()._deserialize(value, attr, data, **kwargs)
@@ -35,21 +32,8 @@ class User(Name):
         return user
 
 
-class ScopeWord(Choice):
-    """One scope of a key."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(_SCOPES, **options)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Scope:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        if text not in _SCOPES:
-            raise ValidationError(f"must be one of {', '.join(_SCOPES)}")
-        return Scope(text)
-
-
 class MemberChange(Body):
-    role = Choice(_ROLES, required=True)
+    role = Choice(Role, required=True)
 
 
 class MemberForm(MemberChange):
@@ -59,9 +43,9 @@ class MemberForm(MemberChange):
 class KeyCreate(Body):
     name = Name(required=True, metadata={"example": "deploy pipeline"})
     scopes = Items(
-        ScopeWord(),
+        Choice(Scope),
         fewest=1,
-        most=len(_SCOPES),
+        most=len(Scope),
         required=True,
         metadata={"description": "Each includes those before it: read, write, admin.", "example": ["write"]},
     )
@@ -79,25 +63,25 @@ class KeyList(Paging):
 class AccountDocument(Answer):
     id = uuid_text()
     name = text()
-    role = word(_ROLES, what="Your role in it.")
+    role = word(Role, what="Your role in it.")
     created_at = instant()
     updated_at = instant()
 
 
 class MemberDocument(Answer):
     user = text()
-    role = word(_ROLES)
+    role = word(Role)
     created_at = instant()
 
 
 class KeyDocument(Answer):
-    """A key, as much of it as may be known."""
+    """An API key without its secret."""
 
     id = uuid_text()
     account_id = uuid_text()
     name = text()
     prefix = text(what="What the key begins with.")
-    scopes = list_of(word(_SCOPES))
+    scopes = list_of(word(Scope))
     created_by = text()
     created_at = instant()
     last_used_at = instant(null=True)
@@ -106,7 +90,7 @@ class KeyDocument(Answer):
 
 
 class KeyCreated(KeyDocument):
-    """A new key, shown this once."""
+    """A new API key; no other answer shows it."""
 
     key = text(what="Not stored: if it is lost, create another one.")
 

@@ -9,9 +9,9 @@ from scheduler.api.audit.schemas import AuditList, AuditPage
 from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import page_answer
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import split_paging
 from scheduler.api.services import QUERY
 from scheduler.domain.accounts.account import Role
-from scheduler.domain.accounts.audit import Action
 from scheduler.store.accounts.audit import AuditFilter
 
 
@@ -26,10 +26,8 @@ from scheduler.store.accounts.audit import AuditFilter
 )
 async def list_audit(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    if "account_id" in query:
-        await caller.account(query["account_id"], Role.OWNER)
-    named = {name: query.get(name) for name in ("account_id", "actor", "subject_id", "since_at", "until_at")}
-    action = Action(query["action"]) if "action" in query else None
-    chosen = AuditFilter(**named, action=action)
-    page = await caller.services.audit.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    narrowing, paging = split_paging(query)
+    chosen = AuditFilter(**narrowing)
+    await caller.check_account(chosen.account_id, Role.OWNER)
+    page = await caller.services.audit.page(caller.user, chosen, **paging)
     return page_answer(page, audit_document, query)

@@ -1,4 +1,4 @@
-"""What may be asked of the audit, and what it answers."""
+"""The schemas of the audit: query parameters and answers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from scheduler.api.http.fields import Choice, Id, Text, Time
 from scheduler.api.http.queries import Paging
 from scheduler.domain.accounts.audit import Action
 
-_ACTIONS = tuple(action.value for action in Action)
 _SUBJECT_TYPES = tuple(dict.fromkeys(action.subject_type for action in Action))
 
 
 class AuditList(Paging):
     account_id = Id()
     actor = Text(longest=255, metadata={"description": "A user, `key:` and the prefix of a key, or `scheduler`."})
-    action = Choice(_ACTIONS)
+    action = Choice(Action)
     subject_id = Text(longest=255, metadata={"description": "An id; of a member the user."})
     since_at = Time(data_key="since", metadata={"description": "Done at this time or later."})
     until_at = Time(data_key="until", metadata={"description": "Done before this time."})
@@ -29,7 +28,7 @@ class AuditDocument(Answer):
     account_id = uuid_text(what="The account it belongs to.")
     at = instant(what="When it was done.")
     actor = text(what="A user, `key:` and the prefix of a key, or `scheduler`: the service itself.")
-    action = word(_ACTIONS)
+    action = word(Action)
     subject_type = word(_SUBJECT_TYPES)
     subject_id = text(what="An id; of a member the user; of dead letters their job's.")
     subject_name = text(null=True, what="Its name then; for webhooks and executions that of their job.")

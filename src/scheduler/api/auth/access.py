@@ -47,8 +47,8 @@ class Caller:
     def of(cls, request: web.Request) -> Caller:
         return cls(request.app[SERVICES], request[USER], actor_of(request), request.get(KEY))
 
-    def require_person(self) -> None:
-        """Refuse keys, whose account was settled when they were made."""
+    def check_is_user(self) -> None:
+        """Raise ``FORBIDDEN`` for an API key, which acts in its own account only."""
         if self.key is not None:
             raise SchedulerError("FORBIDDEN", "a key acts in its own account only: this needs the token of a user")
 
@@ -56,10 +56,15 @@ class Caller:
         known = canonical_id(account_id)
         account = await self.services.accounts.get(known, self.user) if known else None
         if account is not None:
-            self._require(account.role, need)
+            self._check_role(account.role, need)
             return account
         is_foreign = known is not None and await self.services.accounts.exists(known)
         raise self._stranger("ACCOUNT", is_foreign=is_foreign)
+
+    async def check_account(self, account_id: str | None, need: Role) -> None:
+        """Raise as ``account`` does, where a request names an account."""
+        if account_id is not None:
+            await self.account(account_id, need)
 
     async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
         """The id of the account a new thing goes to: the one that is named, or else the oldest the user owns.
@@ -103,8 +108,7 @@ class Caller:
 
     async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
         """The filter, if the account, the job and the run that it names may be used."""
-        if chosen.account_id is not None:
-            await self.account(chosen.account_id, need)
+        await self.check_account(chosen.account_id, need)
         if chosen.job_id is not None:
             await self.job(chosen.job_id, need)
         if chosen.run_id is not None:
@@ -125,14 +129,14 @@ class Caller:
         """A filter that names neither account nor job reaches into every account of the user."""
         accounts = await self.services.accounts.page(self.user, skip=0, limit=_EVERY)
         for account in accounts.items:
-            self._require(account.role, Role.EDITOR)
+            self._check_role(account.role, Role.EDITOR)
 
     async def _admit(self, what: str, account_id: str | None, need: Role) -> None:
         """Let the user at a thing of this account; ``None`` means that there is no such thing."""
         role = await self.services.accounts.role_of(account_id, self.user) if account_id else None
         if role is None:
             raise self._stranger(what, is_foreign=account_id is not None)
-        self._require(role, need)
+        self._check_role(role, need)
 
     def _stranger(self, what: str, *, is_foreign: bool) -> SchedulerError:
         if is_foreign and not self.services.config.auth.hide_foreign:
@@ -143,7 +147,7 @@ class Caller:
         return missing(what)
 
     @staticmethod
-    def _require(role: Role, need: Role) -> None:
+    def _check_role(role: Role, need: Role) -> None:
         if _RANK[role] < _RANK[need]:
             raise SchedulerError(
                 "FORBIDDEN", f"your role in the account, {role.value}, may not do this: it needs {need.value}"

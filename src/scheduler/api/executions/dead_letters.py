@@ -9,6 +9,7 @@ from scheduler.api.executions.documents import execution_document
 from scheduler.api.executions.schemas import DeadLetterList, ExecutionPage, SelectionForm
 from scheduler.api.http.answers import Count, answer, page_answer
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import split_paging
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.store.executions.dead_letters import Selection
@@ -24,9 +25,9 @@ from scheduler.store.executions.executions import ExecutionFilter
 )
 async def list_dead_letter(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    named = {name: query.get(name) for name in ("account_id", "job_id", "error", "since_at", "until_at")}
-    chosen = await caller.filter(ExecutionFilter(**named), Role.VIEWER)
-    page = await caller.services.dead_letters.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    narrowing, paging = split_paging(query)
+    chosen = await caller.filter(ExecutionFilter(**narrowing), Role.VIEWER)
+    page = await caller.services.dead_letters.page(caller.user, chosen, **paging)
     return page_answer(page, execution_document, query)
 
 

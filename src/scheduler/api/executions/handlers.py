@@ -9,10 +9,10 @@ from scheduler.api.executions.documents import execution_document
 from scheduler.api.executions.schemas import Empty, ExecutionDocument, ExecutionList, ExecutionPage
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import split_paging
 from scheduler.api.services import QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.runs.execution import Status
 from scheduler.store.executions.executions import ExecutionFilter
 
 
@@ -25,10 +25,9 @@ from scheduler.store.executions.executions import ExecutionFilter
 )
 async def list_executions(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    status = Status(query["status"]) if "status" in query else None
-    named = {name: query.get(name) for name in ("account_id", "job_id", "run_id", "since_at")}
-    chosen = await caller.filter(ExecutionFilter(**named, status=status), Role.VIEWER)
-    page = await caller.services.executions.page(caller.user, chosen, skip=query["skip"], limit=query["limit"])
+    narrowing, paging = split_paging(query)
+    chosen = await caller.filter(ExecutionFilter(**narrowing), Role.VIEWER)
+    page = await caller.services.executions.page(caller.user, chosen, **paging)
     return page_answer(page, execution_document, query)
 
 

@@ -20,12 +20,12 @@ from scheduler.api.http.answers import answer, items_answer, page_answer
 from scheduler.api.http.fields import MOST_AT_ONCE
 from scheduler.api.http.offload import aside
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import split_paging
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import explain
 from scheduler.store.executions.executions import ExecutionFilter
 
@@ -59,10 +59,8 @@ async def trigger_job(request: web.Request) -> web.Response:
 async def list_job_executions(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     job = await caller.job(request.match_info["job_id"], Role.VIEWER)
-    status = Status(query["status"]) if "status" in query else None
-    page = await caller.services.executions.page(
-        caller.user, ExecutionFilter(job_id=job.id, status=status), skip=query["skip"], limit=query["limit"]
-    )
+    narrowing, paging = split_paging(query)
+    page = await caller.services.executions.page(caller.user, ExecutionFilter(job_id=job.id, **narrowing), **paging)
     return page_answer(page, execution_document, query)
 
 

@@ -14,11 +14,9 @@ from scheduler.domain.runs import execution
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import Verdict
 
-STATUSES = tuple(status.value for status in Status)
-
 
 class JobExecutionList(Paging):
-    status = Choice(STATUSES)
+    status = Choice(Status)
 
 
 class ExecutionList(JobExecutionList):
@@ -28,12 +26,18 @@ class ExecutionList(JobExecutionList):
     since_at = Time(data_key="since", metadata={"description": "Created at this time or later."})
 
 
-class DeadLetterList(Paging):
+class SelectionFilter(Body):
+    """Which dead letters; what is absent does not narrow."""
+
     account_id = Id()
     job_id = Id()
     error = Text(shortest=1, longest=500, metadata={"description": "A part of the error text."})
     since_at = Time(data_key="since", metadata={"description": "Ended at this time or later."})
     until_at = Time(data_key="until", metadata={"description": "Ended before this time."})
+
+
+class DeadLetterList(SelectionFilter, Paging):
+    """Which page of dead letters."""
 
 
 class Explain(Query):
@@ -59,14 +63,6 @@ class Empty(Body):
     body_optional = True
 
 
-class SelectionFilter(Body):
-    account_id = Id()
-    job_id = Id()
-    error = Text(shortest=1, longest=500, metadata={"description": "A part of the error text."})
-    since_at = Time(data_key="since")
-    until_at = Time(data_key="until")
-
-
 class SelectionForm(Body):
     """Dead letters, by ids or by a filter; exactly one of the two."""
 
@@ -90,9 +86,9 @@ class ExecutionDocument(Answer):
     job_id = uuid_text()
     account_id = uuid_text()
     webhook_id = uuid_text(null=True)
-    status = word(STATUSES)
+    status = word(Status)
     attempt = whole(least=1)
-    trigger = word(tuple(trigger.value for trigger in execution.Trigger))
+    trigger = word(execution.Trigger)
     scheduled_at = instant(what="When it should have run.")
     available_at = instant(what="The earliest start of this attempt.")
     covers = whole(least=1)
@@ -120,7 +116,7 @@ class ExecutionsStarted(Answer):
 
 class ExplanationDocument(Answer):
     at = instant()
-    verdict = word(tuple(verdict.value for verdict in Verdict))
+    verdict = word(Verdict)
     detail = text(what="The same for a person.")
     executions = list_of(ExecutionDocument)
     previous_at = instant(null=True)

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from marshmallow import INCLUDE, Schema, fields, validate
 
+from scheduler.api.http.fields import Words, words_of
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.store.database import Page
 
@@ -20,9 +21,9 @@ class Answer(Schema):
         unknown = INCLUDE
 
 
-def word(words: tuple[str, ...], *, null: bool = False, what: str = "") -> fields.String:
+def word(words: Words, *, null: bool = False, what: str = "") -> fields.String:
     """One of ``words``."""
-    allowed = (*words, None) if null else words
+    allowed = (*words_of(words), *((None,) if null else ()))
     return fields.String(
         required=True, allow_none=null, validate=validate.OneOf(allowed), metadata=_metadata(what=what)
     )

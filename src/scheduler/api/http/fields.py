@@ -9,6 +9,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NoReturn
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -23,6 +24,14 @@ ONE_LINE_PATTERN = f"^[^{_UNPRINTABLE}]*$"
 _NOT_BLANK_PATTERN = f"^[^{_UNPRINTABLE}]*[^\\s{_UNPRINTABLE}][^{_UNPRINTABLE}]*$"
 _MOST_MARKS = 8
 """Combining marks in a row; real scripts need four or so, towers of them cover the lines around."""
+
+
+Words = tuple[str, ...] | type[StrEnum]
+
+
+def words_of(words: Words) -> tuple[str, ...]:
+    """The words themselves, or the values of the enum."""
+    return words if isinstance(words, tuple) else tuple(member.value for member in words)
 
 
 def canonical_id(text: str) -> str | None:
@@ -120,15 +129,16 @@ class JudgedText(fields.String):
 
 
 class Choice(fields.String):
-    """One of a few words, exactly as they are written."""
+    """One of ``words``, in exactly this case; becomes a member of ``words`` where that is an enum."""
 
-    def __init__(self, words: tuple[str, ...], **options: Any) -> None:
-        super().__init__(validate=validate.OneOf(words, error="must be one of {choices}"), **options)
+    def __init__(self, words: Words, **options: Any) -> None:
+        self._members = {} if isinstance(words, tuple) else {member.value: member for member in words}
+        super().__init__(validate=validate.OneOf(words_of(words), error="must be one of {choices}"), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise ValidationError("must be a text")
-        return value
+        return self._members.get(value, value)
 
 
 class Flag(fields.Boolean):

@@ -57,3 +57,9 @@ class Paging(Query):
 
     skip = QueryWhole(0, 2_147_483_647, load_default=0)
     limit = QueryWhole(1, 1000, load_default=100)
+
+
+def split_paging(query: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    """The parameters that narrow a list, and those of ``Paging``."""
+    paging = {name: query[name] for name in ("skip", "limit")}
+    return {name: value for name, value in query.items() if name not in paging}, paging
