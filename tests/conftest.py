@@ -42,8 +42,8 @@ class SetClock:
     def advance(self, duration_s: float) -> None:
         self._now += seconds(duration_s)
 
-    def set(self, at: str) -> None:
-        self._now = parse_instant(at)
+    def set(self, at: str | Instant) -> None:
+        self._now = parse_instant(at) if isinstance(at, str) else at
 
     def __str__(self) -> str:
         return format_instant(self._now)

@@ -19,8 +19,6 @@ from scheduler.store.queue.stats import COUNTED_TO, Depth, depth
 from scheduler.store.stores import Stores
 
 _STALLED_S = 10
-_DATABASE_TIMEOUT_S = 2
-"""A database that takes longer to answer counts as disconnected."""
 _RESERVE_BYTES = 16 * 1024 * 1024
 """Storage counts as full while less is free: the write-ahead log needs some to be emptied."""
 
@@ -33,6 +31,8 @@ class HealthReport:
     clock: Clock
     stores: Stores
     engine: Engine
+    database_timeout_s: float = 2
+    """A database that takes longer to answer counts as disconnected."""
 
     async def now(self) -> Health:
         """The health at this moment. ``details`` has no names of hosts or paths: anybody may read it."""
@@ -63,7 +63,7 @@ class HealthReport:
     async def _ask_database(self, now: Instant) -> tuple[bool, dict[str, Any]]:
         """Whether the database takes writes, and how much waits in it; nothing of the queue when it does not answer."""
         try:
-            async with asyncio.timeout(_DATABASE_TIMEOUT_S):
+            async with asyncio.timeout(self.database_timeout_s):
                 await self.stores.db.ping()
                 found = await depth(self.stores.db, now)
                 nodes = len(await self.stores.nodes.alive()) if self.stores.db.is_shared else 1

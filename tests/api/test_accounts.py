@@ -9,7 +9,7 @@ import pytest
 from tests.api.conftest import Api
 
 
-async def test_an_account_from_birth_to_death(api: Api) -> None:
+async def test_an_account_is_created_renamed_and_deleted(api: Api) -> None:
     created = await api.post("/api/accounts", {"name": "Accounting"})
     assert created.status == 201
     account = created.json
@@ -49,7 +49,7 @@ async def test_a_job_goes_to_the_oldest_account(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "", " ", 1, True, [], {}, "x" * 256, "a\tb", "\u2066x"])
-async def test_a_name_is_a_name(api: Api, name: Any) -> None:
+async def test_a_malformed_name_is_refused(api: Api, name: Any) -> None:
     reply = await api.post("/api/accounts", {"name": name})
     assert (reply.status, list(reply.errors)) == (400, ["name"])
 

@@ -1,4 +1,4 @@
-"""The audit: every change is on record, with who, when and from where; owners alone read it, and no secret is in it."""
+"""The audit: every change is on record with its actor, time and address; only owners read it; it has no secret."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scheduler.api.app import openapi_document
 from scheduler.api.auth.client_address import client_address
 from scheduler.config import Config
 from tests.api.conftest import Api, Serve
+from tests.api.test_tenancy import filled
 from tests.conftest import OpenService, Receiver
 from tests.factories import fire_and_deliver
 
@@ -55,7 +56,8 @@ async def test_a_record_says_who_did_what_when_and_from_where(api: Api) -> None:
     }
 
 
-async def world(api: Api) -> dict[str, str]:
+async def one_of_each(api: Api) -> dict[str, str]:
+    """One of each thing that can be changed; the ids by the names that paths give them."""
     job = await api.new_job(name="nightly", webhook=HOOK)
     execution = (await api.post(f"/api/jobs/{job['id']}/trigger")).json["items"][0]
     path = f"/api/accounts/{job['account_id']}/members"
@@ -122,21 +124,39 @@ def test_every_operation_that_changes_something_is_tried_below() -> None:
     assert set(changing_operations()) == set(CHANGES) | GOES_WITH_ITS_ACCOUNT
 
 
+async def disable(api: Api, ids: dict[str, str]) -> None:
+    await api.patch(f"/api/jobs/{ids['job_id']}/disable")
+
+
+async def cancel(api: Api, ids: dict[str, str]) -> None:
+    await api.post(f"/api/executions/{ids['execution_id']}/cancel")
+
+
+async def give_up(api: Api, ids: dict[str, str]) -> None:
+    sql = "UPDATE executions SET status = 'dead_letter' WHERE id = :id"
+    await api.service.stores.db.transaction(lambda tx: tx.execute(sql, {"id": ids["execution_id"]}))
+
+
+async def nothing(api: Api, ids: dict[str, str]) -> None:
+    """What is there will do."""
+
+
+BEFOREHAND = {
+    "enable_job": disable,
+    "retry_execution": cancel,
+    "redrive_dead_letter": give_up,
+    "purge_dead_letter": give_up,
+}
+
+
 @pytest.mark.parametrize("name", CHANGES)
 async def test_every_change_is_on_record(api: Api, name: str) -> None:
-    ids = await world(api)
+    ids = await one_of_each(api)
     method, path = changing_operations()[name]
     body, expected = CHANGES[name]
-    if name == "enable_job":
-        await api.patch(f"/api/jobs/{ids['job_id']}/disable")
-    if name == "retry_execution":
-        await api.post(f"/api/executions/{ids['execution_id']}/cancel")
-    if name.endswith("_dead_letter"):
-        await _give_up(api, ids["execution_id"])
-    if body and "job_id" in body:
-        body = {**body, "job_id": ids["job_id"]}
+    await BEFOREHAND.get(name, nothing)(api, ids)
     before = len(await audit(api))
-    reply = await api.call(method, path.format(**ids), body, user="ann")
+    reply = await api.call(method, path.format(**ids), filled(body, ids), user="ann")
     assert reply.status < 300, reply.text
     records = await audit(api)
     assert len(records) == before + 1, records[: len(records) - before]
@@ -145,14 +165,8 @@ async def test_every_change_is_on_record(api: Api, name: str) -> None:
     assert records[0]["request_id"] == reply.headers["X-Request-ID"]
 
 
-async def _give_up(api: Api, execution_id: str) -> None:
-    await api.service.stores.db.transaction(
-        lambda tx: tx.execute("UPDATE executions SET status = 'dead_letter' WHERE id = :id", {"id": execution_id})
-    )
-
-
 async def test_what_changes_nothing_is_not_on_record(api: Api) -> None:
-    ids = await world(api)
+    ids = await one_of_each(api)
     before = await audit(api)
     await api.patch(f"/api/jobs/{ids['job_id']}/enable")
     await api.put(f"/api/jobs/{ids['job_id']}", {"name": "nightly"})
@@ -175,7 +189,7 @@ async def test_no_secret_is_on_record(api: Api) -> None:
     assert "canary" not in text and "whsec" not in text and key not in text
 
 
-async def test_owners_alone_read_it(api: Api) -> None:
+async def test_only_owners_read_the_audit(api: Api) -> None:
     job = await api.new_job()
     account = job["account_id"]
     for role in ("viewer", "editor"):
@@ -197,7 +211,7 @@ async def test_a_key_is_on_record_by_its_prefix(api: Api) -> None:
     assert entry["action"] == "job.triggered"
 
 
-async def test_it_is_narrowed_by_what_is_asked(api: Api) -> None:
+async def test_the_audit_is_narrowed_by_its_query(api: Api) -> None:
     first = await api.new_job(name="first")
     api.clock.advance(60)
     await api.patch(f"/api/jobs/{first['id']}/disable")
@@ -235,7 +249,7 @@ async def test_a_change_that_fails_leaves_no_record_and_a_record_that_fails_no_c
     assert (await api.get(f"/api/jobs/{job['id']}")).json["enabled"] is True
 
 
-async def test_what_the_service_disables_is_there_too_and_shown(api: Api, receiver: Receiver) -> None:
+async def test_what_the_service_disables_is_on_record_and_shown(api: Api, receiver: Receiver) -> None:
     receiver.answer = lambda _: web.Response(status=410)
     job = await api.new_job(schedule="* * * * *", webhook={"url": receiver.url})
     api.clock.advance(60)
@@ -305,7 +319,7 @@ async def test_the_audit_goes_with_its_account_and_the_log_remains(api: Api, cap
 
 
 async def test_a_backfill_that_adds_nothing_is_not_on_record(api: Api) -> None:
-    ids = await world(api)
+    ids = await one_of_each(api)
     for _ in range(2):
         assert (await api.post(f"/api/jobs/{ids['job_id']}/backfill", BACKFILL)).status == 202
     assert [entry["count"] for entry in await audit(api, "action=job.backfilled")] == [2]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.api.services import Health
-from scheduler.domain.clock import SystemClock
+from scheduler.config import Config
+from scheduler.domain.events import LookedForDueJobs
 from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService
+from tests.event_log import EventLog
 
 
 async def test_health_needs_no_token(api: Api) -> None:
@@ -29,22 +35,33 @@ async def test_a_service_whose_loop_does_not_run_is_not_ready(api: Api) -> None:
         assert body["detail"]
 
 
-async def test_a_running_service_is_ready_until_it_drains(open_test_service: OpenService, serve: Serve) -> None:
-    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
+@pytest.fixture
+async def running(open_test_service: OpenService, config: Config, serve: Serve) -> AsyncIterator[Api]:
+    """A client of a running service that has looked for due jobs once, and would again after a minute.
+
+    Its database may take its time: other processes may have the machine meanwhile.
+    """
+    slow = replace(config, engine=replace(config.engine, tick_s=60))
+    async with open_test_service(config=slow) as opened:
+        service = replace(opened, health=replace(opened.health, database_timeout_s=60))
+        looked = EventLog(service.events, LookedForDueJobs)
         await service.engine.start()
-        await service.engine.firer.fire_due(service.clock.now())
-        detailed = await api.get("/health/detailed", user=None)
-        assert detailed.status == 200
-        assert (detailed.json["status"], detailed.json["scheduler_service"]) == ("healthy", "running")
-        assert "detail" not in detailed.json
-        assert (await api.get("/health/ready", user=None)).status == 200
-        await service.engine.stop()
-        ready = await api.get("/health/ready", user=None)
-        assert (ready.status, ready.json["draining"], ready.json["detail"]) == (503, True, "draining")
+        await looked.wait_for()
+        async with serve(service) as api:
+            yield api
+        if not service.engine.is_draining:
+            await service.engine.stop()
 
 
-def test_health_is_a_plain_record() -> None:
-    assert Health(ready=True, database="connected", scheduler_service="running", draining=False).details == {}
+async def test_a_running_service_is_ready_until_it_drains(running: Api) -> None:
+    detailed = await running.get("/health/detailed", user=None)
+    assert detailed.status == 200
+    assert (detailed.json["status"], detailed.json["scheduler_service"]) == ("healthy", "running")
+    assert "detail" not in detailed.json
+    assert (await running.get("/health/ready", user=None)).status == 200
+    await running.service.engine.stop()
+    ready = await running.get("/health/ready", user=None)
+    assert (ready.status, ready.json["draining"], ready.json["detail"]) == (503, True, "draining")
 
 
 async def test_metrics_are_prometheus_text_by_default(api: Api) -> None:
@@ -56,23 +73,23 @@ async def test_metrics_are_prometheus_text_by_default(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "is_json"),
+    ("headers", "is_json"),
     [
-        (None, False),
-        ("*/*", False),
-        ("text/plain", False),
-        ("application/json", True),
-        ("Application/JSON; charset=utf-8", True),
-        ("application/json, */*;q=0.1", True),
-        ("text/plain;q=0.5, application/json;q=0.4", False),
-        ("text/plain, application/json", False),
-        ("application/json;q=0", False),
-        ("application/json;q=x", False),
-        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", False),
+        ({}, False),
+        ({"Accept": "*/*"}, False),
+        ({"Accept": "text/plain"}, False),
+        ({"Accept": "application/json"}, True),
+        ({"Accept": "Application/JSON; charset=utf-8"}, True),
+        ({"Accept": "application/json, */*;q=0.1"}, True),
+        ({"Accept": "text/plain;q=0.5, application/json;q=0.4"}, False),
+        ({"Accept": "text/plain, application/json"}, False),
+        ({"Accept": "application/json;q=0"}, False),
+        ({"Accept": "application/json;q=x"}, False),
+        ({"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}, False),
     ],
 )
-async def test_json_is_for_those_who_ask_for_it(api: Api, accept: str | None, is_json: bool) -> None:
-    reply = await api.get("/metrics", headers={"Accept": accept} if accept else {})
+async def test_metrics_are_json_where_the_client_prefers_it(api: Api, headers: dict[str, str], is_json: bool) -> None:
+    reply = await api.get("/metrics", headers=headers)
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("application/json") == is_json
 
@@ -100,14 +117,12 @@ async def test_json_metrics_count_what_is_mine(api: Api) -> None:
         "success_rate": 0.0,
         "avg_duration_ms": 0.0,
     }
-    nobody = await metrics("carl")
-    assert nobody["jobs"]["total"] == nobody["executions"]["total"] == 0
-    assert nobody["executions"]["success_rate"] == 0.0
+    none = await metrics("carl")
+    assert none["jobs"]["total"] == none["executions"]["total"] == 0
+    assert none["executions"]["success_rate"] == 0.0
 
 
 async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
-    import platform
-
     await api.new_job(schedule="* * * * *", webhook={"url": "https://example.com/"})
     api.clock.advance(90)
     await api.service.engine.firer.fire_due(api.clock.now())
@@ -122,34 +137,20 @@ async def test_details_say_what_waits_and_name_no_host(api: Api) -> None:
     assert platform.node() not in reply.text and str(api.service.config.data_dir) not in reply.text
 
 
-async def test_storage_that_is_nearly_full_is_not_ready(
-    open_test_service: OpenService, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scheduler import health
-
-    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        await service.engine.start()
-        await service.engine.firer.fire_due(service.clock.now())
-        assert (await api.get("/health/ready", user=None)).status == 200
-        monkeypatch.setattr(health, "_RESERVE_BYTES", 2**62)
-        reply = await api.get("/health/ready", user=None)
-        assert (reply.status, reply.json["storage"]) == (503, "full")
-        assert "storage full" in reply.json["detail"] and reply.headers["Retry-After"] == "1"
-        detailed = await api.get("/health/detailed", user=None)
-        assert (detailed.status, detailed.json["status"]) == (503, "unhealthy")
-        await service.engine.stop()
+async def test_storage_that_is_nearly_full_is_not_ready(running: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await running.get("/health/ready", user=None)).status == 200
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1024))
+    reply = await running.get("/health/ready", user=None)
+    assert (reply.status, reply.json["storage"]) == (503, "full")
+    assert "storage full" in reply.json["detail"] and reply.headers["Retry-After"] == "1"
+    detailed = await running.get("/health/detailed", user=None)
+    assert (detailed.status, detailed.json["status"]) == (503, "unhealthy")
 
 
-async def test_a_loop_that_stands_still_is_not_ready(
-    open_test_service: OpenService, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scheduler import health
-
-    async with open_test_service(clock=SystemClock()) as service, serve(service) as api:
-        await service.engine.start()
-        await service.engine.firer.fire_due(service.clock.now())
-        monkeypatch.setattr(health, "_STALLED_S", -60)
-        reply = await api.get("/health/ready", user=None)
-        assert (reply.status, reply.json["scheduler_service"]) == (503, "stopped")
-        assert (await api.get("/health/live", user=None)).status == 200
-        await service.engine.stop()
+async def test_a_loop_that_has_not_looked_for_ten_seconds_is_not_ready(running: Api) -> None:
+    running.clock.advance(9.9)
+    assert (await running.get("/health/ready", user=None)).status == 200
+    running.clock.advance(0.1)
+    reply = await running.get("/health/ready", user=None)
+    assert (reply.status, reply.json["scheduler_service"]) == (503, "stopped")
+    assert (await running.get("/health/live", user=None)).status == 200

@@ -144,11 +144,7 @@ async def test_lists_are_paged_and_filtered(api: Api) -> None:
     account = (await api.post("/api/accounts", {"name": "other"})).json
     ids = [(await api.new_job(name=f"job {n}", enabled=n % 2 == 0))["id"] for n in range(4)]
     elsewhere = await api.new_job(account_id=account["id"], name="elsewhere")
-    personal = (await api.get(f"/api/jobs/{ids[0]}")).json["account_id"]
-
     everything = (await api.get("/api/jobs")).json
-    if personal == account["id"]:
-        assert everything["total"] == 5
     assert [item["id"] for item in everything["items"]] == [*ids, elsewhere["id"]]
     assert (everything["skip"], everything["limit"], everything["total"]) == (0, 100, 5)
     part = (await api.get("/api/jobs?skip=1&limit=2")).json
@@ -200,7 +196,7 @@ async def test_a_job_stays_in_its_account(api: Api) -> None:
     assert (await api.put(f"/api/jobs/{job['id']}", {"account_id": job["account_id"]})).status == 200
 
 
-async def test_pause_and_resume(api: Api) -> None:
+async def test_a_job_is_paused_and_resumed(api: Api) -> None:
     job = await api.new_job(schedule="@every 2h")
     paused = await api.patch(f"/api/jobs/{job['id']}/disable", {"note": "ann: the receiver moves"})
     assert paused.status == 200

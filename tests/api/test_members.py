@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from tests.api.conftest import Api
 
@@ -90,18 +91,12 @@ async def test_users_are_named_as_their_tokens_name_them(api: Api, user: str) ->
     members = await new_account(api)
     assert (await api.post(members, {"user": user, "role": "viewer"})).status == 201
     path = f"{members}/{quote(user, safe='')}"
-    async with api.session.put(
-        _raw(api, path), json={"role": "editor"}, headers={"Authorization": f"Bearer {api.token()}"}
-    ) as response:
+    url = URL(f"http://{api.host}:{api.port}{path}", encoded=True)
+    headers = {"Authorization": f"Bearer {api.token()}"}
+    async with api.session.put(url, json={"role": "editor"}, headers=headers) as response:
         assert response.status == 200
         assert (await response.json())["user"] == user
     assert (await api.get(members.removesuffix("/members"), user=user)).json["role"] == "editor"
-
-
-def _raw(api: Api, path: str) -> Any:
-    from yarl import URL
-
-    return URL(f"http://{api.host}:{api.port}{path}", encoded=True)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +114,7 @@ def _raw(api: Api, path: str) -> Any:
         ({"user": "bob", "role": "viewer", "account_id": "x"}, "account_id"),
     ],
 )
-async def test_what_is_no_member(api: Api, body: Any, field: str) -> None:
+async def test_a_malformed_member_is_refused(api: Api, body: Any, field: str) -> None:
     reply = await api.post(await new_account(api), body)
     assert (reply.status, list(reply.errors)) == (400, [field])
 

@@ -6,16 +6,16 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from scheduler.api.app import build_api, openapi_document
+from scheduler.api.app import openapi_document
 from scheduler.api.http.openapi import document
 from scheduler.domain.clock import SystemClock
 from scheduler.service import Service
 from tests.api.conftest import Api, Serve
+from tests.checks import present
 from tests.conftest import OpenService
 
 EXAMPLES = 3
@@ -29,34 +29,21 @@ def test_the_document_is_valid_openapi() -> None:
     assert list(OpenAPIV31SpecValidator(made).iter_errors()) == []
 
 
-async def test_it_is_the_same_however_often_it_is_made(api: Api) -> None:
+async def test_the_document_is_the_same_however_often_it_is_made(api: Api) -> None:
     served = await api.get("/openapi.json", user=None)
     assert served.json == openapi_document()
-    assert document(build_api_again(api)) == document(build_api_again(api)) == openapi_document()
+    assert document(api.service.api()) == document(api.service.api()) == openapi_document()
 
 
-def build_api_again(api: Api) -> Any:
-    return api.service.api()
-
-
-def test_every_route_but_the_pages_is_in_it() -> None:
+async def test_every_route_but_the_pages_is_in_the_document(service: Service) -> None:
     paths = openapi_document()["paths"]
     routed = {
-        (route.method.lower(), route.resource.canonical)
-        for route in _application().router.routes()
-        if route.method != "HEAD" and route.resource.canonical not in ("/docs", "/redoc", "/static/{name}")
+        (route.method.lower(), present(route.resource).canonical)
+        for route in service.api().router.routes()
+        if route.method != "HEAD"
     }
-    assert {(method, path) for path, operations in paths.items() for method in operations} == routed
-
-
-def _application() -> Any:
-    from aiohttp import web
-
-    from scheduler.api import app
-
-    application = web.Application()
-    app._add_routes(application)
-    return application
+    pages = {("get", path) for path in ("/docs", "/redoc", "/static/{name}")}
+    assert {(method, path) for path, operations in paths.items() for method in operations} | pages == routed
 
 
 def test_operations_tell_how_they_may_refuse() -> None:
@@ -123,8 +110,3 @@ async def run_schemathesis(api: Api, directory: Path) -> tuple[int | None, str]:
 @pytest.mark.parametrize("name", ["JobCreate", "WebhookCreate", "AccountForm"])
 def test_unknown_fields_are_refused_by_the_document_too(name: str) -> None:
     assert openapi_document()["components"]["schemas"][name]["additionalProperties"] is False
-
-
-def test_building_the_application_twice_is_building_it_twice(service: Service) -> None:
-    assert build_api is not None
-    assert service.api() is not service.api()

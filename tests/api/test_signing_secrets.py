@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
@@ -14,7 +13,7 @@ from scheduler.domain.clock import format_instant, seconds
 from scheduler.domain.webhooks.signing import check_secret
 from tests.api.conftest import Api
 from tests.checks import present
-from tests.conftest import Receiver
+from tests.conftest import Received, Receiver
 from tests.factories import deliver_ready
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -23,7 +22,7 @@ DAY_S = 86_400
 BODY = '{"at": "{{ scheduled_at }}"}'
 
 
-def verifies(secret: str, request: Any) -> bool:
+def verifies(secret: str, request: Received) -> bool:
     try:
         Verifier(secret).verify(request.body, request.headers)
     except WebhookVerificationError:
@@ -31,7 +30,7 @@ def verifies(secret: str, request: Any) -> bool:
     return True
 
 
-async def delivered(api: Api, receiver: Receiver, job_id: str) -> Any:
+async def delivered(api: Api, receiver: Receiver, job_id: str) -> Received:
     """The request of a run that is started now."""
     assert (await api.post(f"/api/jobs/{job_id}/trigger")).status == 202
     await deliver_ready(api.service)
@@ -75,7 +74,7 @@ async def test_a_secret_is_made_wherever_a_webhook_is_written(api: Api) -> None:
 @pytest.mark.parametrize("prefix", ["", "/api"])
 async def test_both_secrets_are_valid_for_a_day_after_a_rotation(api: Api, receiver: Receiver, prefix: str) -> None:
     now = int(time.time())  # the verifier looks at the wall clock
-    api.clock._now = seconds(now - DAY_S + 60)
+    api.clock.set(seconds(now - DAY_S + 60))
     job = await api.new_job(webhook={"url": f"{receiver.url}/hook", "signing_secret": SECRET, "body_template": BODY})
     path = f"{prefix}/webhooks/{job['webhook']['id']}"
     rotated = await api.post(f"{path}/rotate-secret")
@@ -86,7 +85,7 @@ async def test_both_secrets_are_valid_for_a_day_after_a_rotation(api: Api, recei
     assert rotated.json["former_secrets_until"] == format_instant(seconds(now + 60))
     assert (await api.get(path)).json == {**rotated.json, "signing_secret": "***"}
 
-    api.clock._now = seconds(now)
+    api.clock.set(seconds(now))
     request = await delivered(api, receiver, job["id"])
     assert verifies(new, request)
     assert verifies(SECRET, request)
@@ -107,7 +106,7 @@ async def test_both_secrets_are_valid_for_a_day_after_a_rotation(api: Api, recei
 
 
 async def test_every_live_secret_signs_and_none_outlives_a_shorter_overlap(api: Api, receiver: Receiver) -> None:
-    api.clock._now = seconds(int(time.time()))
+    api.clock.set(seconds(int(time.time())))
     job = await api.new_job(webhook={"url": receiver.url, "signing_secret": SECRET, "body_template": "{}"})
     path = f"/webhooks/{job['webhook']['id']}"
     secrets = [SECRET]
@@ -124,9 +123,9 @@ async def test_every_live_secret_signs_and_none_outlives_a_shorter_overlap(api: 
     assert (await api.get(path)).json["former_secrets_until"] is None
 
 
-@pytest.mark.parametrize("written", [OTHER, SECRET, "generate", None])
-async def test_a_written_secret_ends_a_rotation_at_once(api: Api, receiver: Receiver, written: str | None) -> None:
-    api.clock._now = seconds(int(time.time()))
+async def written_during_a_rotation(api: Api, receiver: Receiver, written: str | None) -> tuple[str | None, Received]:
+    """The secret of a webhook that ``written`` has replaced, and a request that is signed after that."""
+    api.clock.set(seconds(int(time.time())))
     job = await api.new_job(webhook={"url": receiver.url, "signing_secret": SECRET, "body_template": "{}"})
     path = f"/webhooks/{job['webhook']['id']}"
     await api.post(f"{path}/rotate-secret")
@@ -135,12 +134,20 @@ async def test_a_written_secret_ends_a_rotation_at_once(api: Api, receiver: Rece
     assert verifies(SECRET, await delivered(api, receiver, job["id"]))
     changed = (await api.put(path, {"signing_secret": written})).json
     assert changed["former_secrets_until"] is None
-    request = await delivered(api, receiver, job["id"])
-    if written is None:
-        assert "webhook-signature" not in request.headers
-    else:
-        assert verifies(changed["signing_secret"], request)
-        assert len(request.headers["webhook-signature"].split()) == 1
+    return changed["signing_secret"], await delivered(api, receiver, job["id"])
+
+
+@pytest.mark.parametrize("written", [OTHER, SECRET, "generate"])
+async def test_a_written_secret_ends_a_rotation_at_once(api: Api, receiver: Receiver, written: str) -> None:
+    secret, request = await written_during_a_rotation(api, receiver, written)
+    assert verifies(present(secret), request)
+    assert len(request.headers["webhook-signature"].split()) == 1
+
+
+async def test_without_a_secret_nothing_is_signed_even_during_a_rotation(api: Api, receiver: Receiver) -> None:
+    secret, request = await written_during_a_rotation(api, receiver, None)
+    assert secret is None
+    assert "webhook-signature" not in request.headers
 
 
 async def test_a_webhook_without_a_secret_gets_its_first(api: Api) -> None:

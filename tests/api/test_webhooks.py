@@ -41,7 +41,7 @@ async def test_a_webhook_of_two_fields_has_every_default(api: Api) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
-async def test_a_webhook_from_birth_to_death(api: Api, prefix: str) -> None:
+async def test_a_webhook_is_created_changed_and_deleted(api: Api, prefix: str) -> None:
     job = await api.new_job()
     fields = {
         "url": "http://example.com:8080/a?b=c",

@@ -25,11 +25,9 @@ async def test_a_page_loads_only_what_is_here(api: Api, page: str) -> None:
     reply = await api.get(page, user=None)
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
-    links = re.findall(r'(?:src|href)="(.*?)"', reply.text)
+    links = set(re.findall(r'(?:src|href)="(.*?)"', reply.text)) - {"data:,"}
     assert any(PAGES[page] in link for link in links)
     for link in links:
-        if link == "data:,":
-            continue
         assert not re.match(r"(\w+:)?//|/", link), f"{link} is not relative to the page"
         loaded = await api.get(f"/{link}", user=None)
         assert loaded.status == 200, link

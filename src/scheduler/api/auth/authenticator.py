@@ -31,7 +31,6 @@ _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _TYPES = ("jwt", "at+jwt", "application/at+jwt")
 _LONGEST_TOKEN = 8192
 _LONGEST_USER = 255
-_CACHED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,8 @@ class _Grant:
 class Authenticator:
     """Verifies JWTs with one algorithm, from the configuration and never from the token, and the keys of one source."""
 
-    def __init__(self, config: AuthConfig, clock: Clock) -> None:
-        """Raises ``ValueError`` for a configuration that cannot be safe."""
+    def __init__(self, config: AuthConfig, clock: Clock, *, room: int = 4096) -> None:
+        """Remember up to ``room`` tokens. Raises ``ValueError`` for a configuration that cannot be safe."""
         if config.algorithm not in ALGORITHMS:
             raise ValueError(f"auth.algorithm: one of {', '.join(ALGORITHMS)}, not {config.algorithm}")
         self.keys: KeySource = (
@@ -56,6 +55,7 @@ class Authenticator:
         self._config = config
         self._clock = clock
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+        self._room = room
         self._granted: dict[bytes, _Grant] = {}
 
     async def user_of(self, token: str) -> str:
@@ -79,7 +79,7 @@ class Authenticator:
         grant = self._granted.get(key)
         if grant is None:
             grant = self._verify(token)
-            while len(self._granted) >= _CACHED_TOKENS:
+            while len(self._granted) >= self._room:
                 del self._granted[next(iter(self._granted))]
             self._granted[key] = grant
         if grant.until_at <= self._clock.now():
