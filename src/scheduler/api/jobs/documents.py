@@ -1,4 +1,4 @@
-"""Jobs as the JSON documents that answers carry."""
+"""Jobs as JSON documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEXT_RUNS = 5
 
 
 def job_document(job: Job) -> Document:
-    """A job as answers to create, read one and update show it: with its schedule in words and its next runs."""
+    """A job after creating, reading or changing it: with its schedule in English and its next runs."""
     document = job_summary(job)
     document["description"] = _described(job.schedule, job.timezone, job.anchor_at, job.dst_policy, job.day_match)
     document["next_runs"] = [format_instant(at) for at in upcoming(job, _NEXT_RUNS)]
@@ -23,7 +23,7 @@ def job_document(job: Job) -> Document:
 
 
 def job_summary(job: Job) -> Document:
-    """A job as lists show it."""
+    """A job in a list."""
     return {
         "id": job.id,
         "account_id": job.account_id,
@@ -57,7 +57,7 @@ def job_summary(job: Job) -> Document:
     }
 
 
-# Both are the same for most jobs, and dear enough to be noticed on the way of every request.
+# Cached: both are the same for many jobs, and take long enough to show in the time of a request.
 @lru_cache(maxsize=1024)
 def _described(schedule: str, timezone: str, anchor_at: Instant, dst_policy: str, day_match: str) -> str:
     parsed = parse_schedule(

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import Document, answer
-from scheduler.api.http.offload import aside
+from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
 from scheduler.api.schedules.schemas import Preview, PreviewDocument, Upcoming, UpcomingDocument
 from scheduler.api.services import QUERY
@@ -38,7 +38,7 @@ _MOST_MINUTES = 500_000
 )
 async def preview_schedule(request: web.Request) -> web.Response:
     query, now = request[QUERY], Caller.of(request).services.clock.now()
-    return answer(await aside(request, _previewed, query, query.get("from_at", now)))
+    return answer(await offload(request, _previewed, query, query.get("from_at", now)))
 
 
 def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
@@ -73,8 +73,8 @@ async def list_upcoming(request: web.Request) -> web.Response:
     account_id = query.get("account_id")
     jobs = await caller.services.jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
     plans = await caller.services.jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
-    items = await aside(request, _first_runs, jobs, now, until_at)
-    load, complete = await aside(request, _load, plans, until_at)
+    items = await offload(request, _first_runs, jobs, now, until_at)
+    load, complete = await offload(request, _load, plans, until_at)
     return answer(
         {
             "from": format_instant(now),
