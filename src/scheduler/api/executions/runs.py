@@ -111,11 +111,10 @@ def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> 
         raise invalid("to", "must be later than from")
     if to_at > now:
         raise invalid("to", "must not lie in the future: what is to come fires by itself")
-    first_at = from_at if job.starts_at is None else max(from_at, job.starts_at)
-    last_at = (to_at if job.ends_at is None else min(to_at, job.ends_at)) - 1
+    first_at, last_at = job.timing.clipped(from_at, to_at - 1)
     if first_at > last_at:
         return []
-    count = job.parsed().count_between(first_at, last_at)
+    count = job.timing.parsed().count_between(first_at, last_at)
     if count > MOST_AT_ONCE:
         raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
-    return job.parsed().between(first_at, last_at, MOST_AT_ONCE)
+    return job.timing.parsed().between(first_at, last_at, MOST_AT_ONCE)

@@ -19,8 +19,8 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.jobs.forecast import Plan, first_times, load_per_minute, preview
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.schedule.schedule import check_fires
-from scheduler.domain.schedule.text import parse_schedule
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000
@@ -42,13 +42,7 @@ async def preview_schedule(request: web.Request) -> web.Response:
 
 
 def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
-    schedule = parse_schedule(
-        query["schedule"],
-        timezone=query.get("timezone"),
-        anchor_at=query.get("anchor_at", from_at),
-        dst_policy=query["dst_policy"],
-        day_match=query["day_match"],
-    )
+    schedule = Timing.of(query, anchor_at=from_at).parsed()
     check_fires(schedule, from_at - 1)
     runs = preview(schedule, from_at, query["count"])
     items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
