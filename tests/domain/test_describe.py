@@ -6,6 +6,8 @@ import pytest
 
 from scheduler.domain.schedule.text import parse_schedule
 
+SINCE_1970 = " of elapsed time, counted from 1970-01-01 00:00:00 UTC"
+
 
 def description(text: str, timezone: str | None = "UTC", day_match: str = "or") -> str:
     return parse_schedule(text, timezone=timezone, anchor_at=0, day_match=day_match).describe()
@@ -47,7 +49,10 @@ def description(text: str, timezone: str | None = "UTC", day_match: str = "or") 
         ("0 2 ? NOV-FEB *", "at 02:00 every day in November through February"),
         ("0 2 29 2 *", "at 02:00 on day 29 of the month in February"),
         ("0 0 L * *", "at 00:00 on the last day of the month"),
-        ("0 0 L-1,L-3 * *", "at 00:00 on 1 day before the last day and 3 days before the last day of the month"),
+        (
+            "0 0 L-1,L-3 * *",
+            "at 00:00 on the day before the last day and the third day before the last day of the month",
+        ),
         ("0 0 15W * *", "at 00:00 on the weekday (Monday to Friday) nearest to day 15 of the month"),
         ("0 0 LW * *", "at 00:00 on the last weekday (Monday to Friday) of the month"),
         ("0 0 * * FRI#2", "at 00:00 on the second Friday of the month"),
@@ -63,9 +68,10 @@ def description(text: str, timezone: str | None = "UTC", day_match: str = "or") 
         ("*/5 * 9-17 * * *", "every 5 seconds from 09:00 through 17:59"),
         ("@daily", "at 00:00 every day"),
         ("@weekly", "at 00:00 on Sunday"),
-        ("@every 1h30m", "every 1 hour 30 minutes"),
-        ("@every 120m", "every 2 hours"),
-        ("@every 1s", "every second"),
+        ("0 0 L-22 * *", "at 00:00 on the 22nd day before the last day of the month"),
+        ("@every 1h30m", f"every 1 hour 30 minutes{SINCE_1970}"),
+        ("@every 120m", f"every 2 hours{SINCE_1970}"),
+        ("@every 1s", f"every second{SINCE_1970}"),
         ("@at 2026-12-24T18:00:00Z", "once, at 2026-12-24 18:00:00 UTC"),
         ("@at 2026-12-24T18:00:00.25+01:00", "once, at 2026-12-24 17:00:00.25 UTC"),
         ("0 2 * * *\n0 3 * * MON", "at 02:00 every day; and at 03:00 on Monday"),
@@ -93,12 +99,79 @@ def test_day_match_and_is_no_or(text: str, words: str) -> None:
         (
             "CRON_TZ=Asia/Tokyo 0 2 * * *\n0 3 * * *",
             None,
-            "at 02:00 every day; and at 03:00 every day, Asia/Tokyo time",
+            "at 02:00 every day, Asia/Tokyo time; and at 03:00 every day, Asia/Tokyo time",
         ),
+        (
+            "0 2 * * *\n@every 6h\n@at 2026-12-24T18:00:00Z",
+            "Asia/Tokyo",
+            f"at 02:00 every day, Asia/Tokyo time; and every 6 hours{SINCE_1970}; and once, at 2026-12-24 18:00:00 UTC",
+        ),
+        ("@at 2026-12-24t18:00:00", "UTC", "once, at 2026-12-24 18:00:00 UTC"),
         ("@at 2026-12-24T18:00:00", "Europe/Paris", "once, at 2026-12-24 18:00:00, Europe/Paris time"),
         ("@at 2026-12-24T18:00:00Z", "Europe/Paris", "once, at 2026-12-24 18:00:00 UTC"),
-        ("@every 1h", "Europe/Paris", "every hour"),
     ],
 )
-def test_the_zone_is_named_where_the_wall_clock_counts(text: str, timezone: str | None, words: str) -> None:
+def test_the_zone_stands_behind_each_line_that_it_holds_for(text: str, timezone: str | None, words: str) -> None:
     assert description(text, timezone) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 0 31 4,5,6 *", "at 00:00 on day 31 of the month in May"),
+        ("0 0 30 2,4 *", "at 00:00 on day 30 of the month in April"),
+        ("0 0 29-31 2 *", "at 00:00 on day 29 of the month in February"),
+        ("0 0 */2 2 *", "at 00:00 on every 2nd day from 1 through 29 of the month in February"),
+        ("0 0 30W,L 2 *", "at 00:00 on the last day of the month in February"),
+        ("0 0 30 2 MON", "at 00:00 on Monday in February"),
+        (
+            "0 0 30 2,3 MON",
+            "at 00:00 on day 30 of the month (where the month has it) or on Monday, in February and March",
+        ),
+        ("0 0 30,31 3,4 *", "at 00:00 on days 30 and 31 of the month (where the month has it) in March and April"),
+        ("0 0 1-31 2 *", "at 00:00 on every day of the month in February"),
+        ("0 0 31 * *", "at 00:00 on day 31 of the month"),
+    ],
+)
+def test_days_that_never_come_are_not_promised(text: str, words: str) -> None:
+    assert description(text) == words
+
+
+BOTH = " (times that the clocks skip do not run, times that they repeat run twice)"
+ONCE = " (times that the clocks skip run right after the change, as one, times that they repeat run once)"
+PARIS = ", Europe/Paris time"
+ONCE_AT = "once, at 2026-"
+LATER = "right after the change"
+EARLIER = "the first time"
+NONE = " (times that the clocks skip do not run, times that they repeat run once)"
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "words"),
+    [
+        ("0 * * * *", "debian", "every hour, Europe/Paris time"),
+        ("0 0-23 * * *", "debian", f"every hour, Europe/Paris time{ONCE}"),
+        ("*/30 2 * * *", "debian", f"at 02:00 and 02:30 every day, Europe/Paris time{BOTH}"),
+        ("0,30 2 * * *", "debian", "at 02:00 and 02:30 every day, Europe/Paris time"),
+        ("*/5 2 * * *", "debian", "every 5 minutes from 02:00 through 02:59, Europe/Paris time"),
+        ("0-59/5 2 * * *", "debian", f"every 5 minutes from 02:00 through 02:59, Europe/Paris time{ONCE}"),
+        ("0 9-17 * * *", "debian", "every hour from 09:00 through 17:00, Europe/Paris time"),
+        ("30 2 * * *", "skip", f"at 02:30 every day, Europe/Paris time{NONE}"),
+        ("0 * * * *", "skip", f"every hour, Europe/Paris time{NONE}"),
+        ("30 2 * * *", "literal", f"at 02:30 every day, Europe/Paris time{BOTH}"),
+        ("0 * * * *", "literal", "every hour, Europe/Paris time"),
+        ("@at 2026-03-29T02:30:00", "debian", f"{ONCE_AT}03-29 02:30:00{PARIS} (the clocks skip it: {LATER})"),
+        ("@at 2026-10-25T02:30:00", "debian", f"{ONCE_AT}10-25 02:30:00{PARIS} (the clocks repeat it: {EARLIER})"),
+    ],
+)  # fmt: skip
+def test_words_say_what_a_change_of_the_clocks_does_where_they_would_mislead(
+    text: str, policy: str, words: str
+) -> None:
+    assert parse_schedule(text, timezone="Europe/Paris", anchor_at=0, dst_policy=policy).describe() == words
+
+
+def test_a_zone_whose_clocks_never_change_says_nothing_of_changes() -> None:
+    for zone in ("UTC", "Etc/GMT+5"):
+        for policy in ("debian", "skip", "literal"):
+            words = parse_schedule("0 0-23 * * *", timezone=zone, anchor_at=0, dst_policy=policy).describe()
+            assert words.removesuffix(", Etc/GMT+5 time") == "every hour"

@@ -1,1 +1,1 @@
-"""Accounts over HTTP: ``accounts``, their ``members`` and their API ``keys`` have one module of handlers each."""
+"""Over HTTP: ``accounts``, their ``members`` and their API ``keys``; one module of handlers each."""

@@ -1,4 +1,4 @@
-"""Executions over HTTP: list, read, retry, cancel."""
+"""Executions over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schemas of health and metrics: answers."""
+"""What health and metrics answer."""
 
 from __future__ import annotations
 

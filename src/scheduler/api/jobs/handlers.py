@@ -1,7 +1,8 @@
-"""Jobs over HTTP: list, read, change, pause, delete. ``api/job_creation.py`` creates them."""
+"""Jobs over HTTP, once they exist; ``api/job_creation.py`` makes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +20,8 @@ from scheduler.domain.jobs.changes import change_job
 @operation(tag="jobs", summary="List jobs, oldest first", query=JobList, answers={200: JobPage}, refuses=(403, 404))
 async def list_jobs(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    await caller.check_account(query.get("account_id"), Role.VIEWER)
+    if "account_id" in query:
+        await caller.account(query["account_id"], Role.VIEWER)
     return page_answer(await caller.services.jobs.page(caller.user, **query), job_summary, query)
 
 
@@ -37,7 +39,8 @@ async def read_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def update_job(request: web.Request) -> web.Response:
-    return await _changed(request)
+    form = request[FORM]
+    return await _changed(request, form)
 
 
 @operation(
@@ -49,7 +52,8 @@ async def update_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def enable_job(request: web.Request) -> web.Response:
-    return await _changed(request, enabled=True)
+    form = request[FORM]
+    return await _changed(request, {**form, "enabled": True})
 
 
 @operation(
@@ -61,16 +65,15 @@ async def enable_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def disable_job(request: web.Request) -> web.Response:
-    return await _changed(request, enabled=False)
+    form = request[FORM]
+    return await _changed(request, {**form, "enabled": False})
 
 
-async def _changed(request: web.Request, **more: Any) -> web.Response:
-    caller, form = Caller.of(request), request[FORM]
+async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Response:
+    caller = Caller.of(request)
     services, now = caller.services, caller.services.clock.now()
     before = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    job = await services.firer.change_job(
-        before, lambda job: change_job(job, {**form, **more}, now), now, by=caller.actor
-    )
+    job = await services.firer.change_job(before, lambda job: change_job(job, fields, now), now, by=caller.actor)
     if job is None:
         raise missing("JOB")
     return answer(job_document(job))
@@ -79,7 +82,7 @@ async def _changed(request: web.Request, **more: Any) -> web.Response:
 @operation(
     tag="jobs",
     summary="Delete a job with its webhooks and executions",
-    answers={204: "The job is deleted."},
+    answers={204: "It is gone."},
     refuses=(403, 404),
 )
 async def delete_job(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Webhooks as JSON documents."""
+"""Webhooks as the JSON documents that answers carry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scheduler.domain.webhooks.webhook import MASK, Webhook, mask_headers
 
 
 def webhook_document(webhook: Webhook, *, reveal: bool = False) -> Document:
-    """A webhook with its secrets masked; ``reveal`` shows the signing secret, in the answer that set it."""
+    """A webhook; its secrets stay secret, but for the signing secret in the answer that set it (``reveal``)."""
     secret = webhook.signing_secret
     return {
         "id": webhook.id,

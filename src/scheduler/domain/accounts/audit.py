@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.webhooks.webhook import Webhook
 
 SERVICE = "scheduler"
@@ -117,12 +116,7 @@ def audited_webhook_change(before: Webhook, after: Webhook, *, rotates: bool) ->
     return AuditedAction(action=action, subject_id=after.id, changes=changes)
 
 
-def _changes(before: Job | Webhook | Timing, after: Job | Webhook | Timing) -> Iterator[str]:
+def _changes(before: Job | Webhook, after: Job | Webhook) -> Iterator[str]:
     for field in fields(before):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name in _UNAUDITED or old == new:
-            continue
-        if isinstance(old, Timing):
-            yield from _changes(old, new)
-        else:
+        if field.name not in _UNAUDITED and getattr(before, field.name) != getattr(after, field.name):
             yield _API_NAMES.get(field.name, field.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.schedule.cron import DAY_S, CronLine
 from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.zones import MARGIN_S, Piece, Zone
@@ -139,8 +140,15 @@ class Interval:
 
     text: str
     every_s: int
-    anchor_s: int
-    fraction: int = 0
+    anchor_at: Instant
+
+    @property
+    def anchor_s(self) -> int:
+        return self.anchor_at // SECOND
+
+    @property
+    def fraction(self) -> int:
+        return self.anchor_at % SECOND
 
     def first(self, start: int, stop: int) -> int | None:
         found = start + (self.anchor_s - start) % self.every_s

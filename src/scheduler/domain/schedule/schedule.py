@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from scheduler.domain.clock import SECOND, Instant, to_datetime
 from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.schedule.days import HORIZON_YEARS
-from scheduler.domain.schedule.describe import describe_lines
 from scheduler.domain.schedule.distinct import count_distinct, window
 from scheduler.domain.schedule.lines import END_S, Line, Moment, Transition
+from scheduler.domain.schedule.words.describe import describe_lines
 from scheduler.domain.schedule.zones import Zone
 
 _FIRST_S = -62_000_000_000

@@ -160,8 +160,7 @@ def _interval(text: str, duration: str, anchor_at: Instant) -> Interval:
     every_s = sum(int(number) * _UNITS_S[unit] for number, unit in parts)
     if not 1 <= every_s <= HORIZON_S:
         raise InvalidScheduleError(f'"{text}": an interval of 1 s to {HORIZON_YEARS - 1} years')
-    anchor_s, fraction = divmod(anchor_at, SECOND)
-    return Interval(text=text, every_s=every_s, anchor_s=anchor_s % every_s, fraction=fraction)
+    return Interval(text=text, every_s=every_s, anchor_at=anchor_at)
 
 
 def _moment(text: str, time: str, zone: Zone, *, moves: bool) -> Moment:
