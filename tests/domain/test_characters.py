@@ -1,3 +1,5 @@
+"""Characters that a reader cannot be given, and how they are shown."""
+
 from __future__ import annotations
 
 import pytest

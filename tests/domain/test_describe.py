@@ -77,7 +77,7 @@ def description(text: str, timezone: str | None = "UTC", day_match: str = "or") 
         ("0 2 * * *\n0 3 * * MON", "at 02:00 every day; and at 03:00 on Monday"),
     ],
 )
-def test_what_a_schedule_says(text: str, words: str) -> None:
+def test_a_schedule_is_described_in_english(text: str, words: str) -> None:
     assert description(text) == words
 
 
@@ -88,7 +88,7 @@ def test_what_a_schedule_says(text: str, words: str) -> None:
         ("0 2 8-14 5 FRI", "at 02:00 on days 8 through 14 of the month, but only on Friday, in May"),
     ],
 )
-def test_day_match_and_is_no_or(text: str, words: str) -> None:
+def test_day_match_and_is_described_as_a_restriction(text: str, words: str) -> None:
     assert description(text, day_match="and") == words
 
 

@@ -1,3 +1,5 @@
+"""How an attempt ends: its status, its error, and whether another attempt follows."""
+
 from __future__ import annotations
 
 import uuid
@@ -53,7 +55,7 @@ def settled(execution: Execution, outcome: Outcome = FAILED, **given: Any) -> Se
     return settle(execution, outcome, NOW, **{"policy": POLICY, **given})
 
 
-def test_success_is_final() -> None:
+def test_a_success_is_final() -> None:
     settlement = settled(attempt(), Outcome(response_code=204))
     assert (settlement.status, settlement.error, settlement.retry) == (Status.SUCCESS, None, None)
     assert settlement.duration_ms == 2000
@@ -89,7 +91,7 @@ def test_the_last_attempt_ends_in_the_dead_letter_with_every_reason() -> None:
     )
 
 
-def test_one_attempt_is_one_attempt() -> None:
+def test_a_policy_of_one_attempt_repeats_nothing() -> None:
     settlement = settled(attempt(), policy=replace(POLICY, max_attempts=1))
     assert (settlement.status, settlement.error) == (Status.DEAD_LETTER, FAILED.error)
 
@@ -100,7 +102,7 @@ def test_what_the_policy_does_not_cover_is_dead_at_once() -> None:
     assert settled(attempt(), policy=replace(POLICY, retry_on=("network",))).status is Status.DEAD_LETTER
 
 
-def test_age_is_the_other_stop() -> None:
+def test_a_run_that_is_too_old_is_not_repeated() -> None:
     old = attempt(budget_at=NOW - 86_400 * SECOND + 60 * SECOND)
     assert settled(old).retry is not None
     assert settled(replace(old, budget_at=old.budget_at - 1)).status is Status.DEAD_LETTER
@@ -173,7 +175,7 @@ def test_a_clock_that_steps_back_gives_no_negative_duration() -> None:
     assert settled(attempt(started_at=None)).duration_ms == 0
 
 
-def test_skipping_says_why() -> None:
+def test_a_skipped_run_says_why() -> None:
     settlement = skip(attempt(), NOW, reason="overlap")
     assert (settlement.status, settlement.reason, settlement.error) == (Status.SKIPPED, "overlap", None)
 

@@ -1,4 +1,4 @@
-"""Firing: whatever happened while nobody looked, every due time is accounted for, row by row."""
+"""Firing: after any downtime each due time is accounted for by exactly one row."""
 
 from __future__ import annotations
 

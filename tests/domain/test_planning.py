@@ -90,7 +90,7 @@ def test_bounds_that_leave_nothing_end_the_job_and_enabling_it_is_refused() -> N
         ({"schedule": "CRON_TZ=Nowhere/Land @daily"}, "schedule"),
     ],
 )
-def test_what_never_fires_is_no_job(fields: dict[str, Any], field: str) -> None:
+def test_a_job_that_would_never_fire_is_refused(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(SchedulerError) as refused:
         job(**fields)
     assert list(refused.value.errors or ()) == [field]

@@ -42,17 +42,17 @@ def stored(headers: dict[str, str] | None = HEADERS, **outcome: Any) -> Outcome:
         (None, None),
     ],
 )
-def test_bodies(body: str | None, kept: str | None) -> None:
+def test_credentials_in_a_body_are_not_stored(body: str | None, kept: str | None) -> None:
     assert stored(response_body=body).response_body == kept
 
 
-def test_a_body_that_was_cut_in_the_middle_of_one() -> None:
+def test_a_credential_that_a_cut_has_halved_is_not_stored() -> None:
     for cut in range(8, len(TOKEN)):
         assert stored(response_body="long " + TOKEN[:cut], body_truncated=True).response_body == "long ***"
     assert stored(response_body="long correct", body_truncated=True).response_body == "long correct"
 
 
-def test_headers_and_errors() -> None:
+def test_credentials_in_headers_and_errors_are_not_stored() -> None:
     location = f"https://example.com/?t={TOKEN}"
     outcome = stored(
         response_code=302,

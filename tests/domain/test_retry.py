@@ -1,3 +1,5 @@
+"""The retry policy: how long to wait before the next attempt, and which failures are repeated."""
+
 from __future__ import annotations
 
 import math
@@ -14,7 +16,7 @@ def waits(policy: RetryPolicy, count: int = 5) -> list[float]:
     return [policy.delay_s(attempt, retry_after_s=None, jitter=0.0) for attempt in range(1, count + 1)]
 
 
-def test_the_default() -> None:
+def test_a_policy_has_these_defaults() -> None:
     assert RetryPolicy().to_mapping() == {
         "max_attempts": 3,
         "backoff_seconds": 60,
@@ -40,7 +42,7 @@ def test_the_default() -> None:
         ({"delays": (0.5,), "backoff_type": "linear"}, [0.5] * 5),
     ],
 )
-def test_backoff(fields: dict[str, object], expected: list[float]) -> None:
+def test_waits_grow_by_the_type_of_backoff(fields: dict[str, object], expected: list[float]) -> None:
     assert waits(RetryPolicy.from_mapping(fields)) == expected
 
 
@@ -97,7 +99,7 @@ def test_every_wait_is_finite_and_bounded(attempt: int, base: float, kind: str, 
         (("timeout",), ErrorCode.DISCONNECTED, None, False),
     ],
 )
-def test_what_is_worth_another_attempt(
+def test_retry_on_says_which_failures_are_repeated(
     retry_on: tuple[str | int, ...] | None, error_code: ErrorCode, status: int | None, covered: bool
 ) -> None:
     assert RetryPolicy(retry_on=retry_on).covers(error_code, status) is covered

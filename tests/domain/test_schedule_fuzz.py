@@ -1,4 +1,4 @@
-"""Text that nobody meant: refused with a sentence or understood, never anything else. And a second opinion."""
+"""Random schedule texts are refused with a sentence or understood; and another library agrees on the fire times."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Signatures of Standard Webhooks, against its published vector and its own library."""
+
 from __future__ import annotations
 
 import base64

@@ -1,3 +1,5 @@
+"""Body templates: which names are replaced, how values are escaped, and which texts are refused."""
+
 from __future__ import annotations
 
 import json
@@ -66,7 +68,7 @@ def test_unknown_names_are_refused_and_the_known_ones_listed(name: str) -> None:
     assert list(refused.value.errors or {}) == ["template"]
 
 
-def test_the_position_is_told() -> None:
+def test_a_refusal_names_the_position() -> None:
     with pytest.raises(SchedulerError, match="character 5 "):
         check_template("abc {{ oops")
 

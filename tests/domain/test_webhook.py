@@ -1,9 +1,12 @@
+"""Headers and query parameters of a webhook: what may be sent, what is masked, and what a mask keeps."""
+
 from __future__ import annotations
 
 import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.webhook import MASK, check_headers, check_query_params, mask_headers, unmask_headers
+from tests.checks import accepts
 
 
 @pytest.mark.parametrize(
@@ -18,8 +21,8 @@ from scheduler.domain.webhooks.webhook import MASK, check_headers, check_query_p
     ],
     ids=["null", "none", "usual", "unusual", "50", "16 KiB"],
 )
-def test_headers_that_can_be_sent(headers: dict[str, str] | None) -> None:
-    check_headers(headers)
+def test_headers_that_can_be_sent_are_accepted(headers: dict[str, str] | None) -> None:
+    assert accepts(check_headers, headers)
 
 
 def refused_headers(headers: dict[str, str]) -> str:
@@ -57,23 +60,23 @@ def refused_headers(headers: dict[str, str]) -> str:
     ],
 )
 @pytest.mark.parametrize("change", [str, str.upper, str.lower])
-def test_headers_that_are_not_the_users_to_set(name: str, change: type[str]) -> None:
+def test_headers_that_the_service_sets_itself_are_refused(name: str, change: type[str]) -> None:
     assert "cannot be set" in refused_headers({change(name): "x"})
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a:", "a\r\nb", "a\0", "ü", "a\t", "(a)"])
-def test_what_is_no_header_name(name: str) -> None:
+def test_a_malformed_header_name_is_refused(name: str) -> None:
     assert "is no header name" in refused_headers({name: "x"})
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\n", "a\r", "a\0b", "\x1b", "\x7f", "\x85", "€", "\ud800"])
-def test_what_is_no_header_value(value: str) -> None:
+def test_a_malformed_header_value_is_refused(value: str) -> None:
     reason = refused_headers({"X-A": value})
     assert reason.startswith("the value of X-A has the character")
     assert reason.isascii()
 
 
-def test_headers_have_limits() -> None:
+def test_the_number_and_size_of_headers_is_limited() -> None:
     assert "at most 50" in refused_headers({f"X-{number}": "" for number in range(51)})
     assert "at most 16384 bytes" in refused_headers({"X": "x" * 16_384})
 
@@ -129,12 +132,12 @@ def test_a_mask_with_nothing_behind_it_is_refused(old: dict[str, str] | None) ->
 
 
 @pytest.mark.parametrize("params", [None, {}, {"": ""}, {"a b": "c&d=ü\0"}, {str(number): "" for number in range(100)}])
-def test_query_params_that_can_be_sent(params: dict[str, str] | None) -> None:
-    check_query_params(params)
+def test_query_params_that_can_be_sent_are_accepted(params: dict[str, str] | None) -> None:
+    assert accepts(check_query_params, params)
 
 
 @pytest.mark.parametrize("params", [{str(number): "" for number in range(101)}, {"a": "x" * 8192}, {"a": "\udfff"}])
-def test_query_params_that_cannot_be_sent(params: dict[str, str]) -> None:
+def test_query_params_that_cannot_be_sent_are_refused(params: dict[str, str]) -> None:
     with pytest.raises(SchedulerError) as refused:
         check_query_params(params)
     assert list(refused.value.errors or {}) == ["query_params"]

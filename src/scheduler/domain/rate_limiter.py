@@ -22,6 +22,11 @@ class RateLimiter:
         """The TAT of each key: when its next use would be due if its uses came evenly."""
         self._sweep_at_keys = _SWEEP_FROM_KEYS
 
+    @property
+    def keys_kept(self) -> int:
+        """How many keys cost memory at the moment."""
+        return len(self._arrivals)
+
     def room(self, key: str, now: Instant) -> int:
         """How many uses ``key`` has left at ``now``."""
         return max(0, (self._burst_tolerance - (self._arrival(key, now) - now)) // self._interval + 1)
