@@ -1,10 +1,10 @@
-"""Catching up: 100,000 jobs that are all due at once after 24 hours of downtime, while the API answers.
+"""Measures catching up: 100,000 jobs that are all due after 24 hours of downtime, with requests to the API meanwhile.
 
     python -m tests.bench.catchup [--jobs 100000] [--catchup latest|none] [--durability full|normal]
 
 The real service in a process of its own, started on a data directory whose jobs were last planned a day ago. Measured
 from the moment it listens: until no job is overdue, and until no run that was caught up is queued or running. Meanwhile
-``GET /health`` and ``GET /api/jobs/{id}`` are asked, ten times a second each.
+``GET /health`` and ``GET /api/jobs/{id}`` are sent, ten times a second each.
 """
 
 from __future__ import annotations

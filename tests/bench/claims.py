@@ -1,4 +1,4 @@
-"""What claiming costs by the size of the table: 10,000 jobs against 1,000,000, in turns, medians; and resident memory.
+"""Measures claiming by the size of the table: medians with 10,000 and with 1,000,000 jobs, in turns; resident memory.
 
     python -m tests.bench.claims [--small 10000] [--large 1000000] [--rounds 40] [--batch 64]
 

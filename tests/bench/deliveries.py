@@ -1,8 +1,8 @@
-"""Durable deliveries per second against a bare aiohttp client, interleaved, medians over rounds.
+"""Measures durable deliveries a second against those of a bare aiohttp client: medians over interleaved rounds.
 
     python -m tests.bench.deliveries [--rounds 5] [--count 10000] [--concurrency 64] [--durability full] [--postgres]
 
-Both post the same 200-byte body to the same receiver. The product runs whole: due jobs in SQLite, or in a Postgres
+Both post the same 200-byte body to the same receiver. The whole product runs: due jobs in SQLite, or in a Postgres
 server of its own, are fired, claimed, delivered and settled; the clock stops when the last settlement is on disk.
 """
 

@@ -1,4 +1,4 @@
-"""What noisy neighbours cost: lag of a healthy account at 100 deliveries a second, alone and beside others.
+"""Measures the lag of a healthy account at 100 deliveries a second, alone and beside noisy accounts.
 
     python -m tests.bench.fairness [--seconds 40] [--rate 100] [--hanging 5000] [--hostile 50]
 

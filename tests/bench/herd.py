@@ -1,10 +1,10 @@
-"""A herd: thousands of jobs due in the same second. Is any run lost, and how long does the last one wait?
+"""Measures thousands of jobs that are due in the same second: how long the last run waits, and that none is lost.
 
     python -m tests.bench.herd [--jobs 1000 10000] [--rounds 3]
 
-The real service in a process of its own, once for each of two things: ``queued``, where the runs are in the queue when
-it starts (n / rate is the time that delivering takes by itself), and ``herd``, where the jobs are due together some
-seconds later. The figure is the time from that second to the last arrival, divided by n / rate of the same round.
+The real service in a process of its own, in two scenes: ``queued``, where the runs are in the queue when it starts
+(n / rate is the time that delivering takes by itself), and ``herd``, where the jobs are due together some seconds
+later. The figure is the time from that second to the last arrival, divided by n / rate of the same round.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service costs when nothing happens, and how long it takes to begin.
+"""Measures an idle service, and how long it takes to start.
 
     python -m tests.bench.idle [--jobs 0] [--seconds 20] [--starts 7]
 

@@ -1,10 +1,10 @@
-"""Does anything pile up? Memory and descriptors over many deliveries, a tenth of them to hostile receivers.
+"""Measures memory and descriptors over many deliveries, a tenth of them to hostile receivers.
 
     python -m tests.bench.leaks [--deliveries 100000] [--rate 400]
 
 The real service in a process of its own; of the jobs, which run each second, one in ten belongs to another account and
-has one of the receivers of ``tests.engine.test_hostile_receivers``. Every tenth of the deliveries is one line. The last
-line is taken when all is over: nothing due, nothing in flight.
+has one of the receivers of ``tests.engine.test_hostile_receivers``. One line is printed for every tenth of the
+deliveries, and one at the end, when nothing is due or in flight.
 """
 
 from __future__ import annotations

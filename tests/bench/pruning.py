@@ -1,9 +1,9 @@
-"""What retention costs: how long a slice of the pruner has the writer to itself, in a table of many executions.
+"""Measures pruning: how long one slice keeps the writer busy, in a table of many executions.
 
     python -m tests.bench.pruning [--jobs 100000] [--executions 1000000] [--slices 1500] [--keep DIRECTORY]
 
-Three scenes on one database: a sweep that finds nothing to prune; one by count that leaves three executions to each
-job; one by age that nothing outlives. Each ends after so many slices. ``held_ms`` is the time from the start of
+Three scenes on one database: a sweep that finds nothing to prune; one by count that leaves three executions of each
+job; one by age that deletes all. Each ends after so many slices. ``held_ms`` is the time from the start of
 a transaction to its commit, which is how long a delivery may have to wait for it; ``step_ms`` a whole step, reading
 included. ``--keep`` is that of ``tests.bench.start``; what is pruned is a copy.
 """

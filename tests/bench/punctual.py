@@ -1,12 +1,12 @@
-"""Punctuality: from the instant a run is planned for to its first byte at the receiver, at a steady rate.
+"""Measures the time from the planned instant of a run to its first byte at the receiver, at a steady rate.
 
     python -m tests.bench.punctual [--rate 200] [--seconds 120] [--scenes spread anchored together]
 
 The real service in a process of its own, with ``rate`` jobs that run each second:
 
 * ``spread``: all are due at the whole second, and ``spread_s`` of 1 plans each run for an instant within it.
-* ``anchored``: ``@every 1s`` from as many anchors, evenly over the second: there is always one to fire.
-* ``together``: all are due at the whole second and want to be sent in it; for comparison, a small herd each second.
+* ``anchored``: ``@every 1s`` from as many anchors, evenly over the second, so that one is always due.
+* ``together``: all are due at the whole second, for comparison.
 """
 
 from __future__ import annotations

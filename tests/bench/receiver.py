@@ -1,4 +1,4 @@
-"""A receiver that is not the bottleneck: it answers every request with the same bytes and counts them."""
+"""A fast receiver for benchmarks: answers every request with the same bytes, and counts the requests."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Starting on a big database, and after a crash.
+"""Measures starting on a large database, and after a crash.
 
     python -m tests.bench.start [--jobs 100000] [--executions 1000000] [--orphans 1000] [--rounds 15] [--keep DIRECTORY]
 
 Two figures of the real service in a process of its own, over several rounds:
 
 * ``ready``: from ``exec`` to the first 200 of ``/health/ready``, and the CPU that took. Half of the rounds drop the
-  database from the page cache before (``cold``), as far as the system lets go of it.
+  database from the page cache before (``cold``), as far as the system permits.
 * ``rescue``: with that many attempts ``running`` for a process that is gone: from ``exec`` to the first delivery, to
   the moment at which the last of them is closed and its next attempt in the queue, and to its delivery.
 
-``--keep`` has the database, which takes a minute to build, made there and found there again.
+``--keep`` keeps the database, which takes a minute to build, in that directory for the next time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""When a cron line fires, found the slow way: look at the clock on the wall at every step and compare.
+"""An oracle for the fire times of a cron line: it compares the local time of every minute, or second, with the line.
 
-Shares no code with the product, and no ideas either: no transitions are computed, no offsets added. It asks
-``zoneinfo`` what the clock shows at each UTC minute (or second), and keeps a list of what it has seen.
+It shares no code with the product, and not its method: it computes no transitions and adds no offsets, but reads the
+local time of each step from ``zoneinfo``.
 """
 
 from __future__ import annotations

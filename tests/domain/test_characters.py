@@ -1,4 +1,4 @@
-"""Characters that a reader cannot be given, and how they are shown."""
+"""Characters that cannot be sent are found, and those that cannot be shown are escaped."""
 
 from __future__ import annotations
 

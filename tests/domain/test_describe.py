@@ -1,4 +1,4 @@
-"""The plain English of a schedule: what a person reads must be what the schedule does."""
+"""The description of a schedule in English says exactly when the schedule fires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one grammar of ``egress.allow``, judged by ``scheduler config check`` and by what decides at the socket."""
+"""``egress.allow`` has one parser, for ``scheduler config check`` and for the check of each connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events reach their listeners, and the table in ``domain/events.py`` says who they are."""
+"""Events reach their listeners, and the table in ``domain/events.py`` names all of them."""
 
 from __future__ import annotations
 

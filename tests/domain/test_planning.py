@@ -1,4 +1,4 @@
-"""Making and changing jobs: what moves the next run, and what leaves it alone."""
+"""Creating and changing jobs: which changes move the next run, and which do not."""
 
 from __future__ import annotations
 

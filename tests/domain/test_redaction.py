@@ -1,4 +1,4 @@
-"""What a receiver repeats of the credentials it was sent is not stored."""
+"""Credentials that a receiver repeats in its response are masked."""
 
 from __future__ import annotations
 

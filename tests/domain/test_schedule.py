@@ -1,4 +1,4 @@
-"""The schedule language: what each form means, what is refused and with which words."""
+"""The schedule language: when each form fires, and the message for each invalid text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows are answered by arithmetic; here the answers are compared with visiting every fire time."""
+"""Counts and searches in a window, which are computed, agree with an enumeration of every fire time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three DST policies against an oracle that looks at the clock minute by minute, and by hand where it matters."""
+"""The three DST policies agree with ``cron_oracle`` around every transition of several zones, and with known dates."""
 
 from __future__ import annotations
 
