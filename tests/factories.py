@@ -10,6 +10,7 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events
 from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing, without_timing
 from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
 from scheduler.domain.runs.firing import Present, start
 from scheduler.domain.webhooks.webhook import Webhook
@@ -31,8 +32,9 @@ def make_webhook(job_id: str, now: Instant, **fields: Any) -> Webhook:
 
 def make_job(account_id: str, now: Instant, **fields: Any) -> Job:
     """A job of a minute's schedule, with its ``next_run_at`` worked out."""
-    chosen = {"name": "job", "schedule": "* * * * *", "anchor_at": now, "created_at": now, "updated_at": now, **fields}
-    job = Job(id=new_id(now), account_id=account_id, **chosen)
+    chosen = {"name": "job", "schedule": "* * * * *", "created_at": now, "updated_at": now, **fields}
+    timing = Timing.of(chosen, anchor_at=now)
+    job = Job(id=new_id(now), account_id=account_id, timing=timing, **without_timing(chosen))
     if "next_run_at" in fields or not job.enabled:
         return job
     return replace(job, next_run_at=job.next_after(now))

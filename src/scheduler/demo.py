@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
-from scheduler.api.job_creation import JobCreate, new_job
+from scheduler.api.job_creation import JobCreate, draft_job
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
@@ -100,7 +100,8 @@ async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Insta
     await remove_demo_jobs(stores)
     account = await stores.accounts.personal(user=_USER, now=now)
     forms = [JobCreate().load(body) for body in demo_jobs(port)]
-    entries = [new_job(form, account_id=account.id, egress=egress, now=now) for form in forms]
+    drafts = [draft_job(form, egress=egress, now=now) for form in forms]
+    entries = [(replace(job, account_id=account.id), webhooks) for job, webhooks in drafts]
     await stores.jobs.insert(entries)
     for job, _ in entries:
         await firer.start_run(job.id, now)

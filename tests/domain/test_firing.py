@@ -12,6 +12,7 @@ import pytest
 
 from scheduler.domain.clock import Instant, parse_instant, seconds
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing, without_timing
 from scheduler.domain.runs.execution import Status, Trigger, run_id_of
 from scheduler.domain.runs.firing import THROUGH, Firing, Present, backfill, fire, start
 
@@ -28,12 +29,11 @@ def _job(**fields: Any) -> Job:
         "account_id": "account",
         "name": "job",
         "schedule": "* * * * *",
-        "anchor_at": created_at,
         "created_at": created_at,
         "updated_at": created_at,
         **fields,
     }
-    job = Job(**chosen)
+    job = Job(**without_timing(chosen), timing=Timing.of(chosen, anchor_at=created_at))
     return replace(job, next_run_at=job.next_after(created_at)) if "next_run_at" not in fields else job
 
 

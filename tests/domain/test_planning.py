@@ -25,7 +25,7 @@ def next_run(job: Job) -> str | None:
 
 def test_a_job_counts_from_its_creation() -> None:
     made = job()
-    assert (made.created_at, made.updated_at, made.anchor_at) == (NOW, NOW, NOW)
+    assert (made.created_at, made.updated_at, made.timing.anchor_at) == (NOW, NOW, NOW)
     assert next_run(made) == "2026-06-01T01:00:00Z"
     assert next_run(job(enabled=False)) is None
     assert next_run(job(anchor_at=LATER)) == "2026-06-01T00:10:00Z"
@@ -49,7 +49,14 @@ def test_a_change_of_what_plans_the_job_plans_it_from_now(fields: dict[str, Any]
 
 def test_a_change_of_anything_else_leaves_the_plan_alone() -> None:
     before = job()
-    for fields in ({"name": "x"}, {"jitter_s": 5}, {"note": "x"}, {"schedule": before.schedule}, {"enabled": True}, {}):
+    for fields in (
+        {"name": "x"},
+        {"jitter_s": 5},
+        {"note": "x"},
+        {"schedule": before.timing.schedule},
+        {"enabled": True},
+        {},
+    ):
         after = change_job(before, fields, LATER)
         assert (after.next_run_at, after.updated_at) == (before.next_run_at, LATER)
 
@@ -98,9 +105,9 @@ def test_a_job_that_would_never_fire_is_refused(fields: dict[str, Any], field: s
 
 def test_the_zone_may_be_named_in_the_schedule() -> None:
     paris = job(schedule="CRON_TZ=Europe/Paris 0 5 * * *")
-    assert (paris.timezone, next_run(paris)) == ("Europe/Paris", "2026-06-01T03:00:00Z")
+    assert (paris.timing.timezone, next_run(paris)) == ("Europe/Paris", "2026-06-01T03:00:00Z")
     plain = change_job(paris, {"schedule": "0 6 * * *"}, LATER)
-    assert (plain.timezone, next_run(plain)) == ("Europe/Paris", "2026-06-01T04:00:00Z")
+    assert (plain.timing.timezone, next_run(plain)) == ("Europe/Paris", "2026-06-01T04:00:00Z")
     with pytest.raises(SchedulerError, match="contradicts"):
         change_job(paris, {"timezone": "Asia/Tokyo"}, LATER)
 

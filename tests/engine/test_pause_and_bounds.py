@@ -112,7 +112,7 @@ async def test_pausing_twice_and_resuming_twice_change_nothing(service: Service,
     clock.advance(20 * 60)
     for _ in range(2):
         resumed = await _set(service, job, clock, enabled=True)
-        assert resumed.next_run_at == job.anchor_at + 21 * 60 * SECOND
+        assert resumed.next_run_at == job.timing.anchor_at + 21 * 60 * SECOND
 
 
 async def test_the_deadline_is_checked_again_before_the_start(

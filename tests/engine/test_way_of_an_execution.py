@@ -288,7 +288,8 @@ async def test_one_job_that_cannot_be_fired_does_not_stop_the_others(
     service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     broken = await add_job(service.stores, clock.now(), urls=[receiver.url])
-    await service.stores.jobs.change(broken.id, lambda job: replace(job, timezone="Gone/Zone"))
+    gone = replace(broken.timing, timezone="Gone/Zone")
+    await service.stores.jobs.change(broken.id, lambda job: replace(job, timing=gone))
     good = await add_job(service.stores, clock.now(), urls=[receiver.url])
     clock.advance(60)
     await fire_and_deliver(service)

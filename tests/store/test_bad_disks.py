@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+import aiosqlite
 import pytest
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import DatabaseBroken, Events
-from scheduler.store.database import Transaction
-from scheduler.store.sqlite import database as sqlite
-from scheduler.store.sqlite.database import SqliteDatabase
+from scheduler.store.database import Row, Transaction
+from scheduler.store.sqlite.database import LOG_LIMIT, SqliteDatabase
 from scheduler.store.sqlite.file import check
 from scheduler.store.sqlite.writer import BUSY_MS
+from tests.checks import present
+from tests.event_log import EventLog
 
 
 @pytest.fixture
@@ -28,7 +30,18 @@ async def table(db: SqliteDatabase) -> SqliteDatabase:
     return db
 
 
-def insert(size: int) -> Any:
+@pytest.fixture
+def writer(table: SqliteDatabase, sqlite_connections: list[aiosqlite.Connection]) -> aiosqlite.Connection:
+    """The connection of ``table`` that writes."""
+    return sqlite_connections[0]
+
+
+async def pragma(db: SqliteDatabase, text: str) -> Row:
+    """Set or read a pragma of the connection that writes."""
+    return present(await db.transaction(lambda tx: tx.fetch_one(f"PRAGMA {text}")))
+
+
+def insert(size: int) -> Callable[[Transaction], Awaitable[None]]:
     async def work(tx: Transaction) -> None:
         await tx.execute("INSERT INTO things (text) VALUES (:text)", {"text": "x" * size})
 
@@ -42,21 +55,22 @@ def failure(code: int) -> sqlite3.OperationalError:
 
 
 async def test_a_full_disk_refuses_and_is_back_when_there_is_room(table: SqliteDatabase) -> None:
-    (pages,) = await table._writer.execute_fetchall("PRAGMA page_count")
-    await table._writer.execute_fetchall(f"PRAGMA max_page_count = {pages[0] + 2}")
+    pages = (await pragma(table, "page_count"))["page_count"]
+    await pragma(table, f"max_page_count = {pages + 2}")
     with pytest.raises(SchedulerError, match="full") as refusal:
         await table.transaction(insert(100_000))
     assert refusal.value.code == "SERVICE_UNAVAILABLE"
     with pytest.raises(SchedulerError):
         await table.transaction(insert(100_000))
-    await table._writer.execute_fetchall("PRAGMA max_page_count = 1073741823")
+    assert await table.fetch_all("SELECT id FROM things") == []
+    await pragma(table, "max_page_count = 1073741823")
     await table.ping()
     await table.transaction(insert(100_000))
     assert [row["n"] for row in await table.fetch_all("SELECT COUNT(*) AS n FROM things")] == [1]
 
 
 async def test_a_locked_file_refuses_after_its_time_and_is_back(table: SqliteDatabase, tmp_path: Path) -> None:
-    await table._writer.execute_fetchall("PRAGMA busy_timeout = 50")
+    await pragma(table, "busy_timeout = 50")
     with closing(sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)) as intruder:
         intruder.execute("BEGIN IMMEDIATE")
         with pytest.raises(SchedulerError, match="locked") as refusal:
@@ -72,63 +86,61 @@ async def test_a_locked_file_refuses_after_its_time_and_is_back(table: SqliteDat
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC])
 async def test_a_disk_that_does_not_confirm_ends_all_writing(
-    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch, code: int
+    table: SqliteDatabase, writer: aiosqlite.Connection, events: Events, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    heard: list[DatabaseBroken] = []
-    events.listen(DatabaseBroken, heard.append)
-    commit = table._writer.commit
+    broken = EventLog(events, DatabaseBroken)
 
     async def unconfirmed() -> None:
         raise failure(code)
 
-    monkeypatch.setattr(table._writer, "commit", unconfirmed)
+    monkeypatch.setattr(writer, "commit", unconfirmed)
     results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(3)), return_exceptions=True)
     assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
-    assert len(heard) == 1 and "did not confirm" in heard[0].why
-    monkeypatch.setattr(table._writer, "commit", commit)
+    assert len(broken.told) == 1 and "did not confirm" in broken.told[0].why
+    monkeypatch.undo()
     with pytest.raises(SchedulerError):
         await table.transaction(insert(1))
     assert await table.fetch_all("SELECT id FROM things") == []
 
 
 async def test_what_waits_when_a_disk_does_not_confirm_is_not_written(
-    table: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    table: SqliteDatabase, writer: aiosqlite.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One failed confirmation is enough, even if the next would succeed."""
-    commit = table._writer.commit
 
     async def unconfirmed_once() -> None:
-        monkeypatch.setattr(table._writer, "commit", commit)
+        monkeypatch.undo()
         raise failure(sqlite3.SQLITE_IOERR_FSYNC)
 
-    monkeypatch.setattr(table._writer, "commit", unconfirmed_once)
+    monkeypatch.setattr(writer, "commit", unconfirmed_once)
     results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(600)), return_exceptions=True)
     assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
     assert await table.fetch_all("SELECT id FROM things") == []
 
 
 async def test_a_checkpoint_that_is_not_confirmed_ends_all_writing(
-    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch
+    table: SqliteDatabase, writer: aiosqlite.Connection, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[DatabaseBroken] = []
-    events.listen(DatabaseBroken, heard.append)
+    broken = EventLog(events, DatabaseBroken)
 
     async def unconfirmed(_: str) -> None:
         raise failure(sqlite3.SQLITE_IOERR_FSYNC)
 
     with monkeypatch.context() as patch:
-        patch.setattr(table._writer, "execute_fetchall", unconfirmed)
+        patch.setattr(writer, "execute_fetchall", unconfirmed)
         with pytest.raises(SchedulerError):
             await table.maintain()
-    assert len(heard) == 1
+    assert len(broken.told) == 1
     with pytest.raises(SchedulerError):
         await table.transaction(insert(1))
 
 
-async def test_what_waits_for_a_locked_file_waits_together(table: SqliteDatabase, tmp_path: Path) -> None:
-    await table._writer.execute_fetchall("PRAGMA busy_timeout = 50")
+async def test_what_waits_for_a_locked_file_waits_together(
+    table: SqliteDatabase, writer: aiosqlite.Connection, tmp_path: Path
+) -> None:
+    await pragma(table, "busy_timeout = 50")
     begun: list[str] = []
-    await table._writer.set_trace_callback(begun.append)
+    await writer.set_trace_callback(begun.append)
     with closing(sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)) as intruder:
         intruder.execute("BEGIN IMMEDIATE")
         results = await asyncio.gather(*(table.transaction(insert(1)) for _ in range(100)), return_exceptions=True)
@@ -136,8 +148,7 @@ async def test_what_waits_for_a_locked_file_waits_together(table: SqliteDatabase
     assert {getattr(result, "code", None) for result in results} == {"SERVICE_UNAVAILABLE"}
     assert begun.count("BEGIN IMMEDIATE") <= 2
     await table.transaction(insert(1))
-    (patience,) = await table._writer.execute_fetchall("PRAGMA busy_timeout")
-    assert patience[0] == BUSY_MS
+    assert (await pragma(table, "busy_timeout"))["timeout"] == BUSY_MS
 
 
 async def test_a_file_that_was_taken_away_is_not_written_to(table: SqliteDatabase, tmp_path: Path) -> None:
@@ -156,29 +167,27 @@ async def test_a_file_that_was_taken_away_is_not_written_to(table: SqliteDatabas
     await table.transaction(insert(1))
 
 
-async def test_other_errors_of_the_disk_do_not(
-    table: SqliteDatabase, events: Events, monkeypatch: pytest.MonkeyPatch
+async def test_other_errors_of_the_disk_do_not_end_all_writing(
+    table: SqliteDatabase, writer: aiosqlite.Connection, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[DatabaseBroken] = []
-    events.listen(DatabaseBroken, heard.append)
-    commit = table._writer.commit
+    broken = EventLog(events, DatabaseBroken)
 
     async def refused() -> None:
         raise failure(sqlite3.SQLITE_IOERR_WRITE)
 
-    monkeypatch.setattr(table._writer, "commit", refused)
+    monkeypatch.setattr(writer, "commit", refused)
     with pytest.raises(SchedulerError):
         await table.transaction(insert(1))
-    monkeypatch.setattr(table._writer, "commit", commit)
+    monkeypatch.undo()
     await table.transaction(insert(1))
-    assert heard == []
+    assert broken.told == []
 
 
 async def test_a_log_that_a_reader_kept_is_cut_back_when_it_is_gone(
     table: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 1024 * 1024
-    await table._writer.execute_fetchall(f"PRAGMA journal_size_limit = {limit}")
+    await pragma(table, f"journal_size_limit = {limit}")
     log = tmp_path / "scheduler.db-wal"
     with closing(sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -195,10 +204,5 @@ async def test_a_log_that_a_reader_kept_is_cut_back_when_it_is_gone(
     check(tmp_path / "scheduler.db")
 
 
-async def test_every_connection_that_writes_confirms(tmp_path: Path) -> None:
-    for durability, level in (("full", 2), ("normal", 1)):
-        db = await SqliteDatabase.open(tmp_path / f"{durability}.db", durability=durability)
-        (found,) = await db._writer.execute_fetchall("PRAGMA synchronous")
-        (limit,) = await db._writer.execute_fetchall("PRAGMA journal_size_limit")
-        await db.close()
-        assert (found[0], limit[0]) == (level, sqlite.LOG_LIMIT)
+async def test_the_log_has_a_limit_to_which_it_is_cut_back(table: SqliteDatabase) -> None:
+    assert (await pragma(table, "journal_size_limit"))["journal_size_limit"] == LOG_LIMIT

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -23,6 +28,7 @@ from scheduler.store import copy as copying
 from scheduler.store.copy import NOT_COPIED, TABLES, count_rows
 from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
+from scheduler.store.queue.nodes import NodeStore
 from scheduler.store.sealing import check_key
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
@@ -164,18 +170,16 @@ async def test_what_is_not_empty_is_not_copied_to(tmp_path: Path, urls: tuple[st
 
 
 @one_way
-async def test_a_difference_is_found(tmp_path: Path, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_difference_is_found(tmp_path: Path, urls: tuple[str, str]) -> None:
     source, target = (at(tmp_path, url) for url in urls)
     await fill(source)
-    insert = copying._insert
 
-    async def slip(tx: Transaction, *, table: str, rows: Any) -> None:
-        await insert(tx, table=table, rows=rows)
-        await tx.execute("UPDATE webhooks SET url = 'http://elsewhere.example/'")
+    def change_the_copy(_: int) -> None:
+        with closing(sqlite3.connect(tmp_path / "1.db", isolation_level=None)) as intruder:
+            intruder.execute("UPDATE webhooks SET url = 'http://elsewhere.example/'")
 
-    monkeypatch.setattr(copying, "_insert", slip)
     with pytest.raises(StartError, match="the copy of webhooks differs"):
-        await copy(source, urls)
+        await copy_database(source, *urls, lambda _: change_the_copy)
     with pytest.raises(StartError, match="only a part"):
         await open_database(target, SystemClock())
 
@@ -195,35 +199,33 @@ async def test_what_a_service_works_on_is_not_copied(tmp_path: Path, urls: tuple
 
 
 @pytest.mark.parametrize("urls", [("postgres", "sqlite")], indirect=True, ids=" to ".join)
-async def test_a_copy_during_which_a_service_has_started_is_not_finished(
-    tmp_path: Path, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_copy_during_which_a_service_has_started_is_not_finished(tmp_path: Path, urls: tuple[str, str]) -> None:
     source, target = (at(tmp_path, url) for url in urls)
     await fill(source)
-    db = await open_database(source, SystemClock())
-    stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="late:1:1")
-    insert = copying._insert
 
-    async def meanwhile(tx: Transaction, *, table: str, rows: Any) -> None:
-        await insert(tx, table=table, rows=rows)
-        if not await stores.nodes.alive():
-            await stores.nodes.join("late:1:1", lease_s=60)
+    async def with_nodes(work: Callable[[NodeStore], Awaitable[None]]) -> None:
+        db = await open_database(source, SystemClock())
+        await work(NodeStore(db))
+        await db.close()
 
-    monkeypatch.setattr(copying, "_insert", meanwhile)
+    @cache
+    def start_a_service() -> None:
+        """As another process would, after the first batch."""
+        joining = with_nodes(lambda nodes: nodes.join("late:1:1", lease_s=60))
+        thread = Thread(target=asyncio.run, args=(joining,))
+        thread.start()
+        thread.join()
+
     with pytest.raises(StartError, match="a service is running"):
-        await copy(source, urls)
+        await copy_database(source, *urls, lambda _: lambda _: start_a_service())
     with pytest.raises(StartError, match="only a part"):
         await open_database(target, SystemClock())
-    await stores.nodes.leave("late:1:1")
-    await db.close()
-    monkeypatch.setattr(copying, "_insert", insert)
+    await with_nodes(lambda nodes: nodes.leave("late:1:1"))
     assert (await copy(source, urls)).resumed
 
 
 @one_way
-async def test_a_copy_of_another_source_is_left_alone(
-    tmp_path: Path, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_copy_of_another_source_is_left_alone(tmp_path: Path, urls: tuple[str, str]) -> None:
     source, target = (at(tmp_path, url) for url in urls)
     await fill(source)
     await fill(at(tmp_path, f"sqlite:///{tmp_path}/other.db"))
@@ -271,12 +273,15 @@ async def test_an_older_schema_is_told_apart(tmp_path: Path, urls: tuple[str, st
     assert (await state_of(source)).pending == ("0009_copies.sql",)
 
 
+@pytest.mark.parametrize("urls", [("postgres", "sqlite")], indirect=True, ids=" to ".join)
+async def test_the_state_of_an_empty_database_says_so(tmp_path: Path, urls: tuple[str, str]) -> None:
+    state = await state_of(at(tmp_path, urls[0]))
+    assert (state.schema, state.rows, state.executions) == (0, {}, {})
+
+
 @every_way
-async def test_a_state_changes_nothing(tmp_path: Path, urls: tuple[str, str]) -> None:
+async def test_a_state_is_read_and_changes_nothing(tmp_path: Path, urls: tuple[str, str]) -> None:
     config = at(tmp_path, urls[0])
-    if urls[0].startswith("postgresql"):
-        state = await state_of(config)
-        assert (state.schema, state.rows, state.executions) == (0, {}, {})
     await fill(config)
     state = await state_of(replace(config))
     assert state.rows["executions"] == 3 and sum(state.executions.values()) == 3

@@ -16,6 +16,7 @@ from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
+from scheduler.domain.runs.firing import Present, start
 from scheduler.store.accounts.members import Refusal
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
@@ -49,7 +50,7 @@ async def test_a_new_user_has_one_personal_account(nodes: tuple[Stores, Stores],
         assert len({account.id for account in made}) == 1
 
 
-async def test_a_quota_holds(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+async def test_a_quota_holds_across_nodes(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
     account = await nodes[0].accounts.personal(user=USER, now=clock.now())
     made = await asyncio.gather(
         *(node.jobs.insert([(make_job(account.id, clock.now()), [])], most=5) for node in nodes * 8),
@@ -111,7 +112,7 @@ async def test_nothing_of_a_paused_job_starts(nodes: tuple[Stores, Stores], cloc
         await nodes[0].jobs.delete(job.id)
 
 
-async def test_what_is_deleted_meanwhile_takes_nobody_with_it(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+async def test_settling_goes_on_where_a_job_is_deleted_meanwhile(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
     for number in range(20):
         jobs = [await add_job(nodes[0], clock.now(), auto_disable=False) for _ in range(3)]
         for job in jobs:
@@ -145,12 +146,10 @@ async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores]
         assert await nodes[0].jobs.get(job.id) is None
 
 
-@pytest.mark.parametrize("overlap", ["skip", "buffer_one", "cancel_previous"])
+@pytest.mark.parametrize(("overlap", "most_active"), [("skip", 1), ("buffer_one", 2), ("cancel_previous", 1)])
 async def test_an_overlap_policy_holds_across_nodes(
-    nodes: tuple[Stores, Stores], clock: SetClock, overlap: str
+    nodes: tuple[Stores, Stores], clock: SetClock, overlap: str, most_active: int
 ) -> None:
-    from scheduler.domain.runs.firing import Present, start
-
     job = await add_job(nodes[0], clock.now(), overlap=overlap)
 
     async def run(stores: Stores) -> None:
@@ -170,7 +169,7 @@ async def test_an_overlap_policy_holds_across_nodes(
     rows = await rows_of(nodes[0], job)
     active = [row for row in rows if row.status in (Status.QUEUED, Status.RUNNING)]
     assert len(rows) == 10
-    assert len(active) == {"skip": 1, "buffer_one": 2, "cancel_previous": 1}[overlap]
+    assert len(active) == most_active
 
 
 async def test_what_is_just_being_redriven_is_not_pruned(nodes: tuple[Stores, Stores], clock: SetClock) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import asyncpg
 import pytest
@@ -15,10 +14,12 @@ from scheduler.store.database import DatabaseUnusableError, Transaction
 from scheduler.store.postgres.database import PostgresDatabase
 from scheduler.store.postgres.transaction import translated
 
+POOL_SIZE = 4
+
 
 @pytest.fixture
 async def db(postgres_url: str) -> AsyncIterator[PostgresDatabase]:
-    db = await PostgresDatabase.open(postgres_url, pool_size=4)
+    db = await PostgresDatabase.open(postgres_url, pool_size=POOL_SIZE)
 
     async def create(tx: Transaction) -> None:
         await tx.execute("CREATE TABLE things (id BIGINT PRIMARY KEY, text TEXT)")
@@ -41,13 +42,8 @@ async def texts(db: PostgresDatabase) -> list[str]:
     return [row["text"] for row in await db.fetch_all("SELECT text FROM things ORDER BY id")]
 
 
-def update(*ids: int) -> Any:
-    async def work(tx: Transaction) -> None:
-        for number in ids:
-            await tx.execute("UPDATE things SET text = 'new' WHERE id = :id", {"id": number})
-            await asyncio.sleep(0.05)  # so that two of these are sure to meet
-
-    return work
+async def update(tx: Transaction, number: int) -> None:
+    await tx.execute("UPDATE things SET text = 'new' WHERE id = :id", {"id": number})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +54,7 @@ def update(*ids: int) -> Any:
         ("SELECT 1", ("SELECT 1", ())),
     ],
 )
-def test_parameters_get_numbers(sql: str, numbered: tuple[str, tuple[str, ...]]) -> None:
+def test_named_parameters_become_numbered_ones(sql: str, numbered: tuple[str, tuple[str, ...]]) -> None:
     assert translated(sql) == numbered
 
 
@@ -72,16 +68,28 @@ async def test_many_rows_are_counted_as_they_change(db: PostgresDatabase) -> Non
     assert await db.transaction(work) == [2, 3, 0]
 
 
-async def test_two_that_wait_for_each_other_both_happen(db: PostgresDatabase) -> None:
+async def test_of_two_transactions_in_a_deadlock_both_happen(db: PostgresDatabase) -> None:
     await db.transaction(lambda tx: tx.execute("SET deadlock_timeout = 10"))
-    await asyncio.gather(db.transaction(update(1, 2)), db.transaction(update(2, 1)))
+    has_lock = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    def update_both(first: int, second: int) -> Callable[[Transaction], Awaitable[None]]:
+        async def work(tx: Transaction) -> None:
+            await update(tx, first)
+            has_lock[first].set()
+            await has_lock[second].wait()
+            await update(tx, second)
+
+        return work
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(db.transaction(update_both(1, 2)), db.transaction(update_both(2, 1)))
     assert await texts(db) == ["new", "new"]
 
 
 async def test_turns_are_taken_one_after_the_other(db: PostgresDatabase) -> None:
     order: list[str] = []
 
-    def work(name: str) -> Any:
+    def work(name: str) -> Callable[[Transaction], Awaitable[None]]:
         async def run(tx: Transaction) -> None:
             await tx.take_turn("one and the same")
             order.append(name)
@@ -107,7 +115,7 @@ async def test_a_caller_that_is_cancelled_leaves_no_transaction_open(db: Postgre
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    await db.transaction(update(1))  # waits for the lock, so the other has ended by then
+    await db.transaction(lambda tx: update(tx, 1))  # waits for the lock, so the other has ended by then
     assert await texts(db) == ["new", "old"]
 
 
@@ -129,25 +137,27 @@ async def test_connections_that_were_cut_are_made_anew(db: PostgresDatabase, int
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()
     """
-    sleeping = asyncio.create_task(db.transaction(lambda tx: tx.execute("SELECT pg_sleep(30)")))
-    while not await intruder.fetch(
-        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()"
-    ):
-        pass
+    begun = asyncio.Event()
+
+    async def sleep(tx: Transaction) -> None:
+        await tx.execute("SELECT 1")
+        begun.set()
+        await tx.execute("SELECT pg_sleep(30)")
+
+    sleeping = asyncio.create_task(db.transaction(sleep))
+    await begun.wait()
     await intruder.execute(cut)
     with pytest.raises(SchedulerError) as refusal:
         await sleeping
     assert refusal.value.code == "SERVICE_UNAVAILABLE"
-    async with asyncio.timeout(5):
-        while True:  # a connection more may turn out to be dead
-            with suppress(SchedulerError):
-                await db.ping()
-                await db.transaction(update(1))
-                break
+    for _ in range(POOL_SIZE):  # each of the others may turn out to be dead
+        with suppress(SchedulerError):
+            await db.ping()
+    await db.transaction(lambda tx: update(tx, 1))
     assert await texts(db) == ["new", "old"]
 
 
-async def test_a_lock_that_nobody_gives_back_is_not_waited_for_for_ever(
+async def test_a_lock_that_is_not_released_is_not_waited_for_for_ever(
     db: PostgresDatabase, intruder: asyncpg.Connection
 ) -> None:
     holding = intruder.transaction()

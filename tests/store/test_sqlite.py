@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Committed, Events
 from scheduler.store.database import DatabaseUnusableError, Transaction
 from scheduler.store.sqlite.database import SqliteDatabase
+from tests.event_log import EventLog
 
 
 @pytest.fixture
@@ -41,12 +41,11 @@ def _insert(number: int, *, fail: bool = False) -> Callable[[Transaction], Await
 async def test_transactions_that_gather_share_a_commit_and_each_gets_its_own_result(
     table: SqliteDatabase, events: Events
 ) -> None:
-    commits: list[Committed] = []
-    events.listen(Committed, commits.append)
+    commits = EventLog(events, Committed)
     results = await asyncio.gather(*(table.transaction(_insert(number)) for number in range(50)))
     assert results == list(range(50))
     assert await _ids(table) == list(range(50))
-    assert len(commits) < 50
+    assert len(commits.told) < 50
 
 
 async def test_one_that_fails_in_a_group_takes_no_other_with_it(table: SqliteDatabase) -> None:
@@ -102,49 +101,12 @@ async def test_a_second_owner_of_the_file_is_refused(tmp_path: Path) -> None:
     await again.close()
 
 
-async def test_readers_cannot_write(table: SqliteDatabase) -> None:
+async def test_a_connection_that_reads_cannot_write(table: SqliteDatabase) -> None:
     with pytest.raises(SchedulerError):
         await table.fetch_all("INSERT INTO things (id) VALUES (1)")
 
 
-async def test_a_locked_database_is_unavailable_and_comes_back(table: SqliteDatabase, tmp_path: Path) -> None:
-    async def no_patience(tx: Transaction) -> None:
-        await tx.execute("PRAGMA busy_timeout = 1")
-
-    await table.transaction(no_patience)
-    intruder = sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)
-    intruder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(SchedulerError) as refusal:
-        await table.transaction(_insert(1))
-    assert refusal.value.code == "SERVICE_UNAVAILABLE"
-    with pytest.raises(SchedulerError):
-        await table.ping()
-    intruder.execute("ROLLBACK")
-    intruder.close()
-    await table.ping()
-    assert await table.transaction(_insert(1)) == 1
-
-
-async def test_a_full_disk_is_unavailable_and_a_ping_tells(table: SqliteDatabase) -> None:
-    async def fill(tx: Transaction) -> None:
-        await tx.execute("PRAGMA max_page_count = 1")
-        for number in range(100_000):
-            await tx.execute("INSERT INTO things (id) VALUES (:id)", {"id": number})
-
-    with pytest.raises(SchedulerError, match="full") as refusal:
-        await table.transaction(fill)
-    assert refusal.value.code == "SERVICE_UNAVAILABLE"
-    assert await _ids(table) == []
-
-    async def grow(tx: Transaction) -> None:
-        await tx.execute("PRAGMA max_page_count = 100000")
-
-    await table.transaction(grow)
-    await table.ping()
-    assert await table.transaction(_insert(1)) == 1
-
-
-async def test_nobody_else_may_read_the_files(table: SqliteDatabase, tmp_path: Path) -> None:
+async def test_no_other_user_may_read_the_files(table: SqliteDatabase, tmp_path: Path) -> None:
     await table.transaction(_insert(1))
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600} and "scheduler.db-wal" in modes, modes

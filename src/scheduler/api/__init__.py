@@ -1,11 +1,11 @@
 """The HTTP API. Imports ``engine``, ``store``, ``config`` and ``domain``. Begin with ``app.py``: routes and layers.
 
 One folder a noun (``jobs``, ``webhooks``, ``executions``, ``accounts``, ``schedules``, ``audit``, ``health``), each
-with its ``handlers``, its ``schemas`` (what requests say and what answers show), its ``documents`` (records as JSON)
-and, for webhooks, its ``forms`` (checked requests as records).
-Nouns do not import each other; ``job_creation`` is where a job and its first webhook are made together.
+with its ``handlers``, its ``schemas`` (of bodies, query parameters and answers), its ``documents`` (records as JSON)
+and, for webhooks and API keys, its ``forms`` (records of checked bodies).
+Nouns do not import each other; ``job_creation`` creates jobs together with their first webhooks.
 
-``http``      what all of them share: reading requests, writing answers, the OpenAPI document
-``auth``      who asks, and what they may do
-``services``  what a handler may call
+``http``      shared by all of them: parsing requests, serialising answers, the OpenAPI document
+``auth``      authentication of callers, and their access to accounts
+``services``  the stores and parts of the engine that handlers call
 """

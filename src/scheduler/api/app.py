@@ -1,7 +1,7 @@
-"""The HTTP application: routes, layers and nothing else.
+"""Builds the HTTP application: its middlewares and its routes.
 
-A request goes through ``framing`` (request id, headers, error shape, metrics), ``authentication`` (who asks) and the
-validation of aiohttp-apispec (what the body and the query say), then to one handler.
+A request passes ``framing`` (request id, headers, the shape of errors, metrics), ``authentication``, the rate limit if
+there is one, and the validation of aiohttp-apispec (body and query), then one handler.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from scheduler.api.executions import handlers as executions
 from scheduler.api.health import handlers as health
 from scheduler.api.http import docs
 from scheduler.api.http.middleware import accept_any_expectation, framing, hide_server_version
-from scheduler.api.http.offload import TURN
+from scheduler.api.http.offload import OFFLOAD_LOCK
 from scheduler.api.http.openapi import document
 from scheduler.api.http.operation import needs_token
 from scheduler.api.http.parser import use_parser
-from scheduler.api.http.rate_limit import pacing
+from scheduler.api.http.rate_limit import rate_limit
 from scheduler.api.jobs import handlers as jobs
 from scheduler.api.schedules import handlers as schedules
 from scheduler.api.services import KEY_RING, SERVICES, Services
@@ -41,19 +41,19 @@ log = logging.getLogger(__name__)
 
 _PROTOCOL: dict[str, Any] = {
     "keepalive_timeout": 15,
-    # an upload that nobody reads is not listened to for long
+    # seconds for which more of a body that was not read is received and dropped
     "lingering_time": 2,
     # bodies with a Content-Encoding are refused, so nothing is inflated for them
     "auto_decompress": False,
 }
-"""How connections are treated, whoever runs the application."""
+"""Options of aiohttp's HTTP protocol."""
 
 
 def build_api(services: Services) -> web.Application:
-    """The application over ``services``. Raises ``ValueError`` when the configured token key cannot be safe."""
+    """The application over ``services``. Raises ``ValueError`` when the configured verification key is too weak."""
     is_open = services.config.metrics.public
 
-    def asks_token(request: web.Request) -> bool:
+    def requires_token(request: web.Request) -> bool:
         if is_open and request.match_info.handler is health.metrics and not health.wants_json(request):
             return False
         return needs_token(request.match_info)
@@ -66,15 +66,15 @@ def build_api(services: Services) -> web.Application:
         client_max_size=services.config.limits.request_body_bytes,
         middlewares=[
             framing(services.events),
-            authentication(authenticator, key_ring, asks_token),
-            *([pacing(per_minute, services.clock)] if per_minute else ()),
+            authentication(authenticator, key_ring, requires_token),
+            *([rate_limit(per_minute, services.clock)] if per_minute else ()),
             validation_middleware,
         ],
     )
-    app[SERVICES], app[KEY_RING], app[TURN] = services, key_ring, asyncio.Lock()
+    app[SERVICES], app[KEY_RING], app[OFFLOAD_LOCK] = services, key_ring, asyncio.Lock()
     if isinstance(authenticator.keys, KeySet):
         app.cleanup_ctx.append(authenticator.keys.open)
-    logging.getLogger("aiohttp.server").addFilter(_tell_briefly)
+    logging.getLogger("aiohttp.server").addFilter(_log_briefly)
     use_parser(app)
     hide_server_version()
     _add_routes(app)
@@ -83,18 +83,18 @@ def build_api(services: Services) -> web.Application:
 
 @cache
 def openapi_document() -> dict[str, Any]:
-    """What a service answers at ``/openapi.json``; needs none to be running."""
+    """The document at ``/openapi.json``, made without a running service."""
     app = web.Application()
     _add_routes(app)
     return document(app)
 
 
-def _tell_briefly(record: logging.LogRecord) -> bool:
-    """What the HTTP parser refuses is the doing of strangers: a line for those who debug, no trace for the operator."""
+def _log_briefly(record: logging.LogRecord) -> bool:
+    """Log malformed requests as one line of level DEBUG: any client can send them, and a trace tells nothing."""
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
         return True
-    # its text quotes the request, which may be a token
+    # the message of the error quotes the request, which may have a token
     log.debug("a malformed request was refused: %s", type(error).__name__)
     return False
 
@@ -127,7 +127,7 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/keys/{key_id}": {"DELETE": keys.revoke_key},
     "/api/jobs": {"GET": jobs.list_jobs, "POST": job_creation.create_job},
     "/api/jobs/bulk": {"POST": job_creation.create_jobs},
-    # "bulk" is no id: other methods than POST are wrong there, rather than meant for a job of that name
+    # "bulk" is no id: a method other than POST gets 405 there, and is no request for a job of that name
     "/api/jobs/{job_id:(?!bulk$)[^/]+}": {"GET": jobs.read_job, "PUT": jobs.update_job, "DELETE": jobs.delete_job},
     "/api/jobs/{job_id}/enable": {"PATCH": jobs.enable_job},
     "/api/jobs/{job_id}/disable": {"PATCH": jobs.disable_job},

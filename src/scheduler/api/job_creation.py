@@ -1,4 +1,4 @@
-"""Creating jobs over HTTP, with their first webhooks: the one place where two nouns of the API meet."""
+"""Creates jobs over HTTP, together with their first webhooks: the one module that joins two nouns of the API."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.engine.http.egress import Egress
 from scheduler.store.ids import new_id
 
-_BREATH = 4
-"""Jobs of a bulk request that are worked on before other requests get a turn."""
+_YIELD_EVERY_JOBS = 4
+"""After so many jobs of a bulk request the event loop runs other tasks."""
 
 
 class JobCreate(JobChange):
-    """A job, and perhaps its first webhook."""
+    """A job, and its first webhook if it is to have one."""
 
     name = Name(required=True, metadata={"example": "nightly report"})
     schedule = JudgedText(required=True, metadata=JobChange._declared_fields["schedule"].metadata)
@@ -41,7 +41,7 @@ class JobCreate(JobChange):
 
 
 class JobBulk(Body):
-    """Many jobs at once, all or none."""
+    """Jobs that are all created or none."""
 
     jobs = Items(Part(JobCreate), fewest=1, most=MOST_AT_ONCE, required=True)
 
@@ -82,18 +82,15 @@ async def create_job(request: web.Request) -> web.Response:
 )
 async def create_jobs(request: web.Request) -> web.Response:
     caller, forms = Caller.of(request), request[FORM]["jobs"]
-    entries = await _drafts(caller, forms)
-    homes = await _homes(caller, forms)
-    for position, form in enumerate(forms):
-        draft, webhooks = entries[position]
-        entries[position] = replace(draft, account_id=homes[form.get("account_id")]), webhooks
-    limits = caller.services.config.limits
-    await caller.services.jobs.insert(entries, by=caller.actor, most=limits.jobs_per_account)
-    created = []
-    for position, (job, webhooks) in enumerate(entries):
-        created.append(created_job_document(job, webhooks))
-        await _breathe(position)
-    return items_answer(created, 201)
+    drafts = await _drafts(caller, forms)
+    accounts = await _accounts(caller, forms)
+    entries = [
+        (replace(job, account_id=accounts[form.get("account_id")]), webhooks)
+        for form, (job, webhooks) in zip(forms, drafts, strict=True)
+    ]
+    most = caller.services.config.limits.jobs_per_account
+    await caller.services.jobs.insert(entries, by=caller.actor, most=most)
+    return items_answer(await _documents(entries), 201)
 
 
 async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tuple[Job, list[Webhook]]]:
@@ -101,32 +98,34 @@ async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tu
     drafts = []
     for position, form in enumerate(forms):
         drafts.append(draft_job(form, egress=services.egress, now=now, path=f"jobs.{position}"))
-        await _breathe(position)
+        await _yield_after(position)
     return drafts
 
 
-async def _homes(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
-    """The account of each name that the forms give, no name last: that one may have to be made."""
+async def _accounts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
+    """The account for each ``account_id`` of the forms, and for ``None``, which comes last: it may have to be made."""
     now = caller.services.clock.now()
     named = sorted({form.get("account_id") for form in forms}, key=lambda name: (name is None, name))
     return {name: await caller.home(name, now) for name in named}
 
 
-async def _breathe(position: int) -> None:
-    if position % _BREATH == _BREATH - 1:
+async def _documents(entries: Sequence[tuple[Job, list[Webhook]]]) -> list[Document]:
+    documents = []
+    for position, (job, webhooks) in enumerate(entries):
+        documents.append(created_job_document(job, webhooks))
+        await _yield_after(position)
+    return documents
+
+
+async def _yield_after(position: int) -> None:
+    if position % _YIELD_EVERY_JOBS == _YIELD_EVERY_JOBS - 1:
         await asyncio.sleep(0)
 
 
-def new_job(form: Form, *, account_id: str, egress: Egress, now: Instant) -> tuple[Job, list[Webhook]]:
-    """The job of an account that a form asks for, and the webhook nested in it."""
-    job, webhooks = draft_job(form, egress=egress, now=now)
-    return replace(job, account_id=account_id), webhooks
-
-
 def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tuple[Job, list[Webhook]]:
-    """The job that a form asks for, without its account, and the webhook nested in it. Errors are ``under`` the path.
+    """The job of a form, without its account, and the webhook nested in the form. Errors are ``under`` the path.
 
-    The account comes last: a first account is made for a user only when nothing else is left to refuse.
+    The account is found last: a first account is made for a user only when nothing else can fail.
     """
     fields = {name: value for name, value in form.items() if name not in ("webhook", "account_id")}
     with under(path):
@@ -138,7 +137,7 @@ def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tu
 
 
 def created_job_document(job: Job, webhooks: Sequence[Webhook]) -> Document:
-    """A new job, with the webhook that came with it; its signing secret is shown, this once."""
+    """A new job with its first webhook, whose signing secret no other answer shows."""
     document = job_document(job)
     if webhooks:
         document["webhook"] = webhook_document(webhooks[0], reveal=True)

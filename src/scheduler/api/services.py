@@ -1,4 +1,4 @@
-"""What the HTTP layer works with, in one record that the wiring fills, and the keys of what requests carry."""
+"""The stores and parts of the engine that handlers call, and the keys of what is attached to a request."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from scheduler.telemetry import Telemetry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """How the process is, at the moment it was asked."""
+    """The health of the process at one moment."""
 
     ready: bool
-    """May a load balancer send requests here? Not while draining, without a database or with a stalled loop."""
+    """May a load balancer send requests here? Not while draining, without the database or with a stalled loop."""
     database: Literal["connected", "disconnected"]
     scheduler_service: Literal["running", "stopped"]
     draining: bool
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What else helps an operator; JSON values."""
+    """More for operators, as JSON values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
-    """Everything a handler may call."""
+    """What handlers call."""
 
     config: Config
     clock: Clock
@@ -64,12 +64,12 @@ class Services:
 
 SERVICES = web.AppKey("services", Services)
 USER = web.RequestKey("user", str)
-"""Who asks: the ``sub`` claim of the token, or the principal of a key."""
+"""The caller: the ``sub`` claim of the token, or the principal of an API key."""
 KEY_RING = web.AppKey("key_ring", KeyRing)
 KEY = web.RequestKey("key", ApiKey)
 """The key of a machine that the request came with; absent when a person asks."""
 REQUEST_ID = web.RequestKey("request_id", str)
 FORM = web.RequestKey("form", dict[str, Any])
-"""The body, checked and turned into domain values; only the fields that the caller gave."""
+"""The checked body with domain values; only the fields that the caller has given."""
 QUERY = web.RequestKey("query", dict[str, Any])
-"""The query parameters, checked and turned into domain values, defaults filled in."""
+"""The checked query parameters with domain values and defaults."""

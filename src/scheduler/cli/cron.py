@@ -75,27 +75,22 @@ def explain(as_json: bool, **options: Any) -> None:
 
 
 def _preview(
-    *,
-    expression: str,
-    timezone: str | None,
-    count: int,
-    start: str | None,
-    dst_policy: str,
-    day_match: str,
-    anchor: str | None,
+    *, expression: str, count: int, start: str | None, anchor: str | None, **timing: str | None
 ) -> dict[str, Any]:
-    """Description, time zone and next runs of a schedule. A schedule that is refused ends the command."""
+    """Description, time zone and next runs of a schedule. A schedule that is refused ends the command.
+
+    ``timing`` has the options that are fields of a ``Timing``.
+    """
     from scheduler.domain.clock import MAX_INSTANT, SystemClock, format_instant
     from scheduler.domain.errors import SchedulerError
+    from scheduler.domain.jobs.timing import Timing
     from scheduler.domain.schedule.schedule import check_fires
-    from scheduler.domain.schedule.text import parse_schedule
 
     start_at = SystemClock().now() if start is None else _instant("--from", start)
     anchor_at = start_at if anchor is None else _instant("--anchor", anchor)
     try:
-        schedule = parse_schedule(
-            expression, timezone=timezone, anchor_at=anchor_at, dst_policy=dst_policy, day_match=day_match
-        )
+        given = {name: value for name, value in timing.items() if value is not None}
+        schedule = Timing.of({"schedule": expression, **given}, anchor_at=anchor_at).parsed()
         check_fires(schedule, start_at)
     except SchedulerError as error:
         raise Failure(error.message, exit_code=ExitCode.USAGE) from None

@@ -1,1 +1,1 @@
-"""Over HTTP: ``accounts``, their ``members`` and their API ``keys``; one module of handlers each."""
+"""Accounts over HTTP: ``accounts``, their ``members`` and their API ``keys`` have one module of handlers each."""

@@ -63,7 +63,7 @@ async def update_account(request: web.Request) -> web.Response:
 @operation(
     tag="accounts",
     summary="Delete an account with all that it owns",
-    answers={204: "It is gone."},
+    answers={204: "The account is deleted."},
     refuses=(403, 404),
 )
 async def delete_account(request: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ async def list_keys(request: web.Request) -> web.Response:
     tag="keys",
     summary="Revoke an API key",
     description="It is refused from now on, on other nodes within a second. This cannot be undone.",
-    answers={204: "It is revoked."},
+    answers={204: "The API key is revoked."},
     refuses=(403, 404),
 )
 async def revoke_key(request: web.Request) -> web.Response:

@@ -1,1 +1,1 @@
-"""Executions over HTTP: ``handlers`` for one by one, ``runs`` for those of a job, ``dead_letters`` for what gave up."""
+"""Executions over HTTP: ``handlers`` for single ones, ``runs`` for those of a job, and ``dead_letters``."""

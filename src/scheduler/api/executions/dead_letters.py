@@ -1,4 +1,4 @@
-"""The dead letter over HTTP: runs that were given up, to be looked at, tried again or thrown away."""
+"""Dead letters over HTTP, runs whose retries are used up: list, redrive, purge."""
 
 from __future__ import annotations
 

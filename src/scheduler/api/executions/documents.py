@@ -1,4 +1,4 @@
-"""Executions as the JSON documents that answers carry."""
+"""Executions and explanations as JSON documents."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ def execution_document(execution: Execution) -> Document:
 
 
 def explanation_document(explanation: Explanation) -> Document:
-    previous_at, next_at = explanation.previous_at, explanation.next_at
     return {
         "at": format_instant(explanation.at),
         "verdict": explanation.verdict.value,
         "detail": explanation.detail,
         "executions": [execution_document(execution) for execution in explanation.executions],
-        "previous_at": None if previous_at is None else format_instant(previous_at),
-        "next_at": None if next_at is None else format_instant(next_at),
+        "previous_at": time_or_none(explanation.previous_at),
+        "next_at": time_or_none(explanation.next_at),
     }

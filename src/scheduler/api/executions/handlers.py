@@ -1,4 +1,4 @@
-"""Executions over HTTP."""
+"""Executions over HTTP: list, read, retry, cancel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs of a job over HTTP: start one, fill what was missed, list them, and say what became of a time."""
+"""The runs of a job over HTTP: start one, backfill missed times, list them, explain a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scheduler.api.executions.schemas import (
 )
 from scheduler.api.http.answers import answer, items_answer, page_answer
 from scheduler.api.http.fields import MOST_AT_ONCE
-from scheduler.api.http.offload import aside
+from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import split_paging
 from scheduler.api.services import FORM, QUERY
@@ -79,7 +79,7 @@ async def explain_time(request: web.Request) -> web.Response:
     versions = await caller.services.jobs.history(job.id)
     executions = await caller.services.executions.standing_for(job.id, at)
     pruned_until_at = await caller.services.jobs.pruned_until_at(job.id)
-    explained = await aside(request, explain, job, versions, executions, at, now, pruned_until_at=pruned_until_at)
+    explained = await offload(request, explain, job, versions, executions, at, now, pruned_until_at=pruned_until_at)
     return answer(explanation_document(explained))
 
 
@@ -96,7 +96,7 @@ async def backfill_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    times = await aside(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
+    times = await offload(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
     dry_run = form.get("dry_run", False)
     executions = await services.firer.backfill(job, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})
@@ -111,11 +111,10 @@ def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> 
         raise invalid("to", "must be later than from")
     if to_at > now:
         raise invalid("to", "must not lie in the future: what is to come fires by itself")
-    first_at = from_at if job.starts_at is None else max(from_at, job.starts_at)
-    last_at = (to_at if job.ends_at is None else min(to_at, job.ends_at)) - 1
+    first_at, last_at = job.timing.clipped(from_at, to_at - 1)
     if first_at > last_at:
         return []
-    count = job.parsed().count_between(first_at, last_at)
+    count = job.timing.parsed().count_between(first_at, last_at)
     if count > MOST_AT_ONCE:
         raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
-    return job.parsed().between(first_at, last_at, MOST_AT_ONCE)
+    return job.timing.parsed().between(first_at, last_at, MOST_AT_ONCE)

@@ -1,4 +1,4 @@
-"""What requests say about executions, runs and dead letters, and what answers show of them."""
+"""The schemas of executions, runs and dead letters: bodies, query parameters and answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Backfill(Body):
 
 
 class Trigger(Body):
-    """How a run that a person starts goes about an active one."""
+    """How a run that a person starts treats an active one."""
 
     body_optional = True
     overlap = Choice(OVERLAPS, load_default="allow", metadata={"description": "Instead of the job's own policy."})

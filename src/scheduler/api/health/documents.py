@@ -1,15 +1,43 @@
-"""The JSON metrics as the document that the answer carries."""
+"""Health and metrics as JSON documents."""
 
 from __future__ import annotations
 
 from scheduler.api.http.answers import Document
+from scheduler.api.services import Health
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.runs.execution import Status
 from scheduler.store.executions.executions import Summary
 
 
+def health_document(state: Health, *, service: str, status: str) -> Document:
+    """The health of the process; where it is not ready, it is an error document as well."""
+    document = {
+        "status": status,
+        "service": service,
+        "database": state.database,
+        "scheduler_service": state.scheduler_service,
+        "draining": state.draining,
+        **state.details,
+    }
+    if state.ready:
+        return document
+    return {**document, "detail": _reason(state), "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}
+
+
+def _reason(state: Health) -> str:
+    """Why the process is not ready."""
+    if state.draining:
+        return "draining"
+    reason = f"database {state.database}, scheduler service {state.scheduler_service}"
+    if state.details.get("storage") == "full":
+        reason += ", storage full"
+    if not state.details.get("lease", {}).get("held", True):
+        reason += ", lease lost"
+    return reason
+
+
 def metrics_document(summary: Summary, now: Instant) -> Document:
-    """The JSON metrics of one user; the success rate is a percentage of what ended on its own account."""
+    """The JSON metrics of one user. The success rate is a percentage of the attempts that succeeded or failed."""
     counts = {status.value: summary.executions.get(status, 0) for status in Status}
     ended = sum(counts[status] for status in ("success", "failure", "timed_out", "dead_letter"))
     return {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import hdrs, web
 
 from scheduler.api.auth.access import Caller
-from scheduler.api.health.documents import metrics_document
+from scheduler.api.health.documents import health_document, metrics_document
 from scheduler.api.health.schemas import Alive, HealthDocument, MetricsDocument
 from scheduler.api.http.answers import answer
 from scheduler.api.http.operation import operation
@@ -69,7 +67,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def wants_json(request: web.Request) -> bool:
-    """Does the Accept header prefer JSON to text (RFC 9110, section 12.5.1)? Without one: no."""
+    """Does the Accept header prefer JSON to text (RFC 9110, section 12.5.1)? Without such a header: no."""
     weights = {"application/json": 0.0, "text/plain": 0.0}
     for offer in ",".join(request.headers.getall(hdrs.ACCEPT, ())).split(","):
         media_type, *parameters = (part.strip().lower() for part in offer.split(";"))
@@ -89,28 +87,8 @@ def _quality(parameters: list[str]) -> float:
 
 
 def _health_answer(state: Health, *, words: tuple[str, str]) -> web.Response:
-    document: dict[str, Any] = {
-        "status": words[0] if state.ready else words[1],
-        "service": _SERVICE,
-        "database": state.database,
-        "scheduler_service": state.scheduler_service,
-        "draining": state.draining,
-        **state.details,
-    }
-    if state.ready:
-        return answer(document)
-    refusal = {"detail": _trouble(state), "error_code": "SERVICE_UNAVAILABLE", "status_code": 503}
-    response = answer({**document, **refusal}, 503)
-    response.headers[hdrs.RETRY_AFTER] = "1"
+    document = health_document(state, service=_SERVICE, status=words[0] if state.ready else words[1])
+    response = answer(document, 200 if state.ready else 503)
+    if not state.ready:
+        response.headers[hdrs.RETRY_AFTER] = "1"
     return response
-
-
-def _trouble(state: Health) -> str:
-    if state.draining:
-        return "draining"
-    trouble = f"database {state.database}, scheduler service {state.scheduler_service}"
-    if state.details.get("storage") == "full":
-        trouble += ", storage full"
-    if not state.details.get("lease", {}).get("held", True):
-        trouble += ", lease lost"
-    return trouble

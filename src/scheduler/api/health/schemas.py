@@ -1,4 +1,4 @@
-"""What health and metrics answer."""
+"""The schemas of health and metrics: answers."""
 
 from __future__ import annotations
 

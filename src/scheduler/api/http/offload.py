@@ -1,4 +1,4 @@
-"""Long computations step aside, so that they delay nobody who asks for less."""
+"""Runs long computations in a thread, so that they do not delay other requests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiohttp import web
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TURN = web.AppKey("turn", asyncio.Lock)
-"""Held by the one computation that is under way."""
+OFFLOAD_LOCK = web.AppKey("offload_lock", asyncio.Lock)
+"""Locked by the computation that is running."""
 
 
-async def aside(request: web.Request, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of a pure computation, made in a thread. One at a time: several would crowd out the event loop."""
-    async with request.app[TURN]:
+async def offload(request: web.Request, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a pure computation in a thread. Only one runs at a time: several would starve the event loop."""
+    async with request.app[OFFLOAD_LOCK]:
         return await asyncio.to_thread(compute, *args, **kwargs)

@@ -11,32 +11,33 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.rate_limiter import RateLimiter
 
 
-def pacing(per_minute: int, clock: Clock) -> Middleware:
-    """The middleware that refuses what is beyond ``per_minute`` requests of a user, or of all keys of one account.
+def rate_limit(per_minute: int, clock: Clock) -> Middleware:
+    """The middleware that allows each user, and all API keys of one account together, ``per_minute`` requests.
 
-    A minute's worth may come at once. Whoever needs no token is not counted.
+    ``per_minute`` requests may come at once; for more it raises ``RATE_LIMITED`` with the seconds to wait. Requests
+    that need no token are not counted.
     """
     limiter = RateLimiter(per_minute, burst=per_minute)
 
     @web.middleware
-    async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        who = _who(request)
-        if who is not None:
+    async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        caller = _caller(request)
+        if caller is not None:
             now = clock.now()
-            wait = limiter.opens_at(who, now) - now
+            wait = limiter.opens_at(caller, now) - now
             if wait > 0:
                 raise SchedulerError(
                     "RATE_LIMITED",
                     f"more than {per_minute} requests a minute (limits.api_requests_per_minute): Retry-After says when",
                     retry_after_s=-(-wait // SECOND),
                 )
-            limiter.take(who, now)
+            limiter.take(caller, now)
         return await handler(request)
 
-    return limit_rate
+    return limit
 
 
-def _who(request: web.Request) -> str | None:
+def _caller(request: web.Request) -> str | None:
     key = request.get(KEY)
     if key is not None:
         return f"account {key.account_id}"

@@ -1,1 +1,1 @@
-"""Jobs over HTTP: list, read, change, pause, delete. ``api/job_creation.py`` makes them."""
+"""Jobs over HTTP: list, read, change, pause, delete. ``api/job_creation.py`` creates them."""

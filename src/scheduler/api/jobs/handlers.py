@@ -1,8 +1,7 @@
-"""Jobs over HTTP, once they exist; ``api/job_creation.py`` makes them."""
+"""Jobs over HTTP: list, read, change, pause, delete. ``api/job_creation.py`` creates them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -20,8 +19,7 @@ from scheduler.domain.jobs.changes import change_job
 @operation(tag="jobs", summary="List jobs, oldest first", query=JobList, answers={200: JobPage}, refuses=(403, 404))
 async def list_jobs(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    if "account_id" in query:
-        await caller.account(query["account_id"], Role.VIEWER)
+    await caller.check_account(query.get("account_id"), Role.VIEWER)
     return page_answer(await caller.services.jobs.page(caller.user, **query), job_summary, query)
 
 
@@ -39,8 +37,7 @@ async def read_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def update_job(request: web.Request) -> web.Response:
-    form = request[FORM]
-    return await _changed(request, form)
+    return await _changed(request)
 
 
 @operation(
@@ -52,8 +49,7 @@ async def update_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def enable_job(request: web.Request) -> web.Response:
-    form = request[FORM]
-    return await _changed(request, {**form, "enabled": True})
+    return await _changed(request, enabled=True)
 
 
 @operation(
@@ -65,15 +61,16 @@ async def enable_job(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def disable_job(request: web.Request) -> web.Response:
-    form = request[FORM]
-    return await _changed(request, {**form, "enabled": False})
+    return await _changed(request, enabled=False)
 
 
-async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Response:
-    caller = Caller.of(request)
+async def _changed(request: web.Request, **more: Any) -> web.Response:
+    caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
     before = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    job = await services.firer.change_job(before, lambda job: change_job(job, fields, now), now, by=caller.actor)
+    job = await services.firer.change_job(
+        before, lambda job: change_job(job, {**form, **more}, now), now, by=caller.actor
+    )
     if job is None:
         raise missing("JOB")
     return answer(job_document(job))
@@ -82,7 +79,7 @@ async def _changed(request: web.Request, fields: Mapping[str, Any]) -> web.Respo
 @operation(
     tag="jobs",
     summary="Delete a job with its webhooks and executions",
-    answers={204: "It is gone."},
+    answers={204: "The job is deleted."},
     refuses=(403, 404),
 )
 async def delete_job(request: web.Request) -> web.Response:

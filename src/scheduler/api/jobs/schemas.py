@@ -1,4 +1,4 @@
-"""What requests say about jobs, and what answers show of them."""
+"""The schemas of jobs: bodies, query parameters and answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _RETRY_WORDS = ("network", "timeout", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class RetryCause(fields.Field[Any]):
-    """What is worth another attempt: a kind of failure, a status code, or a class of them."""
+    """A cause of a retry: a kind of failure, a status code, or a class of status codes."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
         value = integral(value)
@@ -96,7 +96,7 @@ class Retry(Body):
 
 
 class JobChange(Body):
-    """What may be said about a job at any time; defaults are those of creation."""
+    """The fields of a job that may be set at any time; defaults are those of creation."""
 
     account_id = Id(
         metadata={"description": "On creation: the oldest account you own when not given. Fixed afterwards."}
@@ -161,7 +161,7 @@ class JobChange(Body):
 
 
 class Pause(Body):
-    """Why a job is paused or goes on."""
+    """The note of a job that is paused or resumed."""
 
     body_optional = True
     note = Text(longest=2000, lines=True, allow_none=True)
@@ -179,7 +179,7 @@ class RetryDocument(Answer):
 
 
 class JobSummary(Answer):
-    """A job as lists show it."""
+    """A job in a list."""
 
     id = uuid_text()
     account_id = uuid_text()
@@ -213,7 +213,7 @@ class JobSummary(Answer):
 
 
 class JobDocument(JobSummary):
-    """A job as it is read one by one."""
+    """A job that is read by itself."""
 
     description = text(what="The schedule in plain English.")
     next_runs = list_of(instant(), what="Up to five; empty while it is disabled.")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import Document, answer
-from scheduler.api.http.offload import aside
+from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
 from scheduler.api.schedules.schemas import Preview, PreviewDocument, Upcoming, UpcomingDocument
 from scheduler.api.services import QUERY
@@ -19,8 +19,8 @@ from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, format_instant, seconds
 from scheduler.domain.jobs.forecast import Plan, first_times, load_per_minute, preview
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.schedule.schedule import check_fires
-from scheduler.domain.schedule.text import parse_schedule
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000
@@ -38,17 +38,11 @@ _MOST_MINUTES = 500_000
 )
 async def preview_schedule(request: web.Request) -> web.Response:
     query, now = request[QUERY], Caller.of(request).services.clock.now()
-    return answer(await aside(request, _previewed, query, query.get("from_at", now)))
+    return answer(await offload(request, _previewed, query, query.get("from_at", now)))
 
 
 def _previewed(query: Mapping[str, Any], from_at: Instant) -> Document:
-    schedule = parse_schedule(
-        query["schedule"],
-        timezone=query.get("timezone"),
-        anchor_at=query.get("anchor_at", from_at),
-        dst_policy=query["dst_policy"],
-        day_match=query["day_match"],
-    )
+    schedule = Timing.of(query, anchor_at=from_at).parsed()
     check_fires(schedule, from_at - 1)
     runs = preview(schedule, from_at, query["count"])
     items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
@@ -73,8 +67,8 @@ async def list_upcoming(request: web.Request) -> web.Response:
     account_id = query.get("account_id")
     jobs = await caller.services.jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
     plans = await caller.services.jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
-    items = await aside(request, _first_runs, jobs, now, until_at)
-    load, complete = await aside(request, _load, plans, until_at)
+    items = await offload(request, _first_runs, jobs, now, until_at)
+    load, complete = await offload(request, _load, plans, until_at)
     return answer(
         {
             "from": format_instant(now),

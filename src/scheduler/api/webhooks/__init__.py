@@ -1,1 +1,1 @@
-"""Webhooks over HTTP: make, list, read, change, delete, rotate the signing secret."""
+"""Webhooks over HTTP. Begin with ``handlers``; ``forms`` makes webhooks of checked bodies."""

@@ -1,4 +1,4 @@
-"""Webhooks as the JSON documents that answers carry."""
+"""Webhooks as JSON documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scheduler.domain.webhooks.webhook import MASK, Webhook, mask_headers
 
 
 def webhook_document(webhook: Webhook, *, reveal: bool = False) -> Document:
-    """A webhook; its secrets stay secret, but for the signing secret in the answer that set it (``reveal``)."""
+    """A webhook with its secrets masked; ``reveal`` shows the signing secret, in the answer that set it."""
     secret = webhook.signing_secret
     return {
         "id": webhook.id,

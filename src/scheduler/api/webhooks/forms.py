@@ -1,4 +1,4 @@
-"""Checked forms as webhooks. What only the domain or the egress rules can judge is judged here."""
+"""Makes webhooks of forms, and checks what only the domain and the egress rules can check."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scheduler.store.ids import new_id
 
 Form = Mapping[str, Any]
 GENERATE = "generate"
-"""Written in place of a signing secret to have one made."""
+"""The value of ``signing_secret`` for which the service generates one."""
 _SECRET_BYTES = 32
 
 
 def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Webhook:
-    """The webhook that a form asks for."""
-    fields = {**_with_secret(form), "job_id": job_id}
+    """A new webhook with the fields of the form."""
+    fields = {**_with_generated_secret(form), "job_id": job_id}
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], None)
     _check(fields, egress)
@@ -31,8 +31,8 @@ def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Web
 
 
 def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
-    """The webhook with the fields of the form; a mask in place of a secret keeps the stored one."""
-    fields = _with_secret(form)
+    """The webhook with the fields of the form; where a secret is masked, the stored one stays."""
+    fields = _with_generated_secret(form)
     if fields.get("job_id", webhook.job_id) != webhook.job_id:
         raise invalid("job_id", "a webhook stays with its job")
     if fields.get("signing_secret") == MASK and webhook.signing_secret is not None:
@@ -52,7 +52,7 @@ def rotate_secret(webhook: Webhook, *, overlap_s: float, now: Instant) -> Webhoo
 
 
 def sets_secret(form: Form) -> bool:
-    """Does a form of a webhook set its signing secret, so that the answer shows it, this once?"""
+    """Does the form set the signing secret? Then the answer shows it."""
     return form.get("signing_secret") not in (None, MASK)
 
 
@@ -60,14 +60,14 @@ def generate_secret() -> str:
     return new_secret(os.urandom(_SECRET_BYTES))
 
 
-def _with_secret(form: Form) -> dict[str, Any]:
+def _with_generated_secret(form: Form) -> dict[str, Any]:
     if form.get("signing_secret") == GENERATE:
         return {**form, "signing_secret": generate_secret()}
     return dict(form)
 
 
 def _check(fields: Form, egress: Egress) -> None:
-    """Refuse what is given and cannot be sent; what is absent was judged when it was saved."""
+    """Check the fields that are given; the others were checked when they were stored."""
     if "url" in fields:
         egress.check_url(fields["url"])
     if fields.get("headers") is not None:

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP."""
+"""Webhooks over HTTP: create, list, read, change, delete, rotate the signing secret."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
     tag="webhooks",
     summary="Delete a webhook",
     description="What was queued for it is cancelled; its history stays.",
-    answers={204: "It is gone."},
+    answers={204: "The webhook is deleted."},
     refuses=(403, 404),
 )
 async def delete_webhook(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What requests say about webhooks, and what answers show of them."""
+"""The schemas of webhooks: bodies, query parameters and answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _URL = {"format": "http-url", "maxLength": LONGEST_URL, "example": "https://exam
 
 
 class WebhookFields(Body):
-    """What may be said about a webhook at any time."""
+    """The fields of a webhook that may be set at any time."""
 
     url = JudgedText(metadata=_URL)
     method = Choice(METHODS, metadata={"description": "POST when it is not given."})

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.webhooks.webhook import Webhook
 
 SERVICE = "scheduler"
@@ -116,7 +117,12 @@ def audited_webhook_change(before: Webhook, after: Webhook, *, rotates: bool) ->
     return AuditedAction(action=action, subject_id=after.id, changes=changes)
 
 
-def _changes(before: Job | Webhook, after: Job | Webhook) -> Iterator[str]:
+def _changes(before: Job | Webhook | Timing, after: Job | Webhook | Timing) -> Iterator[str]:
     for field in fields(before):
-        if field.name not in _UNAUDITED and getattr(before, field.name) != getattr(after, field.name):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if field.name in _UNAUDITED or old == new:
+            continue
+        if isinstance(old, Timing):
+            yield from _changes(old, new)
+        else:
             yield _API_NAMES.get(field.name, field.name)

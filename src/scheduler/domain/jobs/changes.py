@@ -1,6 +1,7 @@
 """Making and changing jobs: what a new schedule, a pause or a bound does to the next run.
 
-Pure: ``fields`` are checked values under the names of ``Job``; what is absent takes its default, or stays as it is.
+Pure: ``fields`` are checked values under the names of ``Job`` and of ``Timing``; what is absent takes its default, or
+stays as it is.
 """
 
 from __future__ import annotations
@@ -14,14 +15,9 @@ from scheduler.domain.errors import SchedulerError, invalid
 from scheduler.domain.jobs.auto_disable import without_our_note
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing, without_timing
 from scheduler.domain.runs.firing import THROUGH
 from scheduler.domain.schedule.schedule import check_fires
-from scheduler.domain.schedule.text import parse_schedule
-
-_SHAPING = ("schedule", "timezone", "dst_policy", "day_match", "anchor_at")
-"""What decides when a schedule fires at all."""
-_PLANNING = (*_SHAPING, "starts_at", "ends_at", "max_runs", "enabled")
-"""What a change of moves the next run; a change of anything else leaves it alone."""
 
 
 def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: Instant) -> Job:
@@ -29,9 +25,9 @@ def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: 
 
     Raises ``SchedulerError`` when its schedule cannot be read, can never fire, or has no time within its bounds.
     """
-    given = {"anchor_at": now, **fields, "timezone": _zone(fields, fallback="UTC")}
-    job = Job(**given | {"id": job_id, "account_id": account_id, "created_at": now, "updated_at": now})
-    check_fires(job.parsed(), now)
+    given = without_timing(fields) | {"id": job_id, "account_id": account_id, "created_at": now, "updated_at": now}
+    job = Job(**given, timing=Timing.of(fields, anchor_at=now))
+    check_fires(job.timing.parsed(), now)
     next_run_at = job.next_after(now)
     if next_run_at is None:
         raise _through(job)
@@ -41,22 +37,20 @@ def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: 
 def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     """The job with ``fields`` changed at ``now``.
 
-    A change of what ``_PLANNING`` names plans the next run anew, from now on: a job that was paused resumes from now.
-    What was due before still fires, so an overdue time stays. Bounds that leave nothing end the job; enabling one that
-    is through is refused. Raises ``SchedulerError``.
+    A change of its timing, of ``max_runs`` or of ``enabled`` plans the next run anew, from now on: a job that was
+    paused resumes from now. What was due before still fires, so an overdue time stays. Bounds that leave nothing end
+    the job; enabling one that is through is refused. Raises ``SchedulerError``.
     """
     if fields.get("account_id", job.account_id) != job.account_id:
         raise invalid("account_id", "a job stays in its account")
-    given = dict(fields)
-    if "schedule" in fields and "timezone" not in fields:
-        given["timezone"] = _zone(fields, fallback=job.timezone)
+    given = without_timing(fields)
     if job.enabled and given.get("enabled") is False:
         given.setdefault("note", None)  # a note says why a job is paused: an old one would be a wrong answer
-    changed = replace(job, **given, updated_at=now)
-    if all(getattr(changed, name) == getattr(job, name) for name in _PLANNING):
+    changed = replace(job, **given, timing=job.timing.changed(fields), updated_at=now)
+    if (changed.timing, changed.max_runs, changed.enabled) == (job.timing, job.max_runs, job.enabled):
         return changed
-    if any(getattr(changed, name) != getattr(job, name) for name in _SHAPING):
-        check_fires(changed.parsed(), now)
+    if changed.timing.without_bounds() != job.timing.without_bounds():
+        check_fires(changed.timing.parsed(), now)
     return _planned(changed, before=job, now=now)
 
 
@@ -85,19 +79,10 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
     return replace(job, enabled=False, next_run_at=None, disabled_by=DisabledBy.THROUGH, disabled_reason=THROUGH)
 
 
-def _zone(fields: Mapping[str, Any], *, fallback: str) -> str:
-    """The zone that the user named: in ``timezone``, or else in the schedule by ``CRON_TZ=``."""
-    if "timezone" in fields:
-        return str(fields["timezone"])
-    if "CRON_TZ=" not in fields["schedule"]:
-        return fallback
-    return parse_schedule(fields["schedule"], timezone=None, anchor_at=0).timezone
-
-
 def _through(job: Job) -> SchedulerError:
     if job.max_runs is not None and job.run_count >= job.max_runs:
         return invalid("max_runs", f"the job has had its {job.run_count} runs: a higher number, or null, is needed")
-    if job.ends_at is not None:
+    if job.timing.ends_at is not None:
         return invalid(
             "ends_at", "no run of the schedule falls between now (or starts_at) and this time: a later one is needed"
         )

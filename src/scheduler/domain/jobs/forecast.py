@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.schedule.lines import Transition
 from scheduler.domain.schedule.schedule import Schedule
-from scheduler.domain.schedule.text import parse_schedule
 
 MINUTE = 60 * SECOND
 
@@ -27,14 +27,9 @@ class PreviewedRun:
 class Plan:
     """What jobs that will fire at the same times have in common, and how many of them there are."""
 
-    schedule: str
-    timezone: str
-    dst_policy: str
-    day_match: str
-    anchor_at: Instant
+    timing: Timing
     from_at: Instant
     """The first of the times, or an instant before it from which on all count."""
-    ends_at: Instant | None
     runs_left: int | None
     """How often each of them may still fire; ``None`` for no limit."""
     jobs: int
@@ -54,36 +49,26 @@ def first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> li
     """The first ``limit`` times at which the job will fire from ``from_at`` on and before ``until_at``."""
     if job.next_run_at is None:
         return []
-    last_at = _last(job.ends_at, until_at)
     runs_left = limit if job.max_runs is None else max(0, job.max_runs - job.run_count)
-    return job.parsed().between(max(job.next_run_at, from_at), last_at, min(limit, runs_left))
+    from_at, last_at = job.timing.clipped(max(job.next_run_at, from_at), until_at - 1)
+    return job.timing.parsed().between(from_at, last_at, min(limit, runs_left))
 
 
 def load_per_minute(plan: Plan, until_at: Instant) -> Counter[Instant]:
     """How often each job of a plan will fire in each minute before ``until_at``; silent minutes are left out."""
-    schedule = parse_schedule(
-        plan.schedule,
-        timezone=plan.timezone,
-        anchor_at=plan.anchor_at,
-        dst_policy=plan.dst_policy,
-        day_match=plan.day_match,
-    )
+    schedule = plan.timing.parsed()
     load: Counter[Instant] = Counter()
-    last_at = _last(plan.ends_at, until_at)
-    count = schedule.count_between(plan.from_at, last_at) if plan.from_at <= last_at else 0
+    from_at, last_at = plan.timing.clipped(plan.from_at, until_at - 1)
+    count = schedule.count_between(from_at, last_at) if from_at <= last_at else 0
     left = count if plan.runs_left is None else min(count, plan.runs_left)
-    if left <= (last_at - plan.from_at) // MINUTE:
-        load.update(at // MINUTE * MINUTE for at in schedule.between(plan.from_at, last_at, left))
+    if left <= (last_at - from_at) // MINUTE:
+        load.update(at // MINUTE * MINUTE for at in schedule.between(from_at, last_at, left))
         return load
-    for minute in range(plan.from_at // MINUTE * MINUTE, last_at + 1, MINUTE):
+    for minute in range(from_at // MINUTE * MINUTE, last_at + 1, MINUTE):
         if not left:
             break
-        fired = min(left, schedule.count_between(max(minute, plan.from_at), min(minute + MINUTE - 1, last_at)))
+        fired = min(left, schedule.count_between(max(minute, from_at), min(minute + MINUTE - 1, last_at)))
         left -= fired
         if fired:
             load[minute] = fired
     return load
-
-
-def _last(ends_at: Instant | None, until_at: Instant) -> Instant:
-    return (until_at if ends_at is None else min(until_at, ends_at)) - 1

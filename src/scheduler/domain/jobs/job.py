@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
-from scheduler.domain.schedule.schedule import Schedule
-from scheduler.domain.schedule.text import parse_schedule
+from scheduler.domain.jobs.timing import Timing
 
 CATCHUPS = ("latest", "all", "none")
 OVERLAPS = ("allow", "skip", "buffer_one", "cancel_previous")
@@ -23,18 +22,9 @@ class Job:
     id: str
     account_id: str
     name: str
-    schedule: str
+    timing: Timing
     type: int = 1
-    timezone: str = "UTC"
     enabled: bool = True
-    dst_policy: str = "debian"
-    day_match: str = "or"
-    anchor_at: Instant
-    """Where ``@every`` counts from; the API calls it ``anchor``."""
-    starts_at: Instant | None = None
-    """No run before this instant (included)."""
-    ends_at: Instant | None = None
-    """No run from this instant on (excluded)."""
     max_runs: int | None = None
     """The job is through after this many scheduled runs."""
     jitter_s: float = 0
@@ -58,16 +48,6 @@ class Job:
     created_at: Instant
     updated_at: Instant
 
-    def parsed(self) -> Schedule:
-        """The schedule, parsed; cheap, since parsing is cached."""
-        return parse_schedule(
-            self.schedule,
-            timezone=self.timezone,
-            anchor_at=self.anchor_at,
-            dst_policy=self.dst_policy,
-            day_match=self.day_match,
-        )
-
     def next_after(self, instant: Instant, *, run_count: int | None = None) -> Instant | None:
         """The first due time after ``instant`` within the bounds of the job; ``None`` when it is through.
 
@@ -75,12 +55,7 @@ class Job:
         """
         if self.max_runs is not None and (self.run_count if run_count is None else run_count) >= self.max_runs:
             return None
-        if self.starts_at is not None:
-            instant = max(instant, self.starts_at - 1)
-        due_at = self.parsed().next_after(instant)
-        if due_at is None or (self.ends_at is not None and due_at >= self.ends_at):
-            return None
-        return due_at
+        return self.timing.next_after(instant)
 
     def spread(self) -> int:
         """This job's stable share of ``spread_s``, in microseconds: a hash of its id, so it survives everything."""

@@ -48,11 +48,10 @@ def account_for(job: Job, now: Instant, *, attentive_since: Instant, most: int) 
 
 def _newest(job: Job, first: Instant, now: Instant) -> Instant:
     """The newest due time up to now; mostly the only one, which costs no search."""
-    end = now if job.ends_at is None else min(now, job.ends_at - 1)
     following = job.next_after(first)
-    if following is None or following > end:
+    if following is None or following > now:
         return first
-    return job.parsed().latest_between(first, end) or first
+    return job.timing.latest_between(first, now) or first
 
 
 def _latest(job: Job, first: Instant, newest: Instant, now: Instant, attentive_since: Instant) -> Portion:
@@ -63,9 +62,9 @@ def _latest(job: Job, first: Instant, newest: Instant, now: Instant, attentive_s
 
 def _none(job: Job, first: Instant, newest: Instant, attentive_since: Instant) -> list[Portion]:
     """A record of what was missed; one run for what is merely late."""
-    last_missed = job.parsed().latest_between(first, min(newest, attentive_since - 1)) or first
+    last_missed = job.timing.parsed().latest_between(first, min(newest, attentive_since - 1)) or first
     missed = _merged(job, first, last_missed, attentive_since, skipped=_NOT_CAUGHT_UP)
-    late = job.parsed().next_after(last_missed)
+    late = job.timing.parsed().next_after(last_missed)
     if late is None or late > newest:
         return [missed]
     return [missed, _merged(job, late, newest, attentive_since)]
@@ -78,7 +77,7 @@ def _all(
 
     With ``max_runs`` left for fewer, the oldest of those run and the job is through: what comes after was not due.
     """
-    schedule = job.parsed()
+    schedule = job.timing.parsed()
     from_at = max(first, min(now - seconds(job.catchup_window_s), attentive_since))
     kept = schedule.newest_between(from_at, newest, job.catchup_limit) if from_at <= newest else []
     runs_left = most if job.max_runs is None else min(most, job.max_runs - job.run_count)
@@ -99,7 +98,7 @@ def _span(job: Job, first: Instant, start_at: Instant, before_at: Instant) -> tu
     """The first and the last due time of a window; ``first`` is due, whatever the schedule has become since."""
     if start_at >= before_at:
         return None
-    schedule = job.parsed()
+    schedule = job.timing.parsed()
     last = schedule.latest_between(start_at, before_at - 1)
     if start_at == first:
         return first, last or first
@@ -111,7 +110,7 @@ def _merged(
     job: Job, first: Instant, last: Instant, attentive_since: Instant, *, skipped: str | None = None
 ) -> Portion:
     """One portion for the due times from ``first`` to ``last``, both of which are due."""
-    covers = 1 if first == last else 1 + job.parsed().count_between(first + 1, last)
+    covers = 1 if first == last else 1 + job.timing.parsed().count_between(first + 1, last)
     is_plain = covers == 1 and first >= attentive_since and skipped is None
     return Portion(
         at=last,

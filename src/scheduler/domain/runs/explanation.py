@@ -10,6 +10,7 @@ from enum import StrEnum
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Execution, Status
 
@@ -105,8 +106,8 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
     if at <= job.created_at or not held:
         return Verdict.BEFORE_CREATION, f"the job was only created at {format_instant(job.created_at)}"
     version = held[-1]
-    if not version.is_due(at):
-        return Verdict.NOT_DUE, _not_due(version, at)
+    if not version.timing.is_due(at):
+        return Verdict.NOT_DUE, _not_due(version.timing, at)
     if not version.enabled:
         return _disabled(job, held, is_current=len(held) == len(versions))
     if at > now:
@@ -118,12 +119,12 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
     return Verdict.UNRECORDED, "this time was due, but its record is gone: somebody purged it"
 
 
-def _not_due(version: JobVersion, at: Instant) -> str:
-    if version.starts_at is not None and at < version.starts_at:
-        return f"the job starts only at {format_instant(version.starts_at)} (starts_at)"
-    if version.ends_at is not None and at >= version.ends_at:
-        return f"the job ended at {format_instant(version.ends_at)} (ends_at)"
-    return f"the schedule that held then, {version.schedule!r} in {version.timezone}, has no run at this time"
+def _not_due(timing: Timing, at: Instant) -> str:
+    if timing.starts_at is not None and at < timing.starts_at:
+        return f"the job starts only at {format_instant(timing.starts_at)} (starts_at)"
+    if timing.ends_at is not None and at >= timing.ends_at:
+        return f"the job ended at {format_instant(timing.ends_at)} (ends_at)"
+    return f"the schedule that held then, {timing.schedule!r} in {timing.timezone}, has no run at this time"
 
 
 def _disabled(job: Job, held: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:
@@ -168,5 +169,5 @@ def _is_through_by(job: Job, at: Instant) -> bool:
         return False
     left = job.max_runs - job.run_count
     if left <= _FEW_RUNS:
-        return len(job.parsed().between(job.next_run_at, at, left + 1)) > left
-    return at - job.next_run_at <= _YEAR and job.parsed().count_between(job.next_run_at, at) > left
+        return len(job.timing.parsed().between(job.next_run_at, at, left + 1)) > left
+    return at - job.next_run_at <= _YEAR and job.timing.parsed().count_between(job.next_run_at, at) > left

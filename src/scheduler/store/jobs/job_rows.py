@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.jobs.timing import Timing
 from scheduler.store.database import Row
 
-_NAMES = (
-    "id", "account_id", "name", "schedule", "type", "timezone", "enabled", "dst_policy", "day_match", "anchor_at",
-    "starts_at", "ends_at", "max_runs", "jitter_s", "spread_s", "catchup", "catchup_window_s", "catchup_limit",
-    "overlap", "retry", "delivery", "auto_disable", "note", "tags", "disabled_by", "disabled_reason", "run_count",
-    "last_run_at", "next_run_at", "created_at", "updated_at",
-)  # fmt: skip
+TIMING_NAMES = tuple(field.name for field in fields(Timing))
+_OWN_NAMES = tuple(field.name for field in fields(Job) if field.name != "timing")
+_NAMES = (*_OWN_NAMES, *TIMING_NAMES)
 COLUMNS = ", ".join(f"j.{name}" for name in _NAMES)
 INSERT = f"""
 INSERT INTO jobs ({", ".join(_NAMES)}) VALUES ({", ".join(f":{name}" for name in _NAMES)})
@@ -38,15 +37,9 @@ def decode_job(row: Row) -> Job:
         id=row["id"],
         account_id=row["account_id"],
         name=row["name"],
-        schedule=row["schedule"],
+        timing=decode_timing(row),
         type=row["type"],
-        timezone=row["timezone"],
         enabled=bool(row["enabled"]),
-        dst_policy=row["dst_policy"],
-        day_match=row["day_match"],
-        anchor_at=row["anchor_at"],
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
         max_runs=row["max_runs"],
         jitter_s=row["jitter_s"],
         spread_s=row["spread_s"],
@@ -69,9 +62,15 @@ def decode_job(row: Row) -> Job:
     )
 
 
+def decode_timing(row: Row) -> Timing:
+    """The timing of a row that has all of its columns."""
+    return Timing(**{name: row[name] for name in TIMING_NAMES})
+
+
 def row_of(job: Job) -> dict[str, Any]:
     """The parameters of ``INSERT`` and ``UPDATE``."""
-    values: dict[str, Any] = {name: getattr(job, name) for name in _NAMES}
+    values: dict[str, Any] = {name: getattr(job, name) for name in _OWN_NAMES}
+    values |= {name: getattr(job.timing, name) for name in TIMING_NAMES}
     values["enabled"] = int(job.enabled)
     values["auto_disable"] = int(job.auto_disable)
     values["retry"] = json.dumps(job.retry.to_mapping(), sort_keys=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from scheduler.domain.accounts.audit import SERVICE, Action, Actor, AuditedAction, audited_job_change
 from scheduler.domain.clock import Instant, seconds
@@ -22,7 +22,7 @@ from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Params, Row, Transaction
 from scheduler.store.ids import in_list
 from scheduler.store.jobs.history import recall, remember
-from scheduler.store.jobs.job_rows import COLUMNS, INSERT, UPDATE, decode_job, row_of
+from scheduler.store.jobs.job_rows import COLUMNS, INSERT, TIMING_NAMES, UPDATE, decode_job, decode_timing, row_of
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.auto_disable import FORGIVE
 from scheduler.store.queue.holds import PAUSED_TOO_LONG, hold, release
@@ -33,7 +33,14 @@ WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id =
   AND j.next_run_at IS NOT NULL AND j.next_run_at < :until_at
 """
 _LATEST = 5
-_PLAN_NAMES = tuple(field.name for field in fields(Plan))
+_PLAN_COLUMNS = ", ".join(TIMING_NAMES)
+# Jobs that will fire at the same times have one plan: the anchor counts for intervals only, and ``starts_at`` no more
+# once there is a next run.
+_ALIKE = {
+    "anchor_at": "CASE WHEN LOWER(j.schedule) LIKE '%@every%' THEN j.anchor_at ELSE 0 END",
+    "starts_at": "CAST(NULL AS BIGINT)",
+}
+_TIMING_PLANNED = ", ".join(f"{_ALIKE.get(name, f'j.{name}')} AS {name}" for name in TIMING_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,15 +123,19 @@ class JobStore:
         """What the jobs of the accounts ``user`` belongs to have planned before ``until_at``, alike ones as one."""
         rows = await self._db.fetch_all(
             f"""
-            SELECT j.schedule, j.timezone, j.dst_policy, j.day_match,
-              CASE WHEN LOWER(j.schedule) LIKE '%@every%' THEN j.anchor_at ELSE 0 END AS anchor_at,
-              CASE WHEN j.next_run_at < :now THEN :now ELSE j.next_run_at END AS from_at,
-              j.ends_at, j.max_runs - j.run_count AS runs_left, COUNT(*) AS jobs
-            {_PLANNED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 6 LIMIT :limit
+            SELECT {_PLAN_COLUMNS}, from_at, runs_left, COUNT(*) AS jobs FROM (
+              SELECT {_TIMING_PLANNED}, CASE WHEN j.next_run_at < :now THEN :now ELSE j.next_run_at END AS from_at,
+                j.max_runs - j.run_count AS runs_left
+              {_PLANNED}
+            ) planned
+            GROUP BY {_PLAN_COLUMNS}, from_at, runs_left ORDER BY from_at LIMIT :limit
             """,
             {"user": user, "now": now, "until_at": until_at, "account_id": account_id, "limit": limit},
         )
-        return [Plan(**{name: row[name] for name in _PLAN_NAMES}) for row in rows]
+        return [
+            Plan(timing=decode_timing(row), from_at=row["from_at"], runs_left=row["runs_left"], jobs=row["jobs"])
+            for row in rows
+        ]
 
     async def change(self, job_id: str, change: Callable[[Job], Job], *, by: Actor | None = None) -> Job | None:
         """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
