@@ -11,7 +11,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from scheduler.api.auth.key_cache import KeyRing
+from scheduler.api.auth.key_cache import ApiKeyCache
 from scheduler.api.auth.verification_keys import TokenRefusedError
 from scheduler.domain.accounts.api_key import key_digest, key_text
 from scheduler.domain.events import Committed
@@ -202,7 +202,7 @@ async def test_fields_of_a_key_that_are_wrong_are_refused(api: Api, fields: dict
 async def test_a_busy_key_is_read_once_a_second(api: Api, sqlite_connections: list[aiosqlite.Connection]) -> None:
     """Also when the clock is set back: that keeps nothing alive."""
     key = (await new_key(api))["key"]
-    ring = KeyRing(api.service.stores.keys, api.clock)
+    ring = ApiKeyCache(api.service.stores.keys, api.clock)
     reads: list[str] = []
     await sqlite_connections[1].set_trace_callback(reads.append)
     for step_s, seen in ((0, 1), (0.999, 1), (0.001, 2), (-3600, 3)):
@@ -216,7 +216,7 @@ async def test_no_more_keys_are_remembered_than_there_is_room_for(
     api: Api, sqlite_connections: list[aiosqlite.Connection]
 ) -> None:
     made = [(await new_key(api))["key"] for _ in range(5)]
-    ring = KeyRing(api.service.stores.keys, api.clock, room=3)
+    ring = ApiKeyCache(api.service.stores.keys, api.clock, room=3)
     for key in made:
         await ring.key_of(key)
         with pytest.raises(TokenRefusedError, match="no such key"):

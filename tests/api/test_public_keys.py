@@ -165,10 +165,10 @@ async def opened(receiver: Receiver, clock: SetClock, *keys: Any, **options: Any
     publish(receiver, *keys)
     config = AuthConfig(algorithm="RS256", jwks_url=f"{receiver.url}/keys")
     authenticator = Authenticator(replace(config, **options), clock)
-    assert isinstance(authenticator.keys, KeySet)
-    life = authenticator.keys.open(web.Application())
+    assert isinstance(authenticator.verification_keys, KeySet)
+    life = authenticator.verification_keys.open(web.Application())
     await anext(life)
-    await authenticator.keys.refresh()
+    await authenticator.verification_keys.refresh()
     yield authenticator
     with pytest.raises(StopAsyncIteration):
         await anext(life)
@@ -248,13 +248,13 @@ async def test_a_key_that_is_withdrawn_takes_its_tokens_along(receiver: Receiver
         theirs = token(clock, OTHER, "RS256", headers={"kid": "b"})
         assert (auth.user_of_token(ours), auth.user_of_token(theirs)) == ("ann", "ann")
         publish(receiver, jwk(RSA, "a"))
-        assert isinstance(auth.keys, KeySet)
-        assert await auth.keys.refresh()
+        assert isinstance(auth.verification_keys, KeySet)
+        assert await auth.verification_keys.refresh()
         assert auth.user_of_token(ours) == "ann"
         with pytest.raises(UnknownKeyError):
             auth.user_of_token(theirs)
         publish(receiver, jwk(OTHER, "a"))  # another key under an old name
-        assert await auth.keys.refresh()
+        assert await auth.verification_keys.refresh()
         with pytest.raises(TokenRefusedError):
             auth.user_of_token(ours)
 
@@ -280,9 +280,9 @@ async def test_the_last_good_set_is_kept(
 ) -> None:
     async with opened(receiver, clock, jwk(RSA, "a")) as auth:
         receiver.answer = lambda _: BAD_ANSWERS[bad]()
-        assert isinstance(auth.keys, KeySet)
+        assert isinstance(auth.verification_keys, KeySet)
         with caplog.at_level(logging.WARNING, logger="scheduler.api.auth.jwks"):
-            assert not await auth.keys.refresh()
+            assert not await auth.verification_keys.refresh()
         assert caplog.records[0].__dict__["reason"]
         assert auth.user_of_token(token(clock, RSA, "RS256", headers={"kid": "a"})) == "ann"
         assert [request.path for request in receiver.requests] == ["/keys", "/keys"]

@@ -21,7 +21,7 @@ from scheduler.api.accounts import accounts, keys, members
 from scheduler.api.audit import handlers as audit
 from scheduler.api.auth.authenticator import Authenticator, authentication
 from scheduler.api.auth.jwks import KeySet
-from scheduler.api.auth.key_cache import KeyRing
+from scheduler.api.auth.key_cache import ApiKeyCache
 from scheduler.api.executions import dead_letters, runs
 from scheduler.api.executions import handlers as executions
 from scheduler.api.health import handlers as health
@@ -34,7 +34,7 @@ from scheduler.api.http.parser import use_parser
 from scheduler.api.http.rate_limit import rate_limit
 from scheduler.api.jobs import handlers as jobs
 from scheduler.api.schedules import handlers as schedules
-from scheduler.api.services import KEY_RING, SERVICES, Services
+from scheduler.api.services import API_KEY_CACHE, SERVICES, Services
 from scheduler.api.webhooks import handlers as webhooks
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _PROTOCOL: dict[str, Any] = {
     "keepalive_timeout": 15,
     # seconds for which more of a body that was not read is received and dropped
     "lingering_time": 2,
-    # bodies with a Content-Encoding are refused, so nothing is inflated for them
+    # bodies with a Content-Encoding are refused, so none is decompressed
     "auto_decompress": False,
 }
 """Options of aiohttp's HTTP protocol."""
@@ -59,21 +59,21 @@ def build_api(services: Services) -> web.Application:
         return needs_token(request.match_info)
 
     authenticator = Authenticator(services.config.auth, services.clock)
-    key_ring = KeyRing(services.keys, services.clock)
+    api_key_cache = ApiKeyCache(services.keys, services.clock)
     per_minute = services.config.limits.api_requests_per_minute
     app = web.Application(
         handler_args=_PROTOCOL,
         client_max_size=services.config.limits.request_body_bytes,
         middlewares=[
             framing(services.events),
-            authentication(authenticator, key_ring, requires_token),
+            authentication(authenticator, api_key_cache, requires_token),
             *([rate_limit(per_minute, services.clock)] if per_minute else ()),
             validation_middleware,
         ],
     )
-    app[SERVICES], app[KEY_RING], app[OFFLOAD_LOCK] = services, key_ring, asyncio.Lock()
-    if isinstance(authenticator.keys, KeySet):
-        app.cleanup_ctx.append(authenticator.keys.open)
+    app[SERVICES], app[API_KEY_CACHE], app[OFFLOAD_LOCK] = services, api_key_cache, asyncio.Lock()
+    if isinstance(authenticator.verification_keys, KeySet):
+        app.cleanup_ctx.append(authenticator.verification_keys.open)
     logging.getLogger("aiohttp.server").addFilter(_log_briefly)
     use_parser(app)
     hide_server_version()

@@ -12,8 +12,8 @@ from marshmallow import fields
 
 from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import Answer, Document, answer, items_answer, list_of
-from scheduler.api.http.errors import under
-from scheduler.api.http.fields import MOST_AT_ONCE, Body, Items, JudgedText, Name, Part
+from scheduler.api.http.errors import errors_under
+from scheduler.api.http.fields import MOST_AT_ONCE, Body, DomainText, Items, Name, Part
 from scheduler.api.http.operation import operation
 from scheduler.api.jobs.documents import job_document
 from scheduler.api.jobs.schemas import JobChange, JobDocument
@@ -36,7 +36,7 @@ class JobCreate(JobChange):
     """A job, and its first webhook if it is to have one."""
 
     name = Name(required=True, metadata={"example": "nightly report"})
-    schedule = JudgedText(required=True, metadata=JobChange._declared_fields["schedule"].metadata)
+    schedule = DomainText(required=True, metadata=JobChange._declared_fields["schedule"].metadata)
     webhook = Part(NestedWebhook)
 
 
@@ -128,11 +128,11 @@ def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tu
     The account is found last: a first account is made for a user only when nothing else can fail.
     """
     fields = {name: value for name, value in form.items() if name not in ("webhook", "account_id")}
-    with under(path):
+    with errors_under(path):
         job = changes.create_job(fields, job_id=new_id(now), account_id="", now=now)
         if "webhook" not in form:
             return job, []
-        with under("webhook"):
+        with errors_under("webhook"):
             return job, [new_webhook(form["webhook"], job_id=job.id, egress=egress, now=now)]
 
 

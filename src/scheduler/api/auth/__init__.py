@@ -1,5 +1,5 @@
-"""Who asks, and what they may do. Begin with ``access.py``, which every handler uses.
+"""Authentication and access control. Begin with ``access.py``, which every handler uses.
 
-``authenticator`` checks tokens with ``verification_keys`` or those of ``jwks``, ``key_cache`` remembers API keys,
-``client_address`` finds the client behind proxies.
+``authenticator`` verifies tokens with the keys of ``verification_keys`` or ``jwks``, ``key_cache`` caches API keys,
+``client_address`` finds the address of a client behind proxies.
 """

@@ -1,6 +1,7 @@
-"""Who may do what. A caller sees the accounts they belong to and what those own; the rest is 403, or 404 if nowhere.
+"""Access control: a caller may use the accounts of which they are a member, and what those accounts own.
 
-With ``auth.hide_foreign`` what is somebody else's answers exactly as if it were nowhere.
+Anything else is refused: FORBIDDEN when it exists, NOT_FOUND when it does not, and with ``auth.hide_foreign`` NOT_FOUND
+in both cases.
 """
 
 from __future__ import annotations
@@ -23,25 +24,24 @@ from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.executions.dead_letters import Selection
 from scheduler.store.executions.executions import ExecutionFilter
 
-_EVERY = 1_000_000
+_MOST_ACCOUNTS = 1_000_000
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user with a valid token, or a machine with a key.
+    """Who sent a request: a user with a valid token, or a machine with an API key.
 
-    Each method answers with what the user may use, or raises ``SchedulerError``.
-
-    ``need`` is the least role that the use requires. Ids may be any text: what is no UUID is nowhere.
+    Each method returns what the caller may use, or raises ``SchedulerError``. ``need`` is the least role that is
+    required. Ids may be any text: one that is no UUID is not found.
     """
 
     services: Services
     user: str
     actor: Actor
-    """The same, as it goes on record."""
+    """The caller as the audit records them."""
     key: ApiKey | None = None
-    """What a machine came with. It is a member of its account under the name ``user``, and the rest follows."""
+    """The API key of a machine. It is a member of its account, under the name ``user``, like any user."""
 
     @classmethod
     def of(cls, request: web.Request) -> Caller:
@@ -59,7 +59,7 @@ class Caller:
             self._check_role(account.role, need)
             return account
         is_foreign = known is not None and await self.services.accounts.exists(known)
-        raise self._stranger("ACCOUNT", is_foreign=is_foreign)
+        raise self._no_access("ACCOUNT", is_foreign=is_foreign)
 
     async def check_account(self, account_id: str | None, need: Role) -> None:
         """Raise as ``account`` does, where a request names an account."""
@@ -67,9 +67,9 @@ class Caller:
             await self.account(account_id, need)
 
     async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
-        """The id of the account a new thing goes to: the one that is named, or else the oldest the user owns.
+        """The id of the account that gets something new: the one that is named, or else the oldest that the user owns.
 
-        A key has one account; a user without any gets one.
+        An API key has one account. A user without an account gets one.
         """
         if account_id is None and self.key is not None:
             account_id = self.key.account_id
@@ -80,13 +80,13 @@ class Caller:
     async def job(self, job_id: str, need: Role) -> Job:
         known = canonical_id(job_id)
         job = await self.services.jobs.get(known) if known else None
-        await self._admit("JOB", job.account_id if job else None, need)
+        await self._check_access("JOB", job.account_id if job else None, need)
         assert job is not None  # noqa: S101 - admitted
         return job
 
     async def webhook(self, webhook_id: str, need: Role) -> Webhook:
         known = canonical_id(webhook_id)
-        await self._admit("WEBHOOK", await self.services.webhooks.account_of(known) if known else None, need)
+        await self._check_access("WEBHOOK", await self.services.webhooks.account_of(known) if known else None, need)
         webhook = await self.services.webhooks.get(known) if known else None
         if webhook is None:
             raise missing("WEBHOOK")
@@ -95,50 +95,50 @@ class Caller:
     async def execution(self, execution_id: str, need: Role) -> Execution:
         known = canonical_id(execution_id)
         execution = await self.services.executions.get(known) if known else None
-        await self._admit("EXECUTION", execution.account_id if execution else None, need)
+        await self._check_access("EXECUTION", execution.account_id if execution else None, need)
         assert execution is not None  # noqa: S101 - admitted
         return execution
 
     async def api_key(self, key_id: str, need: Role) -> ApiKey:
         known = canonical_id(key_id)
         key = await self.services.keys.get(known) if known else None
-        await self._admit("KEY", key.account_id if key else None, need)
+        await self._check_access("KEY", key.account_id if key else None, need)
         assert key is not None  # noqa: S101 - admitted
         return key
 
     async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
-        """The filter, if the account, the job and the run that it names may be used."""
+        """``chosen``, if the caller may use the account, the job and the run that it names."""
         await self.check_account(chosen.account_id, need)
         if chosen.job_id is not None:
             await self.job(chosen.job_id, need)
         if chosen.run_id is not None:
-            await self._admit("RUN", await self.services.executions.account_of_run(chosen.run_id), need)
+            await self._check_access("RUN", await self.services.executions.account_of_run(chosen.run_id), need)
         return chosen
 
     async def selection(self, ids: tuple[str, ...] | None, chosen: ExecutionFilter | None) -> Selection:
-        """Dead letters to change, if all that they name may be changed by the user."""
+        """Dead letters to change, if the caller may change all of them."""
         for execution_id in ids or ():
             await self.execution(execution_id, Role.EDITOR)
         if chosen is not None:
             await self.filter(chosen, Role.EDITOR)
             if chosen.account_id is None and chosen.job_id is None:
-                await self._may_change_everything()
+                await self._check_every_account()
         return Selection(ids=ids, filter=chosen)
 
-    async def _may_change_everything(self) -> None:
-        """A filter that names neither account nor job reaches into every account of the user."""
-        accounts = await self.services.accounts.page(self.user, skip=0, limit=_EVERY)
+    async def _check_every_account(self) -> None:
+        """A filter that names neither account nor job selects from every account of the caller."""
+        accounts = await self.services.accounts.page(self.user, skip=0, limit=_MOST_ACCOUNTS)
         for account in accounts.items:
             self._check_role(account.role, Role.EDITOR)
 
-    async def _admit(self, what: str, account_id: str | None, need: Role) -> None:
-        """Let the user at a thing of this account; ``None`` means that there is no such thing."""
+    async def _check_access(self, what: str, account_id: str | None, need: Role) -> None:
+        """Raises unless the caller may use something of this account; ``None``: it does not exist."""
         role = await self.services.accounts.role_of(account_id, self.user) if account_id else None
         if role is None:
-            raise self._stranger(what, is_foreign=account_id is not None)
+            raise self._no_access(what, is_foreign=account_id is not None)
         self._check_role(role, need)
 
-    def _stranger(self, what: str, *, is_foreign: bool) -> SchedulerError:
+    def _no_access(self, what: str, *, is_foreign: bool) -> SchedulerError:
         if is_foreign and not self.services.config.auth.hide_foreign:
             whose = "you are not a member of this account"
             if what != "ACCOUNT":

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens (RFC 6750) that are JWTs (RFC 7519), or the keys of machines."""
+"""Authentication of requests: bearer tokens (RFC 6750) that are JWTs (RFC 7519) or API keys."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from scheduler.api.auth.jwks import KeySet
-from scheduler.api.auth.key_cache import KeyRing
-from scheduler.api.auth.verification_keys import KeySource, OneKey, TokenRefusedError, UnknownKeyError
+from scheduler.api.auth.key_cache import ApiKeyCache
+from scheduler.api.auth.verification_keys import ConfiguredKey, TokenRefusedError, UnknownKeyError, VerificationKeys
 from scheduler.api.http.errors import unauthorized
 from scheduler.api.services import KEY, REQUEST_ID, USER
 from scheduler.config.auth import AuthConfig
@@ -40,18 +40,18 @@ class _Grant:
 
 
 class Authenticator:
-    """Verifies JWTs with one algorithm, from the configuration and never from the token, and the keys of one source."""
+    """Verifies JWTs with the configured keys and algorithm, whatever algorithm a token names."""
 
     def __init__(self, config: AuthConfig, clock: Clock, *, room: int = 4096) -> None:
         """Remember up to ``room`` tokens. Raises ``ValueError`` for a configuration that cannot be safe."""
         if config.algorithm not in ALGORITHMS:
             raise ValueError(f"auth.algorithm: one of {', '.join(ALGORITHMS)}, not {config.algorithm}")
-        self.keys: KeySource = (
-            OneKey(config)
+        self.verification_keys: VerificationKeys = (
+            ConfiguredKey(config)
             if config.jwks_url is None
             else KeySet(config.jwks_url, algorithm=config.algorithm, clock=clock)
         )
-        self._version = self.keys.version
+        self._version = self.verification_keys.version
         self._config = config
         self._clock = clock
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
@@ -59,22 +59,22 @@ class Authenticator:
         self._granted: dict[bytes, _Grant] = {}
 
     async def user_of(self, token: str) -> str:
-        """``user_of_token``, after another look at the keys where the token names one that is not known yet."""
+        """``user_of_token``, with the key set fetched anew when the token names a key that is not known yet."""
         try:
             return self.user_of_token(token)
         except UnknownKeyError:
-            if not await self.keys.look_again():
+            if not await self.verification_keys.look_again():
                 raise
             return self.user_of_token(token)
 
     def user_of_token(self, token: str) -> str:
-        """The user that ``token`` speaks for at this moment; raises ``TokenRefusedError``."""
-        if self._version != self.keys.version:
-            self._granted.clear()  # what a key vouched for counts no longer than the key
-            self._version = self.keys.version
+        """The user of a token that is valid now. Raises ``TokenRefusedError``."""
+        if self._version != self.verification_keys.version:
+            self._granted.clear()  # a token is valid no longer than the key that verified it
+            self._version = self.verification_keys.version
         if len(token) > _LONGEST_TOKEN or not _SHAPE.fullmatch(token):
             raise TokenRefusedError("not three base64url parts")
-        # The signature was checked when the token was first seen; what changes with time is checked each time.
+        # The signature is checked once for each token; what changes with time is checked each time.
         key = hashlib.sha256(token.encode()).digest()
         grant = self._granted.get(key)
         if grant is None:
@@ -89,15 +89,15 @@ class Authenticator:
 
     def _verify(self, token: str) -> _Grant:
         try:
-            # kid selects; what else the header brings along (jku, jwk, x5u, x5c) is not looked at
-            key = self.keys.find(jwt.get_unverified_header(token).get("kid"))
+            # of the header only kid is used: jku, jwk, x5u and x5c would let the token bring its own key
+            key = self.verification_keys.find(jwt.get_unverified_header(token).get("kid"))
             decoded = self._jwt.decode_complete(
                 token,
                 key=key,
                 algorithms=[self._config.algorithm],
                 audience=self._config.audience,
                 issuer=self._config.issuer,
-                # the times are compared below, with the clock that the rest of the service goes by
+                # the times are compared in _grant, with the clock of the service
                 options={
                     "require": ["exp", "iat", "sub"],
                     "verify_exp": False,
@@ -107,7 +107,7 @@ class Authenticator:
             )
         except TokenRefusedError:
             raise
-        except Exception as error:  # whatever a stranger's text makes the library raise, it is no token
+        except Exception as error:  # any exception of the library means that the token is malformed
             raise TokenRefusedError(f"{type(error).__name__}: {str(error)[:200]}") from None
         _check_header(decoded["header"])
         return self._grant(decoded["payload"])
@@ -133,14 +133,14 @@ class Authenticator:
 
 
 def authentication(
-    authenticator: Authenticator, key_ring: KeyRing, needs_token: Callable[[web.Request], bool]
+    authenticator: Authenticator, api_key_cache: ApiKeyCache, needs_token: Callable[[web.Request], bool]
 ) -> Middleware:
-    """The middleware that lets requests that need a token through with a valid one only."""
+    """The middleware that answers 401 to a request that needs a valid token and has none."""
 
     async def identify(request: web.Request) -> None:
         token = _bearer_token(request)
         if token.startswith(KEY_MARK):
-            key = request[KEY] = await key_ring.key_of(token)
+            key = request[KEY] = await api_key_cache.key_of(token)
             request[USER] = key.principal
         else:
             request[USER] = await authenticator.user_of(token)

@@ -1,4 +1,4 @@
-"""Where a request comes from, for the record: the peer, or who a proxy says is behind it, if that proxy is trusted."""
+"""The address of the client, for the audit: the peer, or the one that a trusted proxy names in ``X-Forwarded-For``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def actor_of(request: web.Request) -> Actor:
-    """Who asks, as the audit names them."""
+    """The caller as the audit records them."""
     services = request.app[SERVICES]
     given = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
     return Actor(
@@ -27,10 +27,10 @@ def actor_of(request: web.Request) -> Actor:
 
 
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: tuple[str, ...]) -> str | None:
-    """The last address that no trusted proxy has; ``None`` when the peer has none.
+    """The last address that is not one of a trusted proxy; ``None`` when the peer has no address.
 
-    Each proxy appends who it heard from to ``X-Forwarded-For``, so that is read from its end, for as long as the one
-    who wrote it is trusted. What stands before is the client's own claim.
+    Each proxy appends the address of its client to ``X-Forwarded-For``, so the header is read from its end, as long as
+    the writer of an entry is trusted. Entries before that may be invented by the client.
     """
     address = _parsed(peer or "")
     if address is None or not _is_trusted(address, trusted_proxies):

@@ -1,4 +1,4 @@
-"""The public keys of an identity provider, as it publishes them (RFC 7517), kept at hand and never far behind."""
+"""The key set that an identity provider publishes (RFC 7517): fetched, checked, cached and refreshed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scheduler.domain.clock import SECOND, Clock, Instant
 _FRESH_S = 300
 _RETRY_S = 15
 _UNKNOWN_KEY_S = 60
-"""Tokens that name unknown keys may cause one look in this time, however many there are."""
+"""Tokens with an unknown ``kid`` cause one fetch in this time at most."""
 _FETCH_S = 5
 _MOST_BYTES = 262_144
 _MOST_KEYS = 100
@@ -32,22 +32,22 @@ log = logging.getLogger(__name__)
 
 
 class _UnusableError(Exception):
-    """Why what came back is no set of keys."""
+    """Why an answer is no usable key set."""
 
 
 class KeySet:
-    """The keys behind one address that fit one algorithm. A failing address leaves the last good set in use.
+    """The published keys of one URL that one algorithm can use. After a failed fetch the last good set stays in use.
 
-    The set is read again every 300 s while the application runs, so that no request waits for that; a token that names
-    an unknown key causes a look in between, at most once a minute. One look at a time serves all who wait.
+    The set is fetched every 300 s while the application runs, so that no request waits for it; a token with an unknown
+    ``kid`` causes a fetch in between, at most once a minute. All who wait share one fetch.
     """
 
     def __init__(self, url: str, *, algorithm: str, clock: Clock) -> None:
-        """Raises ``ValueError`` for an address or an algorithm that cannot be safe."""
+        """Raises ``ValueError`` for a URL or an algorithm that is not safe."""
         if algorithm not in PUBLIC_KEY_ALGORITHMS:
             raise ValueError(f"auth.algorithm: a published key cannot be one of {algorithm}")
-        if wrong := problem_with_jwks_url(url):
-            raise ValueError(f"auth.jwks_url: {wrong}")
+        if problem := problem_with_jwks_url(url):
+            raise ValueError(f"auth.jwks_url: {problem}")
         self.version = 0
         self._url = url
         self._algorithm = algorithm
@@ -55,8 +55,8 @@ class KeySet:
         self._documents: dict[str | None, Mapping[str, str]] = {}
         self._keys: dict[str | None, Any] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._flight: asyncio.Task[bool] | None = None
-        self._asked_at: Instant | None = None
+        self._fetching: asyncio.Task[bool] | None = None
+        self._fetched_at: Instant | None = None
 
     def find(self, kid: str | None) -> Any:
         if kid is None and len(self._keys) == 1:
@@ -69,22 +69,22 @@ class KeySet:
 
     async def look_again(self) -> bool:
         now = self._clock.now()
-        if self._flight is None:
-            # a clock that was set back must not close the door until it catches up
-            if self._asked_at is not None and abs(now - self._asked_at) < _UNKNOWN_KEY_S * SECOND:
+        if self._fetching is None:
+            # the absolute value: a clock that was set back must not prevent fetches until it catches up
+            if self._fetched_at is not None and abs(now - self._fetched_at) < _UNKNOWN_KEY_S * SECOND:
                 return False
-            self._asked_at = now
+            self._fetched_at = now
         return await self.refresh()
 
     async def refresh(self) -> bool:
-        """Read the set anew, or wait for the look that is under way; false when nothing usable came back."""
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._renew(), name="key-set")
-            self._flight.add_done_callback(self._landed)
-        return await asyncio.shield(self._flight)
+        """Fetch the set, or wait for the fetch under way; false when it failed."""
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._renew(), name="key-set")
+            self._fetching.add_done_callback(self._on_fetched)
+        return await asyncio.shield(self._fetching)
 
     async def open(self, _app: web.Application) -> AsyncIterator[None]:
-        """Keep the set fresh for as long as the application runs; for its ``cleanup_ctx``."""
+        """Refresh the set for as long as the application runs; for its ``cleanup_ctx``."""
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_FETCH_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -94,7 +94,7 @@ class KeySet:
             self._session = session
             tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._keep_fresh(), name="key-set-keeper")]
             yield
-            tasks += [self._flight] if self._flight else []
+            tasks += [self._fetching] if self._fetching else []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -105,8 +105,8 @@ class KeySet:
             is_fresh = await self.refresh()
             await asyncio.sleep(_FRESH_S if is_fresh else _RETRY_S)
 
-    def _landed(self, _flight: asyncio.Task[bool]) -> None:
-        self._flight = None
+    def _on_fetched(self, _fetching: asyncio.Task[bool]) -> None:
+        self._fetching = None
 
     async def _renew(self) -> bool:
         try:
@@ -138,7 +138,7 @@ class KeySet:
 
 
 def _usable(body: bytes, algorithm: str) -> dict[str | None, Mapping[str, str]]:
-    """The public members of the keys that fit ``algorithm``, by name; of two with one name the first."""
+    """The public members of the keys that ``algorithm`` can use, by ``kid``; of two with the same ``kid`` the first."""
     try:
         document = orjson.loads(body)
     except ValueError:
@@ -171,7 +171,7 @@ def _fits(public: Mapping[str, str], algorithm: str) -> bool:
     try:
         return problem_with_public_key(_key(public), algorithm) is None
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-        return False  # one key that nobody can read says nothing about the others
+        return False  # an unreadable key says nothing about the others
 
 
 def _key(public: Mapping[str, str]) -> Any:

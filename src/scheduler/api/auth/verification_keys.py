@@ -1,4 +1,4 @@
-"""The keys that tokens are verified with: one from the configuration, or a set that an identity provider publishes."""
+"""The keys that verify tokens: one from the configuration, or a set that an identity provider publishes (``jwks``)."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from scheduler.config.public_key import read_public_key
 
 
 class TokenRefusedError(Exception):
-    """Why a token does not count; for the log, never for the caller."""
+    """Why a token or an API key is refused; for the log, never for the caller."""
 
 
 class UnknownKeyError(TokenRefusedError):
-    """The token names a key that is not known, or not yet."""
+    """The token names a verification key that is not known, or not yet."""
 
 
-class KeySource(Protocol):
-    """Where keys come from. A token may choose among them by ``kid``, and has no other say in it."""
+class VerificationKeys(Protocol):
+    """The verification keys in force. A token chooses one by ``kid`` (RFC 7515, section 4.1.4), and by nothing else."""
 
     version: int
-    """Another number whenever the keys are others: what was verified before has to be verified again."""
+    """Changes whenever the keys change: tokens that were verified before must be verified again."""
 
     def find(self, kid: str | None) -> Any:
-        """The key that ``kid`` names, or the only one. Raises ``TokenRefusedError``."""
+        """The key that ``kid`` names, or the only key. Raises ``TokenRefusedError``."""
         ...
 
     async def look_again(self) -> bool:
-        """After ``UnknownKeyError``: is it worth another ``find``?"""
+        """Called after ``UnknownKeyError``; returns whether another ``find`` may succeed."""
         ...
 
 
-class OneKey:
-    """One key, which has a name only if the configuration gives it one."""
+class ConfiguredKey:
+    """The key of the configuration; it has a ``kid`` if ``auth.key_id`` is set."""
 
     version = 0
 
     def __init__(self, config: AuthConfig) -> None:
-        """Raises ``ValueError`` for a key that the configured algorithm cannot safely be used with."""
+        """Raises ``ValueError`` for a key that the configured algorithm cannot use safely."""
         self._key = _configured_key(config)
         self._kid = config.key_id
 
@@ -55,10 +55,10 @@ class OneKey:
 
 def _configured_key(config: AuthConfig) -> Any:
     if config.algorithm in SHORTEST_SECRET:
-        # secrets from files may be any bytes; the configuration carries those that are no UTF-8 as surrogates
+        # a secret from a file may be any bytes; the configuration holds those that are no UTF-8 as surrogates
         secret = (config.jwt_secret or "").encode("utf-8", "surrogateescape")
-        if wrong := problem_with_secret_length(secret, config.algorithm):
-            raise ValueError(f"auth.jwt_secret: {wrong}")
+        if problem := problem_with_secret_length(secret, config.algorithm):
+            raise ValueError(f"auth.jwt_secret: {problem}")
         return secret
     if config.public_key_file is None:
         raise ValueError(f"auth.algorithm: {config.algorithm} needs auth.public_key_file or auth.jwks_url")

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import validates_schema
 
 from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, text, texts, uuid_text, whole, word
-from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Items, Part, Text, Time, refuse
+from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Items, Part, Text, Time, invalid_field
 from scheduler.api.http.queries import Paging, Query
 from scheduler.domain.jobs.job import OVERLAPS
 from scheduler.domain.runs import execution
@@ -75,7 +75,7 @@ class SelectionForm(Body):
     @validates_schema
     def _one_way(self, values: dict[str, Any], **_: Any) -> None:
         if sum(name in values for name in self.one_of) != 1:
-            refuse("ids", "give either ids or filter")
+            raise invalid_field("ids", "give either ids or filter")
 
 
 class ExecutionDocument(Answer):

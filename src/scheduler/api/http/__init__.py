@@ -1,6 +1,7 @@
-"""What operations share: ``operation`` declares one, ``parser`` and ``decoder`` read requests, ``answers`` writes.
+"""What all operations share. Begin with ``operation``, which declares one.
 
-``fields`` and ``queries`` are the types of bodies and query parameters, ``errors`` maps codes to statuses,
-``middleware`` frames every request, ``rate_limit`` counts them, ``offload`` moves long computations to a thread,
-``openapi`` and ``docs`` describe all of it.
+``parser`` and ``decoder`` read requests, ``fields`` and ``queries`` are the types of bodies and query parameters,
+``answers`` writes answers, ``errors`` maps error codes to statuses, ``middleware`` is around every request,
+``rate_limit`` limits requests, ``offload`` runs long computations in a thread, ``openapi`` and ``docs`` are the
+documentation.
 """

@@ -1,4 +1,4 @@
-"""What every answer is made of: the pieces of its schema, and the JSON response itself."""
+"""The pieces of answer schemas, and answers as JSON responses."""
 
 from __future__ import annotations
 
@@ -114,13 +114,13 @@ def answer(document: Document, status: int = 200) -> web.Response:
 
 
 def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
-    """One page of a list, with what was asked for."""
+    """One page of a list, with the paging of the query."""
     items = [document(item) for item in page.items]
     return answer({"items": items, "total": page.total, "skip": query["skip"], "limit": query["limit"]})
 
 
 def items_answer(documents: Sequence[Document], status: int) -> web.Response:
-    """A list that is no page: all that one call made."""
+    """A list without paging: everything that one request created."""
     return answer({"items": list(documents)}, status)
 
 
@@ -129,5 +129,5 @@ def time_or_none(instant: Instant | None) -> str | None:
 
 
 def shortest_number(value: float) -> float:
-    """Without ``.0``, which a database adds to what was written as a whole number."""
+    """A whole number without ``.0``, which a database adds to it."""
     return int(value) if value == int(value) else value

@@ -1,7 +1,7 @@
-"""The one reader of request bodies: it turns bytes from strangers into a JSON object, or refuses them with a reason.
+"""Reads request bodies: a JSON object (RFC 8259), or an error that says why it is none.
 
-Stricter than RFC 8259 has to be: an object at the top, no duplicate keys, no NaN or infinity, bounded depth, digits,
-size and time, and no text that a database cannot hold (NUL, lone surrogates).
+Stricter than the RFC: the value is an object, names are unique, numbers are finite; depth, digits, size and time are
+limited; texts have no NUL and no lone surrogate, which a database cannot store.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """The JSON object in the body.
 
     Raises ``SchedulerError``: UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT, or VALIDATION_ERROR for
-    what is no JSON object in the sense above.
+    what is no such object.
     """
-    _require_json(request)
-    _require_length(request)
+    _check_media_type(request)
+    _check_length(request)
     _continue(request)
     return decode(await _read(request))
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The JSON object that ``body`` spells; raises ``SchedulerError`` VALIDATION_ERROR when that is something else."""
+    """The JSON object in ``body``. Raises ``VALIDATION_ERROR`` for anything else."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -53,11 +53,11 @@ def decode(body: bytes) -> dict[str, Any]:
         raise invalid(BODY, "a JSON object is needed, such as {}")
     # Only an escape can bring in a NUL or half a surrogate pair, and only many brackets can nest deeply.
     if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:
-        _inspect(value, "", 1)
+        _check_value(value, "", 1)
     return value
 
 
-def _require_json(request: web.Request) -> None:
+def _check_media_type(request: web.Request) -> None:
     media_type = request.content_type
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -69,13 +69,13 @@ def _require_json(request: web.Request) -> None:
         raise SchedulerError("UNSUPPORTED_MEDIA_TYPE", "compressed bodies are not read: send no Content-Encoding")
 
 
-def _require_length(request: web.Request) -> None:
+def _check_length(request: web.Request) -> None:
     if (request.content_length or 0) > request.client_max_size:
         raise _too_large(request)
 
 
 def _continue(request: web.Request) -> None:
-    """Answer ``Expect: 100-continue`` now that token, type and length are in order (RFC 9110, section 10.1.1)."""
+    """Answer ``Expect: 100-continue``, once token, media type and length are checked (RFC 9110, section 10.1.1)."""
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -89,7 +89,7 @@ async def _read(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request) from None
     except ConnectionResetError:
-        # nobody is left to read this, but it is not our defect either
+        # the client is gone: it will not read this answer, but it is no defect of the service
         raise invalid(BODY, "the connection was lost before the whole body had arrived") from None
     except web.RequestPayloadError as error:
         raise invalid(BODY, f"the transfer is malformed: {str(error)[:100]}") from None
@@ -106,7 +106,7 @@ def _too_deep() -> SchedulerError:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        # which of two values counts differs from parser to parser: an attacker's opportunity
+        # parsers differ in which of two values they take, which an attacker can use
         counts = Counter(name for name, _ in pairs)
         raise invalid(shown_name(counts.most_common(1)[0][0]), "given more than once in one object")
     return members
@@ -138,8 +138,8 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _inspect(value: Any, path: str, depth: int) -> None:
-    """Refuse what no database text can hold, and nesting beyond the limit."""
+def _check_value(value: Any, path: str, depth: int) -> None:
+    """Raises ``VALIDATION_ERROR`` for texts that no database can store, and for nesting beyond the limit."""
     if isinstance(value, str):
         if "\0" in value:
             raise invalid(path or BODY, "contains a NUL character")
@@ -151,5 +151,5 @@ def _inspect(value: Any, path: str, depth: int) -> None:
             raise _too_deep()
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(key, str):
-                _inspect(key, path, depth + 1)
-            _inspect(inner, f"{path}.{shown_name(str(key))}" if path else shown_name(str(key)), depth + 1)
+                _check_value(key, path, depth + 1)
+            _check_value(inner, f"{path}.{shown_name(str(key))}" if path else shown_name(str(key)), depth + 1)

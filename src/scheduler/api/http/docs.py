@@ -1,4 +1,4 @@
-"""The documentation: Swagger UI, ReDoc and the document itself, all served from this package and needing no network."""
+"""The documentation: Swagger UI, ReDoc and the OpenAPI document, all served from this package, without a network."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ async def redoc_page(request: web.Request) -> web.Response:
 
 @open_to_all
 async def static_file(request: web.Request) -> web.StreamResponse:
-    """One of a fixed list of files; browsers ask again whether it changed."""
+    """One of a fixed list of files, which browsers revalidate."""
     name = request.match_info["name"]
     if name not in _SERVED:
         raise web.HTTPNotFound
-    # not left to the table of the machine: browsers run no script of another type
+    # fixed, not from the tables of the machine: browsers run no script of another type
     media_type = _MEDIA_TYPES.get(Path(name).suffix, "text/plain")
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8"}
     return web.FileResponse(STATIC / name, headers=headers)

@@ -1,4 +1,4 @@
-"""Refusals on their way to the caller: one shape for every status of 400 and above, from every layer."""
+"""Errors as answers: one document for every status of 400 and above, from every layer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATUS_OF: Final[Mapping[str, int]] = {
 """The status of each error code of the contract."""
 
 BODY = "body"
-"""The name under which errors speak of the request body as a whole."""
+"""The field that errors of the whole request body name."""
 
 _SHOWN_FIELDS = 50
 _SHOWN_IN_DETAIL = 3
@@ -41,7 +41,7 @@ Messages = Mapping[Any, Any] | Sequence[Any] | str
 
 
 def error_document(error: SchedulerError, request_id: str) -> dict[str, Any]:
-    """The body of a refusal. What went wrong inside stays inside: of that the caller learns a request id."""
+    """The body of an error answer. From status 500 on it has the request id, and only the log has the cause."""
     status = STATUS_OF.get(error.code, 500)
     detail = error.message
     if status >= 500:
@@ -60,12 +60,12 @@ _PUBLIC_DETAIL = {
 
 
 def unauthorized() -> SchedulerError:
-    """One refusal for every reason: the log says which it was, the caller does not learn it."""
+    """The same error for every reason: the log tells the reason, the answer does not."""
     return SchedulerError("UNAUTHORIZED", "a valid bearer token is needed: Authorization: Bearer <JWT>")
 
 
-def refusal_of(messages: Messages) -> SchedulerError:
-    """The refusal that marshmallow's nested messages amount to; fields are named by path: ``jobs.3.schedule``."""
+def validation_error(messages: Messages) -> SchedulerError:
+    """The ``VALIDATION_ERROR`` of marshmallow's nested messages, with the paths of fields: ``jobs.3.schedule``."""
     errors: dict[str, list[str]] = {}
     for field, reason in _flatten(messages, ""):
         if field in errors or len(errors) < _SHOWN_FIELDS:
@@ -81,8 +81,8 @@ def shown_name(name: str) -> str:
 
 
 @contextmanager
-def under(path: str) -> Iterator[None]:
-    """Refusals of fields that are raised inside speak of ``path.field``; an empty path changes nothing."""
+def errors_under(path: str) -> Iterator[None]:
+    """Errors of fields that are raised inside name ``path.field``; an empty path changes nothing."""
     try:
         yield
     except SchedulerError as error:
@@ -96,7 +96,7 @@ def under(path: str) -> Iterator[None]:
 def _flatten(messages: Messages, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
-            # marshmallow files what concerns a whole object under "_schema"
+            # marshmallow puts the errors of a whole object under "_schema"
             yield from _flatten(inner, path if key == "_schema" else f"{path}.{key}" if path else str(key))
     elif isinstance(messages, str):
         yield path or BODY, messages

@@ -1,6 +1,6 @@
 """Fields of JSON bodies. Types are exact: ``"1"`` and ``true`` are no numbers, and nothing is rounded or trimmed.
 
-A field turns JSON into the value the domain works with (an instant, a tuple) and says in words what would be right.
+A field turns JSON into a value of the domain (an instant, a tuple) and says in words what would be right.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from scheduler.domain.clock import MAX_INSTANT, Instant, parse_instant
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-# C0 and C1 controls, and the characters that reorder what a reader sees (bidirectional overrides and isolates)
+# C0 and C1 controls, and what changes the order in which a text is shown (bidirectional overrides and isolates)
 _UNPRINTABLE = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069"
 _ONE_LINE = re.compile(f"[{_UNPRINTABLE}]")
 ONE_LINE_PATTERN = f"^[^{_UNPRINTABLE}]*$"
 _NOT_BLANK_PATTERN = f"^[^{_UNPRINTABLE}]*[^\\s{_UNPRINTABLE}][^{_UNPRINTABLE}]*$"
 _MOST_MARKS = 8
-"""Combining marks in a row; real scripts need four or so, towers of them cover the lines around."""
+"""Combining marks in a row at most. Real scripts need about four; more cover the lines above and below."""
 
 
 Words = tuple[str, ...] | type[StrEnum]
@@ -35,7 +35,7 @@ def words_of(words: Words) -> tuple[str, ...]:
 
 
 def canonical_id(text: str) -> str | None:
-    """The UUID in lower case with its hyphens, or ``None`` when the text is none (RFC 9562, section 4)."""
+    """The UUID in lower case with its hyphens (RFC 9562, section 4), or ``None`` for another text."""
     return text.lower() if _UUID.fullmatch(text) else None
 
 
@@ -45,11 +45,11 @@ def integral(value: Any) -> Any:
 
 
 class Body(Schema):
-    """A JSON object in a request: what it does not know, it refuses by name."""
+    """A JSON object in a request. A field that the schema does not have is refused by name."""
 
     body_optional = False
     one_of: tuple[str, ...] = ()
-    """Exactly one of these fields must be given; for the document."""
+    """Exactly one of these fields must be given; for the OpenAPI document only."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -63,7 +63,7 @@ class Body(Schema):
 
 
 class Text(fields.String):
-    """Text of ``shortest`` to ``longest`` characters; one line of it unless ``lines`` says otherwise."""
+    """A text of ``shortest`` to ``longest`` characters, without line breaks unless ``lines``."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Text(fields.String):
         if not self._shortest <= len(value) <= self._longest:
             raise ValidationError(f"must have {self._shortest} to {self._longest} characters, not {len(value)}")
         if "\0" in value or (not self._lines and not (value.isascii() and value.isprintable())):
-            self._refuse_unprintable(value)
+            self._check_characters(value)
         if self._pattern and not self._pattern.fullmatch(value):
             raise ValidationError(f"must be {self._wanted}")
         return value
 
-    def _refuse_unprintable(self, value: str) -> None:
+    def _check_characters(self, value: str) -> None:
         if "\0" in value or (found := _ONE_LINE.search(value)):
             character = "\0" if "\0" in value else found.group() if found else ""
             raise ValidationError(f"contains {character!a}: control characters and bidirectional overrides are refused")
@@ -106,7 +106,7 @@ class Text(fields.String):
 
 
 class Name(Text):
-    """A name for people: 1 to 255 characters, not all of them blank; kept as it is written."""
+    """A name for people: one line of 1 to 255 characters, not all of them blank; stored as it is given."""
 
     def __init__(self, **options: Any) -> None:
         metadata = {"pattern": _NOT_BLANK_PATTERN, **options.pop("metadata", {})}
@@ -119,8 +119,8 @@ class Name(Text):
         return name
 
 
-class JudgedText(fields.String):
-    """A text that the domain has a language of its own for, and judges itself, length included."""
+class DomainText(fields.String):
+    """A text in a language of the domain (a schedule, a URL, a template), which checks it, length included."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str):
@@ -165,7 +165,7 @@ class Whole(fields.Integer):
 
 
 class Number(fields.Float):
-    """A number from ``least`` to ``most``, fractions welcome."""
+    """A number from ``least`` to ``most``."""
 
     def __init__(self, least: float, most: float, **options: Any) -> None:
         super().__init__(metadata={"minimum": least, "maximum": most, **options.pop("metadata", {})}, **options)
@@ -211,7 +211,7 @@ class Id(fields.String):
 
 
 class TextMap(fields.Dict):
-    """An object whose values are texts. What they may contain is judged by the domain; the patterns document it."""
+    """An object whose values are texts. The domain checks what they contain; the patterns document it."""
 
     def __init__(self, *, most: int, names: str | None = None, texts: str | None = None, **options: Any) -> None:
         metadata = {"maxProperties": most, **options.pop("metadata", {})}
@@ -255,9 +255,9 @@ class Part(fields.Nested):
 _EXAMPLE_ID = uuid.UUID(int=0x0198C0DE_0000_7000_8000_000000000001)
 
 
-def refuse(field: str, reason: str) -> NoReturn:
-    """Refuse one field from a check that looks at several."""
-    raise ValidationError({field: [reason]})
+def invalid_field(field: str, reason: str) -> ValidationError:
+    """The error of one field, for a check of several fields together."""
+    return ValidationError({field: [reason]})
 
 
 MOST_AT_ONCE = 1_000

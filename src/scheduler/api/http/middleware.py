@@ -1,4 +1,4 @@
-"""The outermost layer: every answer has a request id and the security headers, every refusal the one shape."""
+"""The outermost middleware: every answer has a request id and security headers, every error the same document."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
-"""Refusals that leave a body unread: the connection is closed rather than fed on."""
+"""Errors that leave the body of a request unread: the connection is closed, so that no more of it is sent."""
 
 
 def framing(events: Events) -> Middleware:
@@ -67,22 +67,22 @@ def hide_server_version() -> None:
 
 
 async def accept_any_expectation(request: web.Request) -> None:
-    """For routes: ``100 Continue`` is not sent now, before any check, but when a body is about to be read."""
+    """For routes: ``100 Continue`` is sent when a body is about to be read, not before all checks."""
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except SchedulerError as error:
-        return _refused(error, request)
+        return _error_answer(error, request)
     except web.HTTPException as error:
         return _translated(error, request)
     except Exception:
         log.exception("a request failed: a defect of the service", extra={"request_id": request[REQUEST_ID]})
-        return _refused(SchedulerError("INTERNAL_ERROR", "internal error"), request)
+        return _error_answer(SchedulerError("INTERNAL_ERROR", "internal error"), request)
 
 
-def _refused(error: SchedulerError, request: web.Request) -> web.Response:
+def _error_answer(error: SchedulerError, request: web.Request) -> web.Response:
     document = error_document(error, request[REQUEST_ID])
     status: int = document["status_code"]
     response = answer(document, status)
@@ -98,18 +98,18 @@ def _refused(error: SchedulerError, request: web.Request) -> web.Response:
 
 
 def _translated(error: web.HTTPException, request: web.Request) -> web.StreamResponse:
-    """An exception of aiohttp's own (no route, wrong method) in our shape."""
+    """The error answer for an exception of aiohttp (no route, wrong method)."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204, headers={hdrs.ALLOW: allow})
         refusal = SchedulerError("METHOD_NOT_ALLOWED", f"{_method_name(request)} is not allowed here: {allow}")
-        response = _refused(refusal, request)
+        response = _error_answer(refusal, request)
         response.headers[hdrs.ALLOW] = allow
         return response
     if error.status == 404:
-        return _refused(SchedulerError("NOT_FOUND", "there is nothing at this address"), request)
-    return _refused(
+        return _error_answer(SchedulerError("NOT_FOUND", "there is nothing at this address"), request)
+    return _error_answer(
         SchedulerError("VALIDATION_ERROR" if error.status < 500 else "INTERNAL_ERROR", error.reason), request
     )
 
@@ -124,6 +124,6 @@ def _request_id(request: web.Request) -> str:
 
 
 def _route(request: web.Request) -> str:
-    """The pattern of the route: from a closed set, whatever path was asked for."""
+    """The pattern of the route, a value from a closed set whatever the path is."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made of what the handlers declare.
 
-aiohttp-apispec collects the declarations; its own emitter writes Swagger 2.0 and changes them on the way, so this one
-takes its place.
+aiohttp-apispec collects the declarations. Its own emitter writes Swagger 2.0 and modifies the declarations, so this
+module replaces it: by the attribute ``__apispec__`` and the methods ``_update_paths`` and ``swagger_dict``.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _TAGS = {
 
 
 def document(app: web.Application) -> dict[str, Any]:
-    """The document of all operations that ``app`` routes; the same app gives the same document."""
+    """The document of all operations that ``app`` routes; always the same for the same routes."""
     return _Emitter().emit(app)
 
 
 class _Emitter(AiohttpApiSpec):  # type: ignore[misc]
-    """Writes OpenAPI 3.1 out of the declarations of aiohttp-apispec, and leaves them as they are."""
+    """Writes OpenAPI 3.1 from the declarations of aiohttp-apispec, which it does not modify."""
 
     def __init__(self) -> None:
         about = {"title": "scheduler", "version": __version__}
@@ -120,7 +120,7 @@ def _component_name(schema: Any) -> str:
 
 
 def _bounds_of_objects(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
-    """What JSON Schema can say about objects with free names, and apispec leaves out."""
+    """Keywords of JSON Schema for objects with free names, which apispec leaves out."""
     return {key: field.metadata[key] for key in ("maxProperties", "propertyNames") if key in field.metadata}
 
 

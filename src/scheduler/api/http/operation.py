@@ -1,4 +1,4 @@
-"""One decorator says what an operation is for, what it answers and how it may refuse; the document is made of it."""
+"""The decorator that declares an operation: its purpose, its answers and errors. The OpenAPI document is made of it."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def operation(
 ) -> Callable[[H], H]:
     """Declare a handler. The validation middleware puts the body under ``FORM`` and the query under ``QUERY``.
 
-    ``answers`` maps a status to the schema of its body, or to a sentence when it has none; ``refuses`` lists the
-    statuses of 400 and above that are peculiar to it: those that every operation shares are added here. ``or_text``:
-    its success may be plain text as well.
+    ``answers`` maps a status to the schema of its body, or to a sentence when it has none; ``refuses`` lists its
+    own statuses of 400 and above, to which those of every operation are added. ``or_text``: the answer of success may
+    be plain text as well.
     """
 
     def declare(handler: H) -> H:
@@ -82,7 +82,7 @@ def open_to_all(handler: H) -> H:
 
 
 def needs_token(match: web.UrlMappingMatchInfo) -> bool:
-    """Does a request with this route need a token? What has no route is refused for that, with or without one."""
+    """Does a request with this route need a token? One without a route is 404 or 405 with and without a token."""
     return match.handler not in _PUBLIC and match.http_exception is None
 
 

@@ -12,7 +12,7 @@ from webargs.aiohttpparser import AIOHTTPParser
 from webargs.core import missing
 
 from scheduler.api.http.decoder import read_object
-from scheduler.api.http.errors import BODY, refusal_of, shown_name
+from scheduler.api.http.errors import BODY, shown_name, validation_error
 from scheduler.domain.errors import invalid
 
 _OTHER_INPUT = web.RequestKey("other_input", dict[str, Any])
@@ -76,4 +76,4 @@ class RequestParser(AIOHTTPParser):
     ) -> NoReturn:
         """Raises the ``VALIDATION_ERROR`` of marshmallow's messages, which webargs groups by location."""
         by_location = cast("Mapping[str, Any]", error.messages)
-        raise refusal_of(next(iter(by_location.values()))) from None
+        raise validation_error(next(iter(by_location.values()))) from None

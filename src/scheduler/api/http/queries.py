@@ -1,4 +1,4 @@
-"""Query parameters: texts that spell values. Each may be given once, and an unknown one is refused."""
+"""Query parameters, which are texts. Each may be given once, and an unknown one is refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class NoParameters(Query):
 
 
 class Paging(Query):
-    """Which part of a list."""
+    """Which part of a list: ``limit`` entries after the first ``skip``."""
 
     skip = QueryWhole(0, 2_147_483_647, load_default=0)
     limit = QueryWhole(1, 1000, load_default=100)

@@ -1,4 +1,4 @@
-"""Limits how many requests a user may send. Counted in memory, before any other work is done for a request."""
+"""Limits how many requests a user may send. Counted in memory, before any other work for a request."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ from scheduler.api.http.answers import (
 from scheduler.api.http.fields import (
     Body,
     Choice,
+    DomainText,
     Flag,
     Id,
     Items,
-    JudgedText,
     Name,
     Number,
     Part,
@@ -102,7 +102,7 @@ class JobChange(Body):
         metadata={"description": "On creation: the oldest account you own when not given. Fixed afterwards."}
     )
     name = Name(metadata={"example": "nightly report"})
-    schedule = JudgedText(
+    schedule = DomainText(
         metadata={
             "format": "cron",
             "minLength": 1,
@@ -113,7 +113,7 @@ class JobChange(Body):
         },
     )
     type = Whole(-INT32 - 1, INT32, metadata={"description": "Your own classification; 1 = webhook, the default."})
-    timezone = JudgedText(
+    timezone = DomainText(
         metadata={"format": "iana-timezone", "description": "IANA name, default UTC.", "example": "Europe/Paris"},
     )
     enabled = Flag(metadata={"description": "Default true."})

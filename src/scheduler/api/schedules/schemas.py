@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from scheduler.api.http.answers import Answer, flag, instant, list_of, text, uuid_text, whole, word
-from scheduler.api.http.fields import Choice, Id, JudgedText, Time
+from scheduler.api.http.fields import Choice, DomainText, Id, Time
 from scheduler.api.http.queries import Query, QueryWhole
 from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES
 
 
 class Preview(Query):
-    schedule = JudgedText(required=True, metadata={"format": "cron", "example": "0 2 * * *"})
-    timezone = JudgedText(metadata={"format": "iana-timezone", "example": "Europe/Paris"})
+    schedule = DomainText(required=True, metadata={"format": "cron", "example": "0 2 * * *"})
+    timezone = DomainText(metadata={"format": "iana-timezone", "example": "Europe/Paris"})
     dst_policy = Choice(DST_POLICIES, load_default=DST_POLICIES[0])
     day_match = Choice(DAY_MATCHES, load_default=DAY_MATCHES[0])
     anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default `from`."})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, number, text, texts, uuid_text, word
-from scheduler.api.http.fields import Body, Choice, Flag, Id, JudgedText, Number, Text, TextMap
+from scheduler.api.http.fields import Body, Choice, DomainText, Flag, Id, Number, Text, TextMap
 from scheduler.api.http.queries import Paging
 from scheduler.domain.webhooks.target import LONGEST_URL
 from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS
@@ -20,7 +20,7 @@ _URL = {"format": "http-url", "maxLength": LONGEST_URL, "example": "https://exam
 class WebhookFields(Body):
     """The fields of a webhook that may be set at any time."""
 
-    url = JudgedText(metadata=_URL)
+    url = DomainText(metadata=_URL)
     method = Choice(METHODS, metadata={"description": "POST when it is not given."})
     headers = TextMap(
         most=MOST_HEADERS,
@@ -39,7 +39,7 @@ class WebhookFields(Body):
         allow_none=True,
         metadata={"description": "Merged into the query of `url`."},
     )
-    body_template = JudgedText(
+    body_template = DomainText(
         allow_none=True,
         metadata={
             "format": "body-template",
@@ -55,7 +55,7 @@ class WebhookFields(Body):
         metadata={"description": "`application/json` when it is not given."},
     )
     timeout_s = Number(0.1, 300, metadata={"description": "Total seconds for one attempt; 30 when it is not given."})
-    signing_secret = JudgedText(
+    signing_secret = DomainText(
         allow_none=True,
         metadata={
             "format": "signing-secret",
@@ -70,7 +70,7 @@ class WebhookFields(Body):
 class NestedWebhook(WebhookFields):
     """A webhook that is created together with its job."""
 
-    url = JudgedText(required=True, metadata=_URL)
+    url = DomainText(required=True, metadata=_URL)
 
 
 class WebhookCreate(NestedWebhook):
