@@ -23,10 +23,8 @@ from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import split_paging
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
-from scheduler.domain.clock import Instant
-from scheduler.domain.errors import invalid
-from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.explanation import explain
+from scheduler.domain.runs.firing import times_to_backfill
 from scheduler.store.executions.executions import ExecutionFilter
 
 
@@ -96,25 +94,9 @@ async def backfill_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    times = await offload(request, _times_to_fill, job, form["from_at"], form["to_at"], now)
+    times = await offload(request, times_to_backfill, job, form["from_at"], form["to_at"], now, most=MOST_AT_ONCE)
     dry_run = form.get("dry_run", False)
     executions = await services.firer.backfill(job, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})
-    if dry_run:
-        return answer({"count": count, "items": []})
-    return answer({"count": count, "items": [execution_document(row) for row in executions]}, 202)
-
-
-def _times_to_fill(job: Job, from_at: Instant, to_at: Instant, now: Instant) -> list[Instant]:
-    """The times of the present schedule, within `starts_at` and `ends_at`, in a past window."""
-    if to_at <= from_at:
-        raise invalid("to", "must be later than from")
-    if to_at > now:
-        raise invalid("to", "must not lie in the future: what is to come fires by itself")
-    first_at, last_at = job.timing.clipped(from_at, to_at - 1)
-    if first_at > last_at:
-        return []
-    count = job.timing.parsed().count_between(first_at, last_at)
-    if count > MOST_AT_ONCE:
-        raise invalid("to", f"{count} times fall into this window, at most {MOST_AT_ONCE} are filled a call")
-    return job.timing.parsed().between(first_at, last_at, MOST_AT_ONCE)
+    items = [] if dry_run else [execution_document(execution) for execution in executions]
+    return answer({"count": count, "items": items}, 200 if dry_run else 202)

@@ -1,1 +1,1 @@
-"""Schedules over HTTP: previews of a schedule, and what fires in the next hours."""
+"""Schedules over HTTP: previews of a schedule, and the runs of the next hours."""

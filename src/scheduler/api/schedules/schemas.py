@@ -1,4 +1,4 @@
-"""What may be asked of schedules and the hours to come, and what answers show."""
+"""The schemas of schedules and upcoming runs: query parameters and answers."""
 
 from __future__ import annotations
 

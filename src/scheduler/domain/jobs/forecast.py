@@ -1,9 +1,11 @@
-"""What will fire: previews of a schedule, and the load that a set of jobs makes minute by minute."""
+"""Forecasts: previews of a schedule, the next runs of many jobs, and how many fire in each minute."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.jobs.job import Job
@@ -16,7 +18,7 @@ MINUTE = 60 * SECOND
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreviewedRun:
-    """One time of a schedule, as its zone shows it, and whether a change of the clocks touched it."""
+    """One fire time of a schedule, its local time, and how a change of the offset affects it."""
 
     at: Instant
     local: str
@@ -25,14 +27,15 @@ class PreviewedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What jobs that will fire at the same times have in common, and how many of them there are."""
+    """Jobs that will fire at the same times."""
 
     timing: Timing
     from_at: Instant
-    """The first of the times, or an instant before it from which on all count."""
+    """Not later than the first of the times."""
     runs_left: int | None
-    """How often each of them may still fire; ``None`` for no limit."""
+    """How often each job may still fire; ``None`` for no limit."""
     jobs: int
+    """How many jobs there are."""
 
 
 def preview(schedule: Schedule, from_at: Instant, count: int) -> list[PreviewedRun]:
@@ -45,8 +48,36 @@ def preview(schedule: Schedule, from_at: Instant, count: int) -> list[PreviewedR
     return runs
 
 
-def first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> list[Instant]:
-    """The first ``limit`` times at which the job will fire from ``from_at`` on and before ``until_at``."""
+def soonest_runs(jobs: Sequence[Job], from_at: Instant, until_at: Instant, limit: int) -> list[tuple[Instant, Job]]:
+    """The first ``limit`` fire times of all ``jobs`` from ``from_at`` on and before ``until_at``, ascending.
+
+    ``jobs`` are in the order of their next runs.
+    """
+    runs: list[tuple[Instant, Job]] = []
+    for job in jobs:
+        last_at = runs[-1][0] + 1 if len(runs) == limit else until_at
+        found = [(at, job) for at in _first_times(job, from_at, last_at, limit)]
+        runs = nsmallest(limit, runs + found, key=lambda run: (run[0], run[1].id))
+    return runs
+
+
+def total_load(plans: Sequence[Plan], until_at: Instant, *, most_minutes: int) -> tuple[Counter[Instant], bool]:
+    """How many runs there are in each minute before ``until_at``, and whether all plans are counted.
+
+    Counting ends after the plan at which the minutes of all plans exceed ``most_minutes``: it bounds the computation.
+    """
+    load: Counter[Instant] = Counter()
+    minutes = 0
+    for number, plan in enumerate(plans, start=1):
+        for minute, count in _load_per_minute(plan, until_at).items():
+            load[minute] += count * plan.jobs
+            minutes += 1
+        if minutes > most_minutes:
+            return load, number == len(plans)
+    return load, True
+
+
+def _first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> list[Instant]:
     if job.next_run_at is None:
         return []
     runs_left = limit if job.max_runs is None else max(0, job.max_runs - job.run_count)
@@ -54,8 +85,8 @@ def first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> li
     return job.timing.parsed().between(from_at, last_at, min(limit, runs_left))
 
 
-def load_per_minute(plan: Plan, until_at: Instant) -> Counter[Instant]:
-    """How often each job of a plan will fire in each minute before ``until_at``; silent minutes are left out."""
+def _load_per_minute(plan: Plan, until_at: Instant) -> Counter[Instant]:
+    """How often each job of a plan will fire in the minutes before ``until_at`` in which it fires."""
     schedule = plan.timing.parsed()
     load: Counter[Instant] = Counter()
     from_at, last_at = plan.timing.clipped(plan.from_at, until_at - 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scheduler.domain.clock import Instant, seconds
+from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.catchup import Portion, account_for
@@ -132,6 +133,25 @@ def start(
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
     )
+
+
+def times_to_backfill(job: Job, from_at: Instant, to_at: Instant, now: Instant, *, most: int) -> list[Instant]:
+    """The fire times of the present schedule from ``from_at`` on and before ``to_at``, which is not after ``now``.
+
+    Raises the ``VALIDATION_ERROR`` of ``to`` when the window is empty, reaches into the future or has more than
+    ``most`` times.
+    """
+    if to_at <= from_at:
+        raise invalid("to", "must be later than from")
+    if to_at > now:
+        raise invalid("to", "must not lie in the future: what is to come fires by itself")
+    first_at, last_at = job.timing.clipped(from_at, to_at - 1)
+    if first_at > last_at:
+        return []
+    count = job.timing.parsed().count_between(first_at, last_at)
+    if count > most:
+        raise invalid("to", f"{count} times fall into this window, at most {most} are filled a call")
+    return job.timing.parsed().between(first_at, last_at, most)
 
 
 def backfill(

@@ -111,11 +111,7 @@ def check_headers(headers: Mapping[str, str] | None) -> None:
     """
     if not headers:
         return
-    if len(headers) > MOST_HEADERS:
-        raise invalid("headers", f"at most {MOST_HEADERS}, not {len(headers)}")
-    size = sum(len(name) + len(value) for name, value in headers.items())
-    if size > HEADERS_LIMIT:
-        raise invalid("headers", f"at most {HEADERS_LIMIT} bytes together, not {size}")
+    _check_size("headers", headers, most=MOST_HEADERS, limit=HEADERS_LIMIT, unit="bytes")
     seen: set[str] = set()
     for name, value in headers.items():
         reason = _problem_with_name(name) or _problem_with_value(name, value)
@@ -152,13 +148,17 @@ def check_query_params(params: Mapping[str, str] | None) -> None:
     """
     if not params:
         return
-    if len(params) > MOST_QUERY_PARAMS:
-        raise invalid("query_params", f"at most {MOST_QUERY_PARAMS}, not {len(params)}")
-    size = sum(len(name) + len(value) for name, value in params.items())
-    if size > QUERY_PARAMS_LIMIT:
-        raise invalid("query_params", f"at most {QUERY_PARAMS_LIMIT} characters together, not {size}")
+    _check_size("query_params", params, most=MOST_QUERY_PARAMS, limit=QUERY_PARAMS_LIMIT, unit="characters")
     if any(has_surrogate(name) or has_surrogate(value) for name, value in params.items()):
         raise invalid("query_params", "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
+
+
+def _check_size(field: str, texts: Mapping[str, str], *, most: int, limit: int, unit: str) -> None:
+    if len(texts) > most:
+        raise invalid(field, f"at most {most}, not {len(texts)}")
+    size = sum(len(name) + len(value) for name, value in texts.items())
+    if size > limit:
+        raise invalid(field, f"at most {limit} {unit} together, not {size}")
 
 
 def mask_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -1,0 +1,35 @@
+"""Previews and upcoming runs as JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scheduler.api.http.answers import Document
+from scheduler.domain.clock import Instant, format_instant
+from scheduler.domain.jobs.forecast import PreviewedRun
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.schedule.schedule import Schedule
+
+
+def preview_document(schedule: Schedule, runs: Sequence[PreviewedRun]) -> Document:
+    items = [{"at": format_instant(run.at), "local": run.local, "transition": run.transition} for run in runs]
+    return {"description": schedule.describe(), "items": items}
+
+
+def upcoming_document(
+    from_at: Instant,
+    to_at: Instant,
+    runs: Sequence[tuple[Instant, Job]],
+    load: Mapping[Instant, int],
+    *,
+    complete: bool,
+) -> Document:
+    """The runs from ``from_at`` to ``to_at``: the first ones, and how many there are in each minute."""
+    return {
+        "from": format_instant(from_at),
+        "to": format_instant(to_at),
+        "total": sum(load.values()),
+        "complete": complete,
+        "items": [{"at": format_instant(at), "job_id": job.id, "name": job.name} for at, job in runs],
+        "per_minute": [{"minute": format_instant(minute), "count": count} for minute, count in sorted(load.items())],
+    }
