@@ -125,8 +125,8 @@ def timer_retry() -> None:
         )
 
     async def put_back(self: Any, row: dict[str, Any]) -> None:
-        places = ", ".join(f":{name}" for name in row)
-        await _write_many(self._db, f"INSERT INTO executions ({', '.join(row)}) VALUES ({places})", [row])
+        placeholders = ", ".join(f":{name}" for name in row)
+        await _write_many(self._db, f"INSERT INTO executions ({', '.join(row)}) VALUES ({placeholders})", [row])
 
     _put(ExecutionQueue, "settle", settle_and_arm)
 

@@ -1,4 +1,4 @@
-"""Accounts beside each other: whose receivers hang waits for itself, and nothing that waits is lost."""
+"""Accounts share the pool: hanging receivers of one delay no other, and what is deferred is not lost."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def delivering(service: Service) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_an_account_with_hanging_receivers_leaves_places_to_others(
+async def test_an_account_with_hanging_receivers_leaves_slots_to_others(
     open_test_service: OpenService, config: Config, receiver: Receiver
 ) -> None:
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
@@ -111,7 +111,7 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
     await until(lambda: open_descriptors() <= before + 2)  # but for the healthy receiver's own
 
 
-async def test_what_stepped_aside_is_not_looked_at_again_until_there_is_room(
+async def test_what_is_deferred_is_not_read_again_before_there_is_room(
     open_test_service: OpenService, config: Config
 ) -> None:
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
@@ -125,7 +125,7 @@ async def test_what_stepped_aside_is_not_looked_at_again_until_there_is_room(
         await service.engine.recorder.flush()
 
 
-async def test_whoever_steps_aside_goes_on_as_places_come_back_and_in_order(
+async def test_what_is_deferred_starts_in_order_as_slots_are_given_back(
     open_test_service: OpenService, config: Config, clock: SetClock
 ) -> None:
     async with receiving(keeping()) as quick, open_test_service(config=sized(config, 4)) as service:
@@ -141,11 +141,11 @@ async def test_whoever_steps_aside_goes_on_as_places_come_back_and_in_order(
         order = [
             request.lower().partition(b"x-scheduler-execution-id: ")[2][:36].decode() for request in quick.requests
         ]
-        places = {execution.id: number for number, execution in enumerate(started)}
-        assert all(abs(places[execution_id] - number) < 4 for number, execution_id in enumerate(order))
+        positions = {execution.id: number for number, execution in enumerate(started)}
+        assert all(abs(positions[execution_id] - number) < 4 for number, execution_id in enumerate(order))
 
 
-async def test_several_noisy_accounts_leave_something_too(
+async def test_several_noisy_accounts_leave_slots_free_too(
     open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
 ) -> None:
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 16)) as service:
@@ -163,7 +163,7 @@ async def test_several_noisy_accounts_leave_something_too(
         assert min(running) >= 1 and sum(running) < 16
 
 
-async def test_the_only_account_has_nearly_all_places_until_another_comes(
+async def test_the_only_account_has_nearly_all_slots_until_another_comes(
     open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
 ) -> None:
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 32)) as service:
@@ -244,7 +244,7 @@ async def test_the_pool_wakes_when_the_rate_permits(
         assert len(receiver.requests) == 41
 
 
-async def test_pausing_holds_what_stepped_aside_and_resuming_lets_it_go(
+async def test_pausing_holds_what_is_deferred_and_resuming_releases_it(
     open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
 ) -> None:
     async with open_test_service(config=sized(config, 8, account_concurrency=1)) as service:
@@ -260,7 +260,7 @@ async def test_pausing_holds_what_stepped_aside_and_resuming_lets_it_go(
         assert await statuses(service, job, "ann") == {Status.SUCCESS: 3}
 
 
-async def test_what_stepped_aside_is_found_after_a_restart(
+async def test_what_is_deferred_is_found_after_a_restart(
     open_test_service: OpenService, config: Config, receiver: Receiver
 ) -> None:
     limited = sized(config, 8, account_concurrency=1)
@@ -294,7 +294,7 @@ async def test_a_failing_claim_forgets_nothing(
         assert await statuses(service, job, "ann") == {Status.SUCCESS: 2}
 
 
-async def test_who_waits_behind_a_crowd_is_found_by_the_claim_that_moves_it_aside(
+async def test_what_waits_behind_a_crowd_is_found_by_the_claim_that_defers_the_crowd(
     open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock
 ) -> None:
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 8)) as service:
@@ -308,7 +308,7 @@ async def test_who_waits_behind_a_crowd_is_found_by_the_claim_that_moves_it_asid
         await service.engine.recorder.flush()
 
 
-async def test_thousands_due_at_once_do_not_hold_up_who_comes_after_them(
+async def test_thousands_due_at_once_do_not_hold_up_jobs_that_come_after_them(
     open_test_service: OpenService, config: Config, clock: SetClock
 ) -> None:
     small = replace(config, engine=replace(config.engine, batch_size=10))
@@ -324,7 +324,7 @@ async def test_thousands_due_at_once_do_not_hold_up_who_comes_after_them(
         assert [len(await rows_of(service.stores, job, user="noisy")) for job in crowd] == [1] * 40
 
 
-async def test_a_beat_during_a_look_makes_it_look_again(service: Service, clock: SetClock) -> None:
+async def test_a_beat_during_a_look_for_due_jobs_makes_it_look_again(service: Service, clock: SetClock) -> None:
     job = await add_job(service.stores, clock.now(), schedule="* * * * *")
     clock.advance(60)
     await asyncio.gather(*(service.engine.trigger_loop._beat() for _ in range(3)))
