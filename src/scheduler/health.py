@@ -13,6 +13,7 @@ from scheduler.api.services import Health
 from scheduler.config import Config, database_dsn, database_path
 from scheduler.domain.clock import SECOND, Clock, Instant, format_instant
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.schedule.zones import zone_data
 from scheduler.engine.lifecycle import Engine
 from scheduler.ops.data_dir import last_backup_at
 from scheduler.store.queue.stats import COUNTED_TO, Depth, depth
@@ -52,6 +53,7 @@ class HealthReport:
                 "storage": storage,
                 "version": __version__,
                 "python_version": platform.python_version(),
+                "zone_data": zone_data().to_mapping(),
                 "database_version": self.stores.db.version,
                 "last_tick_at": _time_or_none(looked_at),
                 "last_backup_at": _time_or_none(await asyncio.to_thread(last_backup_at, self.config)),

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.config import Config
 from scheduler.domain.events import LookedForDueJobs
+from scheduler.domain.schedule.zones import zone_data
 from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService
 from tests.event_log import EventLog
@@ -58,6 +59,7 @@ async def test_a_running_service_is_ready_until_it_drains(running: Api) -> None:
     assert detailed.status == 200
     assert (detailed.json["status"], detailed.json["scheduler_service"]) == ("healthy", "running")
     assert "detail" not in detailed.json
+    assert detailed.json["zone_data"] == zone_data().to_mapping()
     assert (await running.get("/health/ready", user=None)).status == 200
     await running.service.engine.stop()
     ready = await running.get("/health/ready", user=None)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from scheduler.cli.cron import cron
+from scheduler.domain.schedule.zones import zone_data
+from tests.zones import compiled_zone, write_zone
 
 SPRING = ("--timezone", "America/New_York", "--from", "2026-03-06T12:00:00Z", "--count", "3")
 
@@ -88,3 +94,24 @@ def test_bad_input_is_one_sentence_and_exit_2(command: str, arguments: list[str]
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_next_says_on_request_which_zone_data_the_times_come_from() -> None:
+    found = json.loads(run("next", "0 2 * * *", *SPRING, "--json", "--zone-data").stdout)
+    assert found["zone_data"] == zone_data().to_mapping()
+    assert len(found["items"]) == 3
+    assert run("next", "0 2 * * *", *SPRING, "--zone-data").stdout.splitlines()[3] == f"time zone data {zone_data()}"
+    assert json.loads(run("explain", "0 2 * * *", "--json", "--zone-data").stdout)["zone_data"] == found["zone_data"]
+
+
+def test_directories_of_an_operator_go_before_all_other_zone_data(tmp_path: Path) -> None:
+    write_zone(tmp_path, "America/New_York", compiled_zone(first=1), version="2020a")
+    command = [sys.executable, "-m", "scheduler", "cron", "next", "0 2 * * *", *SPRING, "--zone-data"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONTZPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    first, *_, last = done.stdout.splitlines()
+    assert (first, last) == (
+        "2026-03-07T01:00:00Z  2026-03-07T02:00:00+01:00",
+        "time zone data 2020a, from PYTHONTZPATH",
+    )

@@ -23,6 +23,7 @@ import pytest
 
 from scheduler.cli.banner import Started, banner, reachable_url
 from scheduler.demo import demo_jobs, demo_receiver
+from scheduler.domain.schedule.zones import zone_data
 
 STARTED = Started(
     url="http://localhost:8000",
@@ -87,6 +88,7 @@ def test_first_start_second_start_and_a_token_in_between(tmp_path: Path) -> None
     with serving("--data-dir", data_dir) as process:
         event = started_event(process.stderr)
         assert event["files_made"] == ["scheduler.db", "jwt.secret", "secret.key"]
+        assert event["zone_data"] == str(zone_data())
         assert ask(f"{event['url']}/health") == (200, {"status": "healthy", "service": "scheduler"})
         code, token, _ = ending("token", "create", "--data-dir", data_dir)
         assert code == 0
@@ -178,6 +180,7 @@ def test_the_banner_of_a_first_start() -> None:
     assert banner(STARTED).splitlines() == [
         "scheduler 1.0.0   first start",
         "  created    d/scheduler.db (SQLite, WAL), jwt.secret, secret.key — keep copies with your backups",
+        f"  Time zones {zone_data()}",
         "  API docs   http://localhost:8000/docs",
         "  Metrics    http://localhost:8000/metrics    Health  http://localhost:8000/health",
         "  Token      a.b.c   user admin, 30 days; another: scheduler token create --data-dir d",
@@ -190,9 +193,9 @@ def test_the_banner_of_a_later_start_with_a_demo_on_an_open_network() -> None:
     later = replace(STARTED, created=(), data_dir="scheduler-data", demo_url="http://127.0.0.1:9/hello", is_dev=True)
     lines = banner(later).splitlines()
     assert lines[0] == "scheduler 1.0.0"
-    assert lines[3].endswith("another: scheduler token create")
-    assert '"webhook":{"url":"http://127.0.0.1:9/hello","method":"POST"}' in lines[4]
-    assert "loopback and private networks" in lines[5]
+    assert lines[4].endswith("another: scheduler token create")
+    assert '"webhook":{"url":"http://127.0.0.1:9/hello","method":"POST"}' in lines[5]
+    assert "loopback and private networks" in lines[6]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from scheduler.domain.schedule.schedule import Schedule
 from scheduler.domain.schedule.text import DST_POLICIES, parse_schedule
 from tests.checks import present
 from tests.domain.cron_oracle import Pattern, fires, watch
+from tests.zones import zone_info
 
 ZONES = (
     *("America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Havana", "America/Sao_Paulo"),
@@ -71,7 +72,7 @@ def expressions(change: int, zone: ZoneInfo, choice: random.Random) -> list[str]
 
 @pytest.mark.parametrize("name", ZONES)
 def test_every_policy_agrees_with_the_oracle_around_every_transition_of_twenty_years(name: str) -> None:
-    zone, choice = ZoneInfo(name), random.Random(name)
+    zone, choice = zone_info(name), random.Random(name)
     compared = 0
     for change in transitions(zone):
         jump = abs(_offset(zone, change) - _offset(zone, change - 60))
@@ -107,7 +108,7 @@ def _offset(zone: ZoneInfo, second: int) -> float:
 )
 def test_six_fields_agree_with_the_oracle_second_by_second(name: str, change: str, policy: str) -> None:
     centre = parse_instant(change) // SECOND
-    showings = watch(ZoneInfo(name), centre - 2 * HOUR_S, centre + 2 * HOUR_S, step=1)
+    showings = watch(zone_info(name), centre - 2 * HOUR_S, centre + 2 * HOUR_S, step=1)
     for text in (
         "*/20 59 * * * *",
         "30 0,30 1-3 * * *",

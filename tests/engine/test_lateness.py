@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +16,7 @@ from scheduler.service import Service
 from tests.checks import present
 from tests.conftest import OpenService, SetClock
 from tests.factories import add_job, read_job, rendered_metrics, rows_of
+from tests.zones import zone_info
 
 MINUTE = 60 * SECOND
 START = "2026-06-01T00:00:00Z"
@@ -221,7 +221,7 @@ async def test_more_webhooks_than_a_transaction_should_hold(open_test_service: O
 
 
 def _wall(at: Instant, zone: str) -> datetime:
-    return to_datetime(at).astimezone(ZoneInfo(zone))
+    return to_datetime(at).astimezone(zone_info(zone))
 
 
 @pytest.mark.parametrize(

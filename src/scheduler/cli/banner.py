@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from scheduler import __version__
+from scheduler.domain.schedule.zones import zone_data
 
 DEV_WARNING = "--dev: webhooks may reach loopback and private networks; do not use it where others can make jobs"
 
@@ -60,6 +61,7 @@ def _lines(started: Started) -> Iterator[str]:
         yield f"  created    {started.data_dir}/{', '.join(names)} — keep copies with your backups"
     if started.server is not None:
         yield f"  Database   {started.server}"
+    yield f"  Time zones {zone_data()}"
     yield f"  API docs   {started.url}/docs"
     yield f"  Metrics    {started.url}/metrics    Health  {started.url}/health"
     if started.token is None:
@@ -90,6 +92,7 @@ def log_start(started: Started) -> None:
         "url": started.url,
         "data_dir": started.data_dir,
         "files_made": started.created,
+        "zone_data": str(zone_data()),
     }
     if started.server is not None:
         event["database"] = started.server

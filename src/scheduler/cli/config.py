@@ -75,17 +75,20 @@ def check(config_file: Path | None, as_json: bool) -> None:
 
 @config.command
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print an object with the value of each setting.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object with the value of each setting and zone_data.")
 def show(config_file: Path | None, as_json: bool) -> None:
-    """Print the value of every setting and where it comes from.
+    """Print the value of every setting and where it comes from, and which time zone data are in force.
 
     The output is a configuration file, except that secrets are shown as ***.
     """
+    from scheduler.domain.schedule.zones import zone_data
+
     resolved = _resolve(config_file, {})
     values = {path: _shown(setting, attrgetter(path)(resolved.config)) for path, setting in SETTINGS.items()}
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        click.echo(json.dumps({**values, "zone_data": zone_data().to_mapping()}, indent=2))
         return
+    click.echo(f"# time zone data {zone_data()}")
     for line in _document(
         lambda setting: _with_origin(setting, values[setting.path], resolved.origins.get(setting.path, "default"))
     ):

@@ -39,6 +39,7 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Whether one of day-of-month and day-of-week has to match, or both.",
         ),
         click.option("--anchor", metavar="RFC3339", help="What @every is aligned to; default: the time of --from."),
+        click.option("--zone-data", is_flag=True, help="Also print which time zone data the times come from."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
     for option in reversed(options):
@@ -48,30 +49,36 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @cron.command("next")
 @_schedule_options
-def next_runs(as_json: bool, **options: Any) -> None:
+def next_runs(as_json: bool, zone_data: bool, **options: Any) -> None:
     """Print the next runs of EXPRESSION, one a line.
 
-    Each line has the time in UTC and, if the time zone is another, the local time.
+    Each line has the time in UTC and, if the time zone is another, the local time. With --json they are an array; with
+    --zone-data as well, an object with zone_data and items.
     """
     preview = _preview(**options)
     if as_json:
-        click.echo(json.dumps(preview["items"], indent=2))
+        items = preview["items"]
+        click.echo(json.dumps({**_zone_data(), "items": items} if zone_data else items, indent=2))
         return
     for item in preview["items"]:
         click.echo(_run_line(item, preview["timezone"]))
+    if zone_data:
+        _print_zone_data()
 
 
 @cron.command()
 @_schedule_options
-def explain(as_json: bool, **options: Any) -> None:
+def explain(as_json: bool, zone_data: bool, **options: Any) -> None:
     """Print what EXPRESSION means in English, and its next runs."""
     preview = _preview(**options)
     if as_json:
-        click.echo(json.dumps(preview, indent=2))
+        click.echo(json.dumps({**preview, **(_zone_data() if zone_data else {})}, indent=2))
         return
     click.echo(preview["description"])
     for item in preview["items"]:
         click.echo(f"  {_run_line(item, preview['timezone'])}")
+    if zone_data:
+        _print_zone_data()
 
 
 def _preview(
@@ -102,6 +109,18 @@ def _preview(
             for at in schedule.between(start_at + 1, MAX_INSTANT, count)
         ],
     }
+
+
+def _zone_data() -> dict[str, Any]:
+    from scheduler.domain.schedule.zones import zone_data
+
+    return {"zone_data": zone_data().to_mapping()}
+
+
+def _print_zone_data() -> None:
+    from scheduler.domain.schedule.zones import zone_data
+
+    click.echo(f"time zone data {zone_data()}")
 
 
 def _instant(option: str, text: str) -> int:

@@ -1,11 +1,11 @@
-"""The interface of a database to the stores, with one SQL text for every database.
+"""What a database driver offers to the stores: a handful of calls, one SQL text for every database.
 
-SQL is written with named ``:params`` and with row locks; the driver of a database with one writer leaves the locks out.
-Columns of a row are read by name. A driver raises ``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying again may
-help, ``DATABASE_ERROR`` otherwise.
+SQL is written with named ``:params`` and with the row locks that it needs where several processes write; the driver of
+a database with one writer leaves those out. A row answers to column names. Whatever goes wrong below leaves a driver as
+a ``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying again may help, ``DATABASE_ERROR`` otherwise.
 
-Locks are taken in one order, so that transactions do not deadlock: an account before its jobs, jobs before their
-executions, and several of a kind in the order of their ids.
+Locks are taken in one order, or transactions would wait for each other for ever: an account before its jobs, jobs
+before their executions, and several of a kind in the order of their ids.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Params = Mapping[str, Any]
 
 
 class DatabaseUnusableError(Exception):
-    """Why the database cannot be opened, in one sentence that says what to do."""
+    """The database cannot be opened; the sentence says why and what to do."""
 
 
 class DatabaseInUseError(DatabaseUnusableError):
-    """Another process has the database, and only one may."""
+    """Another process of ours has it, and it takes but one."""
 
 
 class Row(Protocol):
@@ -36,7 +36,7 @@ class Row(Protocol):
 
 
 class Reader(Protocol):
-    """Something that rows can be read from."""
+    """What can be read from."""
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]: ...
 
@@ -46,7 +46,7 @@ class Reader(Protocol):
 
 
 class Transaction(Protocol):
-    """The statements of one transaction: all of them take effect or none."""
+    """The statements of one transaction; all of them happen or none."""
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]: ...
 
@@ -55,15 +55,15 @@ class Transaction(Protocol):
     async def execute(self, sql: str, params: Params | None = None) -> None: ...
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        """Run the statement with each of ``rows``; returns how many rows of the table were changed in all."""
+        """Run the statement for each of ``rows``; returns how many rows of the table it changed in all."""
         ...
 
     async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
-        """``execute_many`` for each statement, in order, in one round trip if possible; returns what each changed."""
+        """``execute_many`` for each statement, in order, in one trip; returns what each changed."""
         ...
 
-    async def lock(self, name: str) -> None:
-        """Take the lock of this name, which no other transaction can have until this one ends."""
+    async def take_turn(self, name: str) -> None:
+        """Wait until no other transaction has the turn of this name; it is given back when this one ends."""
         ...
 
 
@@ -74,24 +74,24 @@ class Database(Protocol):
     """
 
     is_shared: bool
-    """May other nodes use it at the same time?"""
+    """May other nodes have it open at the same time?"""
     version: str
     """The name and version of the database, for operators."""
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
-        """One row by a short, indexed read, which does not wait for lists."""
+        """One row by a short, indexed read that never waits behind a list."""
         ...
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        """All rows of a list or an aggregate."""
+        """A list or an aggregate."""
         ...
 
-    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, unlimited: bool = False) -> T:
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, patient: bool = False) -> T:
         """Run ``work`` as one transaction and return its result once it is committed.
 
         It is not interrupted when the caller is cancelled: a transaction that has begun commits or rolls back whole.
-        ``work`` may be run again after a rollback, so its only effects are its statements and its result. An
-        ``unlimited`` transaction has no timeouts.
+        ``work`` may be run again after a rollback, so its only effects are its statements and its result. A ``patient``
+        one may take as long as it takes; others are given up when the server does not answer.
         """
         ...
 
@@ -100,45 +100,45 @@ class Database(Protocol):
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reader]:
-        """A consistent, read-only view of one moment, for as long as the context is open."""
+        """A view of one moment, for as long as the context is open."""
         ...
 
     async def now(self) -> Instant:
-        """The time by the clock that all nodes share; never later than the true time of the return."""
+        """What the clock says that all nodes go by; never later than the true time of the answer."""
         ...
 
-    def notify(self, notice: str) -> None:
-        """Send a notice to the other nodes, at most once; nothing may depend on it, because it can be lost."""
+    def announce(self, notice: str) -> None:
+        """Tell the other nodes, soon and at most once; a notice may be lost, so nothing may depend on it."""
         ...
 
-    def listen(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with the notices of other nodes from now on."""
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """``listener`` hears what other nodes announce from now on."""
         ...
 
     async def ping(self) -> None:
-        """Raises ``SchedulerError`` unless the database accepts writes now."""
+        """Raise unless the database takes writes right now; ``SERVICE_UNAVAILABLE`` as long as the last one failed."""
         ...
 
     async def maintain(self) -> None:
-        """Housekeeping, called about once a minute; must not delay writers for long."""
+        """Housekeeping that is due about once a minute and must not delay writers for long."""
         ...
 
     async def refresh_statistics(self) -> None:
-        """Refresh the statistics of the planner, after rows were copied in bulk."""
+        """Get used to what was just copied here in bulk."""
         ...
 
     async def compact(self) -> None:
-        """Remove deleted and replaced values from the files of the database, while no other process uses it."""
+        """Leave no trace of what was deleted or replaced, as far as the database can; while nobody else uses it."""
         ...
 
     async def close(self) -> None:
-        """Finish the transactions that have begun and close the connections."""
+        """Finish what was handed in and let go of the connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list, and the length of the whole list."""
+    """One page of a list, and how long the whole list is."""
 
     items: list[T]
     total: int

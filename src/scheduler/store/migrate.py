@@ -55,7 +55,7 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
     known = packaged_migrations() if migrations is None else migrations
 
     async def apply(tx: Transaction) -> list[str]:
-        await tx.lock("migrate")
+        await tx.take_turn("migrate")
         await tx.execute(_CREATE_LEDGER)
         # Proves that we may write, before anything relies on it: a read-only file opens without a word.
         await tx.execute("UPDATE schema_migrations SET name = name")
@@ -67,7 +67,7 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
             await _apply_one(tx, migration, now)
         return [migration.name for migration in pending]
 
-    return await db.transaction(apply, unlimited=True)
+    return await db.transaction(apply, patient=True)
 
 
 async def pending_migrations(reader: Reader) -> list[Migration]:

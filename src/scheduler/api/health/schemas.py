@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from scheduler.api.http.answers import Answer, flag, instant, number, part, text, whole, word
+from scheduler.domain.schedule.zone_data import SOURCES
 
 
 class Alive(Answer):
@@ -28,6 +29,15 @@ class QueueDocument(Answer):
     overdue_s = number(what="How long the most overdue job is due.")
 
 
+class ZoneDataDocument(Answer):
+    """The time zone data that schedules are evaluated with."""
+
+    version = text(null=True, what="The release of the IANA database, such as 2026a; null when the data do not say.")
+    source = word(
+        SOURCES, what="The newer of the system's and the tzdata package's; operator: the directories of PYTHONTZPATH."
+    )
+
+
 class LeaseDocument(Answer):
     held = flag()
     clock_skew_s = number(what="How far the database's clock is ahead.")
@@ -42,6 +52,7 @@ class HealthDocument(Alive):
     storage = word(("ok", "full", "unknown"))
     version = text()
     python_version = text()
+    zone_data = part(ZoneDataDocument)
     database_version = text()
     last_tick_at = instant(null=True)
     last_backup_at = instant(null=True)

@@ -27,7 +27,7 @@ from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.fields import InvalidScheduleError
 from scheduler.domain.schedule.lines import END_S, HORIZON_S, Interval, Line, Moment, Transition, ZonedCron
 from scheduler.domain.schedule.schedule import Schedule, invalid_schedule
-from scheduler.domain.schedule.zones import MARGIN_S, Zone, load_zone
+from scheduler.domain.schedule.zones import MARGIN_S, Zone, generation, load_zone
 
 DST_POLICIES = ("debian", "skip", "literal")
 """See the table above; the first is the default."""
@@ -78,13 +78,16 @@ def parse_schedule(
     # Only intervals depend on the anchor; every other text is parsed and cached once for all jobs.
     anchor_at = anchor_at if "@every" in text.lower() else 0
     try:
-        return _parse(text, timezone, anchor_at, dst_policy, day_match)
+        return _parse(text, timezone, anchor_at, dst_policy, day_match, generation=generation())
     except InvalidScheduleError as error:
         raise invalid_schedule(str(error)) from None
 
 
 @lru_cache(maxsize=8192)
-def _parse(text: str, timezone: str | None, anchor_at: Instant, dst_policy: str, day_match: str) -> Schedule:
+def _parse(
+    text: str, timezone: str | None, anchor_at: Instant, dst_policy: str, day_match: str, *, generation: int
+) -> Schedule:
+    """``generation`` is that of the zones: once it has grown, the text is parsed again."""
     written, zone_name = _split_lines(text)
     if zone_name is None:
         zone_name = timezone or "UTC"

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from io import BytesIO
 from itertools import pairwise
 from zoneinfo import ZoneInfo
+
+from scheduler.domain.schedule.zone_data import ZoneData, file_stamp, find_zone_data, read_rules
 
 DAY_S = 86_400
 MARGIN_S = 2 * DAY_S
@@ -28,7 +32,10 @@ _OLD_PROBE_S = 3 * DAY_S
 _OLD_S = -(10**9)
 _MIN_S = int(datetime(2, 1, 1, tzinfo=UTC).timestamp())
 _MAX_S = int(datetime(9999, 12, 28, tzinfo=UTC).timestamp())
+_COMPARED_S = 946_684_800, 3_471_292_800
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+FIXED = ("UTC", "Etc/UTC")
+"""Zones whose rules never change."""
 _NOT_IANA = ("right/", "posix/", "posixrules", "localtime", "Factory")
 
 
@@ -48,12 +55,17 @@ class Piece:
 
 
 class Zone:
-    """An IANA time zone; get one from `load_zone`."""
+    """An IANA time zone; get one from `load_zone`.
 
-    def __init__(self, name: str, info: tzinfo) -> None:
+    ``former`` has the rules that held here before those of ``info``, oldest first, each with the second from which on
+    they held no more. Where the rules change the clocks may jump, as they do at any other transition.
+    """
+
+    def __init__(self, name: str, info: tzinfo, former: Sequence[tuple[int, tzinfo]] = ()) -> None:
         self.name = name
-        self._info = info
-        self._always = Piece(-(1 << 60), 1 << 60, 0) if name in ("UTC", "Etc/UTC") else None
+        self.switches = tuple(until for until, _ in former)
+        self._infos = (*(one for _, one in former), info)
+        self._always = Piece(-(1 << 60), 1 << 60, 0) if name in FIXED else None
 
     def piece_at(self, second: int) -> Piece:
         """The piece that this epoch second is in."""
@@ -65,13 +77,14 @@ class Zone:
     def offset_at(self, second: int) -> int:
         """Seconds east of UTC."""
         clipped = min(max(second, _MIN_S), _MAX_S)
-        offset = datetime.fromtimestamp(clipped, self._info).utcoffset()
+        offset = datetime.fromtimestamp(clipped, self._info_at(second)).utcoffset()
         return 0 if offset is None else offset.days * DAY_S + offset.seconds
 
     def local(self, moment: datetime) -> str:
         """The moment in RFC 3339, as wall time of the zone; offsets with seconds (before 1972) are rounded."""
+        info = self._info_at(int(moment.timestamp()))
         try:
-            there = moment.astimezone(self._info)
+            there = moment.astimezone(info)
         except OverflowError:  # of the first and last hours of the calendar, whose local time is in year 0 or 10000
             there = moment
         offset = there.utcoffset() or timedelta()
@@ -80,15 +93,84 @@ class Zone:
         text = there.isoformat()
         return text.replace(f".{there.microsecond:06d}", f".{there.microsecond:06d}".rstrip("0"), 1)
 
+    def _info_at(self, second: int) -> tzinfo:
+        return self._infos[bisect_right(self.switches, second)] if self.switches else self._infos[0]
 
-@lru_cache(maxsize=1024)
+
+@dataclass(kw_only=True, slots=True)
+class _InForce:
+    """What this process goes by: the zone data and, of zones whose rules have changed, those that held before."""
+
+    data: ZoneData = field(default_factory=find_zone_data)
+    former: Mapping[str, Sequence[tuple[int, bytes]]] = field(default_factory=dict)
+    generation: int = 0
+
+
+_in_force = _InForce()
+
+
+def zone_data() -> ZoneData:
+    """The zone data that zones are loaded from."""
+    return _in_force.data
+
+
+def generation() -> int:
+    """Grows whenever a zone may have got other rules: what was worked out before is to be worked out again."""
+    return _in_force.generation
+
+
+def use_zone_data(data: ZoneData, former: Mapping[str, Sequence[tuple[int, bytes]]]) -> None:
+    """Load all zones anew from ``data``.
+
+    ``former`` has compiled rules that held before, by the name of the zone: oldest first, each with the second from
+    which on they held no more.
+    """
+    _in_force.data, _in_force.former = data, former
+    _in_force.generation += 1
+
+
 def load_zone(name: str) -> Zone:
-    """The zone of an IANA name, from the system or the tzdata package. Raises ``LookupError`` when there is none."""
+    """The zone of an IANA name by the zone data in force. Raises ``LookupError`` when they have none."""
+    return _load(name, _in_force.generation)
+
+
+def zone_rules(name: str) -> bytes:
+    """The compiled rules of a zone by the zone data in force. Raises ``LookupError`` when they have none."""
     if len(name) > 64 or not _NAME.fullmatch(name) or name.startswith(_NOT_IANA):
         raise LookupError(name)
+    return read_rules(_in_force.data, name)
+
+
+def zone_stamp(data: ZoneData, name: str) -> tuple[str, int, int] | None:
+    """What changes with the file that ``data`` have of a zone; ``None`` when there is none."""
+    return file_stamp(data, name) if _NAME.fullmatch(name) else None
+
+
+def is_zone(name: str) -> bool:
+    """Do the zone data in force know this zone?"""
     try:
-        return Zone(name, ZoneInfo(name))
-    except (LookupError, ValueError, OSError):
+        load_zone(name)
+    except LookupError:
+        return False
+    return True
+
+
+def have_same_rules(name: str, rules: bytes, others: bytes) -> bool:
+    """Do two compiled zones show the same clocks from 2000 to 2080? One may list what the other has as a rule."""
+    one, other = (_segments(Zone(name, _compiled(name, each)), *_COMPARED_S) for each in (rules, others))
+    return one == other
+
+
+@lru_cache(maxsize=2048)
+def _load(name: str, generation: int) -> Zone:
+    info = _compiled(name, zone_rules(name))
+    return Zone(name, info, [(until, _compiled(name, rules)) for until, rules in _in_force.former.get(name, ())])
+
+
+def _compiled(name: str, rules: bytes) -> ZoneInfo:
+    try:
+        return ZoneInfo.from_file(BytesIO(rules), key=name)
+    except (ValueError, OSError, EOFError):
         raise LookupError(name) from None
 
 
@@ -107,10 +189,12 @@ def _pieces(zone: Zone, block: int) -> tuple[list[int], list[Piece]]:
 def _segments(zone: Zone, start: int, end: int) -> list[tuple[int, int, int]]:
     """(start, end, offset) from one transition to the next."""
     step = _OLD_PROBE_S if start < _OLD_S else _PROBE_S
+    # a change of the rules may come as shortly before or after a transition as it likes
+    stops = [stop for switch in zone.switches for stop in (switch - 1, switch) if start < stop < end]
     segments: list[tuple[int, int, int]] = []
     begins, probe, offset = start, start, zone.offset_at(start)
     while probe < end:
-        ahead = min(probe + step, end)
+        ahead = min(probe + step, end, *(stop for stop in stops if stop > probe))
         while probe < ahead and zone.offset_at(ahead) != offset:
             change = _first_change(zone, probe, ahead, offset)
             segments.append((begins, change, offset))

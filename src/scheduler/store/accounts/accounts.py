@@ -40,7 +40,7 @@ class AccountStore:
 
         async def find_or_insert(tx: Transaction) -> Account:
             # Looked at again when nobody else can: two first requests of a user must not make two accounts.
-            await tx.lock(f"the personal account of {user}")
+            await tx.take_turn(f"the personal account of {user}")
             found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
             return _account(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
 

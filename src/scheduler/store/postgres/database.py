@@ -1,7 +1,7 @@
-"""PostgreSQL as the database: a pool of connections, and notices between nodes.
+"""Postgres as the database: a pool of connections, the same SQL texts, and notices between nodes.
 
-Every transaction is a task of its own, which the cancellation of its caller does not interrupt. One that the server has
-rolled back because of a deadlock or a serialization failure is run again.
+Every transaction is one task that nobody can cancel halfway. One that the server gave up on, because it and another
+waited for each other, is run again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,8 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Committed, Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
-from scheduler.store.postgres.errors import (
-    CONNECTION_LOST,
-    DRIVER_ERRORS,
-    RETRYABLE,
-    problem_with_server,
-    scheduler_error,
-)
-from scheduler.store.postgres.notifications import Notifications
+from scheduler.store.postgres.errors import AGAIN, LOST, TROUBLE, refusal_of, unreachable
+from scheduler.store.postgres.notifications import Notices
 from scheduler.store.postgres.transaction import HAS_TABLE, PostgresTransaction
 
 if TYPE_CHECKING:
@@ -38,15 +32,15 @@ T = TypeVar("T")
 
 _CONNECT_S = 5.0
 _STATEMENT_S = 15.0
-"""The timeout of a statement, longer than any of ours takes."""
-_MOST_TRIES = 8
+"""Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
+_TRIES = 8
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
 
 log = logging.getLogger(__name__)
 
 
 class PostgresDatabase:
-    """A PostgreSQL database that any number of nodes share."""
+    """A Postgres database that any number of nodes share."""
 
     is_shared = True
 
@@ -56,14 +50,14 @@ class PostgresDatabase:
         pool: asyncpg.Pool[asyncpg.Record],
         pool_size: int,
         version: str,
-        notices: Notifications,
+        notices: Notices,
         events: Events,
     ) -> None:
         self.version = version
         self._pool = pool
         self._events = events
         self._notices = notices
-        # lists never take all connections, however many are requested
+        # so that lists, however many are asked for, never have all connections
         self._lists = asyncio.Semaphore(max(1, pool_size // 2))
         self._running: set[asyncio.Task[Any]] = set()
         self._failing = False
@@ -80,8 +74,8 @@ class PostgresDatabase:
     ) -> PostgresDatabase:
         """Connect to the server that ``dsn`` names.
 
-        The server ends a transaction that sends no statement for ``idle_limit_s``, so that a frozen node keeps no
-        locks. Raises ``DatabaseUnusableError``.
+        A transaction that is left alone for ``idle_limit_s`` is ended by the server: a frozen node keeps no locks.
+        Raises ``DatabaseUnusableError``.
         """
         settings = _settings(idle_limit_s)
         try:
@@ -98,13 +92,13 @@ class PostgresDatabase:
                 opened.callback(pool.terminate)
                 version = await pool.fetchval("SHOW server_version")
                 opened.pop_all()
-        except (*DRIVER_ERRORS, ValueError) as error:
-            raise DatabaseUnusableError(problem_with_server(dsn, error)) from error
+        except (*TROUBLE, ValueError) as error:
+            raise DatabaseUnusableError(unreachable(dsn, error)) from error
         return cls(
             pool=pool,
             pool_size=pool_size,
             version=f"PostgreSQL {version}",
-            notices=Notifications(dsn, timeout_s=_CONNECT_S),
+            notices=Notices(dsn, timeout_s=_CONNECT_S),
             events=events or Events(),
         )
 
@@ -116,17 +110,17 @@ class PostgresDatabase:
         async with self._lists:
             return await self._read(sql, params)
 
-    async def transaction(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, unlimited: bool = False) -> T:
+    async def transaction(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool = False) -> T:
         if self._closing:
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
-        task = asyncio.create_task(self._transact(work, unlimited=unlimited), name="postgres-transaction")
+        task = asyncio.create_task(self._transact(work, patient=patient), name="postgres-transaction")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresTransaction]:
-        """A read-only transaction of level repeatable read, without timeouts."""
+        """Reads of one moment, for as long as it takes; nothing can be written."""
         try:
             async with (
                 self._connection() as connection,
@@ -135,8 +129,8 @@ class PostgresDatabase:
                 await connection.execute("SET LOCAL statement_timeout = 0")
                 await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 yield PostgresTransaction(connection)
-        except DRIVER_ERRORS as error:
-            raise scheduler_error(error) from error
+        except TROUBLE as error:
+            raise refusal_of(error) from error
 
     async def has_table(self, name: str) -> bool:
         return await self._read(HAS_TABLE, {"name": name}) != []
@@ -146,14 +140,14 @@ class PostgresDatabase:
         at: Instant = rows[0]["now"]
         return at
 
-    def notify(self, notice: str) -> None:
-        self._notices.notify(notice)
+    def announce(self, notice: str) -> None:
+        self._notices.announce(notice)
 
-    def listen(self, listener: Callable[[str], None]) -> None:
-        self._notices.listen(listener)
+    def hear(self, listener: Callable[[str], None]) -> None:
+        self._notices.hear(listener)
 
     async def ping(self) -> None:
-        # a standby, and a server with a full disk, still answer reads
+        # a server that fell back to a copy of itself, or whose disk is full, reads as ever
         read_only = await self._read("SHOW transaction_read_only")
         if read_only[0]["transaction_read_only"] != "off":
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is read-only")
@@ -161,7 +155,7 @@ class PostgresDatabase:
             await self.transaction(_touch)
 
     async def maintain(self) -> None:
-        """Nothing to do: the server vacuums by itself."""
+        """The server vacuums by itself."""
 
     async def refresh_statistics(self) -> None:
         async with self._connection() as connection:
@@ -179,7 +173,7 @@ class PostgresDatabase:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await self._pool.close()
-        except (TimeoutError, *DRIVER_ERRORS):
+        except (TimeoutError, *TROUBLE):
             self._pool.terminate()
 
     async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
@@ -187,26 +181,26 @@ class PostgresDatabase:
             try:
                 async with self._connection() as connection:
                     return await PostgresTransaction(connection).fetch_all(sql, params)
-            except DRIVER_ERRORS as error:
-                if not (may_repeat and isinstance(error, CONNECTION_LOST)):
-                    raise scheduler_error(error) from error
+            except TROUBLE as error:
+                if not (may_repeat and isinstance(error, LOST)):
+                    raise refusal_of(error) from error
         raise AssertionError
 
-    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, unlimited: bool) -> T:
+    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
         for attempt in itertools.count(1):
             started = time.perf_counter()
             try:
                 async with self._connection() as connection, connection.transaction():
-                    if unlimited:
+                    if patient:
                         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
                     result = await work(PostgresTransaction(connection))
-            except RETRYABLE as error:
-                if attempt == _MOST_TRIES:
-                    raise scheduler_error(error) from error
-            except DRIVER_ERRORS as error:
-                failure = scheduler_error(error)
-                self._failing = self._failing or failure.code == "SERVICE_UNAVAILABLE"
-                raise failure from error
+            except AGAIN as error:
+                if attempt == _TRIES:
+                    raise refusal_of(error) from error
+            except TROUBLE as error:
+                refusal = refusal_of(error)
+                self._failing = self._failing or refusal.code == "SERVICE_UNAVAILABLE"
+                raise refusal from error
             else:
                 self._failing = False
                 self._events.tell(Committed(seconds=time.perf_counter() - started))
@@ -217,7 +211,7 @@ class PostgresDatabase:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # marks the exception as retrieved, also when the caller was cancelled
+            task.exception()  # a caller that was cancelled will not ask
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
@@ -225,19 +219,19 @@ class PostgresDatabase:
         try:
             yield connection
         except (TimeoutError, asyncio.CancelledError):
-            # an answer is outstanding, and releasing the connection would wait for it
+            # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
             connection.terminate()
             raise
-        except CONNECTION_LOST:
+        except LOST:
             connection.terminate()
-            await self._pool.expire_connections()  # the others are probably dead as well
+            await self._pool.expire_connections()  # whoever comes next need not find out as well
             raise
         finally:
-            with suppress(*DRIVER_ERRORS):
+            with suppress(*TROUBLE):
                 await self._pool.release(connection, timeout=_CONNECT_S)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
-        """A connection of the pool, of which all idle ones may be dead: each costs a try."""
+        """A connection; each that turns out to be dead costs a try, and there are no more than the pool has."""
         for left in range(self._pool.get_max_size(), -1, -1):
             try:
                 return await self._pool.acquire(timeout=_CONNECT_S)
@@ -258,7 +252,7 @@ def _settings(idle_limit_s: float) -> Mapping[str, str]:
         "statement_timeout": f"{_STATEMENT_S * 1000:.0f}",
         "lock_timeout": f"{_CONNECT_S * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{idle_limit_s * 1000:.0f}",
-        # the server notices soon that a machine is gone, and frees its locks
+        # a node whose machine vanished keeps no locks either
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "2",
         "tcp_keepalives_count": "3",

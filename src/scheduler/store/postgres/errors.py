@@ -1,4 +1,4 @@
-"""Classifies the errors of the PostgreSQL driver, and turns them into ``SchedulerError``."""
+"""What the Postgres driver raises, and what that means: trouble that passes, a wrong statement, no server at all."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import asyncpg
 from scheduler.config.checks import shown_url
 from scheduler.domain.errors import SchedulerError
 
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""Everything that a statement or a connection can raise."""
-CONNECTION_LOST = (
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What a server that is away, slow, full or unwilling turns into."""
+LOST = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""The server has ended a connection, and probably all others as well."""
-RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
-"""The transaction may succeed when it is run again."""
+"""What says that the server has ended a connection, and probably all others with it."""
+AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+"""What may well succeed when the transaction is run again."""
 _PASSING = {"08", "25", "40", "53", "55", "57", "58"}
-"""Classes of SQLSTATE (PostgreSQL manual, appendix A) of errors that pass and that the statement has not caused."""
+"""Classes of SQLSTATE (PostgreSQL manual, appendix A) that are about the moment and not about the statement."""
 
 
-def problem_with_server(dsn: str, error: BaseException) -> str:
-    """Why the server cannot be used, in one sentence that says what to do."""
+def unreachable(dsn: str, error: BaseException) -> str:
     name = shown_url(dsn)
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return f"the database {name} does not exist on its server: create it, an empty one will do"
@@ -36,8 +35,7 @@ def problem_with_server(dsn: str, error: BaseException) -> str:
     return f"the server of {name} cannot be reached ({reason}): start it, or correct the address"
 
 
-def scheduler_error(error: BaseException) -> SchedulerError:
-    """The error for the caller of a store."""
+def refusal_of(error: BaseException) -> SchedulerError:
     if isinstance(error, asyncpg.ForeignKeyViolationError):
         return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
     if isinstance(error, asyncpg.CharacterNotInRepertoireError):

@@ -1,7 +1,7 @@
-"""Notices between the nodes of one PostgreSQL database (LISTEN and NOTIFY), on a connection of their own.
+"""Notices between the nodes of one Postgres database (LISTEN and NOTIFY), on a connection of their own.
 
-They only make things happen sooner. One may be lost while the connection is interrupted, and some servers have no
-LISTEN.
+They only make things happen sooner than the next look would. One may be lost: while the connection is away, or with a
+server that knows no notices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from scheduler.store.postgres.errors import DRIVER_ERRORS
+from scheduler.store.postgres.errors import TROUBLE
 
 _CHANNEL = "scheduler"
 _RECONNECT_S = 1.0
@@ -22,8 +22,8 @@ _RECONNECT_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Notifications:
-    """Sends and receives notices from ``listen`` on; a broken connection is replaced."""
+class Notices:
+    """Sends and hears notices from the first listener on; a broken connection is made anew."""
 
     def __init__(self, dsn: str, *, timeout_s: float) -> None:
         self._dsn = dsn
@@ -33,20 +33,20 @@ class Notifications:
         self._changed = asyncio.Event()
         self._exchanging: asyncio.Task[None] | None = None
 
-    def listen(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with the notices of other nodes; an empty one means that some may have been lost."""
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """``listener`` hears what others announce; an empty notice says that some may have been missed."""
         self._listener = listener
         if self._exchanging is None:
             self._exchanging = asyncio.create_task(self._exchange(), name="notices")
 
-    def notify(self, notice: str) -> None:
-        """Send a notice soon; equal notices that wait are sent once."""
+    def announce(self, notice: str) -> None:
+        """Tell the others soon. What waits to be told already is told once."""
         if self._exchanging is not None:
             self._waiting[notice] = None
             self._changed.set()
 
     async def close(self) -> None:
-        """Stop sending and receiving."""
+        """Hear nothing more."""
         if self._exchanging is not None:
             self._exchanging.cancel()
             with suppress(asyncio.CancelledError):
@@ -63,26 +63,26 @@ class Notifications:
             except asyncpg.FeatureNotSupportedError:
                 log.warning("this server has no LISTEN: what is new on one node, others find at their next look")
                 return
-            except DRIVER_ERRORS as error:
+            except TROUBLE as error:
                 log.warning("notices between nodes are interrupted: %s", str(error) or "the server does not answer")
             self._waiting.clear()
             await asyncio.sleep(_RECONNECT_S)
 
     async def _serve(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Receive and send over one connection, until it breaks."""
+        """Hear and tell over one connection, until it breaks."""
         own = connection.get_server_pid()
 
-        def on_notice(_connection: Any, sender: int, _channel: str, notice: object) -> None:
+        def heard(_connection: Any, sender: int, _channel: str, notice: object) -> None:
             if sender != own:
                 self._listener(str(notice))
 
         connection.add_termination_listener(lambda _: self._changed.set())
-        await connection.add_listener(_CHANNEL, on_notice)
+        await connection.add_listener(_CHANNEL, heard)
         self._listener("")
         while not connection.is_closed():
             await self._changed.wait()
             self._changed.clear()
-            waiting, self._waiting = self._waiting, {}
-            for notice in waiting:
+            told, self._waiting = self._waiting, {}
+            for notice in told:
                 await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, notice)
         raise ConnectionError("the connection was closed")

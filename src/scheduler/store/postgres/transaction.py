@@ -1,4 +1,4 @@
-"""The statements of a PostgreSQL transaction, whose named ``:params`` become ``$1``, ``$2`` …"""
+"""The statements of a Postgres transaction: named ``:params`` become ``$1``, ``$2`` …, and what changes is counted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PostgresTransaction:
         if not rows:
             return 0
         text, names = translated(sql)
-        # one round trip for all rows; RETURNING, because the driver does not count the changed rows of many
+        # the rows travel in one go; one comes back for each that was changed, since nothing else would count them
         values = [[row[name] for name in names] for row in rows]
         return len(await self._connection.fetchmany(f"{text} RETURNING 1", values))
 
@@ -54,7 +54,7 @@ class PostgresTransaction:
     async def has_table(self, name: str) -> bool:
         return await self.fetch_all(HAS_TABLE, {"name": name}) != []
 
-    async def lock(self, name: str) -> None:
+    async def take_turn(self, name: str) -> None:
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
         await self._connection.execute("SELECT pg_advisory_xact_lock($1)", key)
 

@@ -13,20 +13,20 @@ import aiosqlite
 from scheduler.domain.clock import Instant, SystemClock
 from scheduler.domain.events import Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
-from scheduler.store.sqlite.errors import scheduler_error
-from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, problem_with_file
+from scheduler.store.sqlite.errors import refusal_of
+from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, unusable
 from scheduler.store.sqlite.writer import BUSY_MS, GroupCommit, SqliteTransaction
 
 T = TypeVar("T")
 
 LOG_LIMIT = 64 * 1024 * 1024
-"""Bytes to which the write-ahead log is truncated after a long reader that made it grow has finished."""
+"""The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
 _SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
 
 
 class SqliteDatabase:
-    """An SQLite file that only this process uses while it is open."""
+    """A SQLite file, owned by this process alone while it is open."""
 
     is_shared = False
     version = f"SQLite {sqlite3.sqlite_version}"
@@ -62,7 +62,7 @@ class SqliteDatabase:
             await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
             await writer.execute_fetchall(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
-            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # raises for a damaged file
+            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # whether there is sense in it
             reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
             lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
         except BaseException as error:
@@ -70,7 +70,7 @@ class SqliteDatabase:
                 await connection.close()
             lock.close()
             if isinstance(error, sqlite3.Error):
-                raise DatabaseUnusableError(problem_with_file(path, error)) from error
+                raise DatabaseUnusableError(unusable(path, error)) from error
             raise
         return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, events=events or Events())
 
@@ -81,7 +81,7 @@ class SqliteDatabase:
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
         return await _read(self._lister, sql, params)
 
-    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, unlimited: bool = False) -> T:
+    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
         return await self._group_commit.transaction(work)
 
     async def close(self) -> None:
@@ -99,38 +99,40 @@ class SqliteDatabase:
             yield file
 
     async def refresh_statistics(self) -> None:
-        """Nothing to do: our query plans do not depend on statistics."""
+        """Nothing to do: the plans of our queries do not depend on what is in the tables."""
 
     async def now(self) -> Instant:
         return SystemClock().now()
 
-    def notify(self, notice: str) -> None:
-        """Nothing to do: there are no other nodes."""
+    def announce(self, notice: str) -> None:
+        """Nobody to tell: the file is this process's alone."""
 
-    def listen(self, listener: Callable[[str], None]) -> None:
-        """Nothing to do: there are no other nodes."""
+    def hear(self, listener: Callable[[str], None]) -> None:
+        """Nobody to hear."""
 
     async def ping(self) -> None:
-        # After a failed write only another write shows whether the disk accepts them: a full one still begins
-        # transactions.
+        # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
         writes = self._group_commit.is_failing
 
-        async def probe(tx: SqliteTransaction) -> None:
-            # SQLite writes nothing for a row that stays the same; the lease of a single node is not used.
+        async def ask(tx: SqliteTransaction) -> None:
+            # A change: SQLite does not write a row that stays as it is. The lease of the one node means nothing.
             await tx.execute("UPDATE nodes SET expires_at = expires_at + 1" if writes else "SELECT 1")
 
-        await self.transaction(probe)
+        await self.transaction(ask)
         if writes:
             self._group_commit.is_failing = False
 
     async def compact(self) -> None:
-        """Write the file anew and empty the write-ahead log; needs as much free space as the file is large."""
+        """Write the file anew without what was deleted or replaced, and empty the write-ahead log.
+
+        For a database that nobody else uses meanwhile; needs as much free space as the file is large.
+        """
         for statement in ("PRAGMA temp_store = FILE", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            await self._group_commit.execute_alone(statement)
+            await self._group_commit.between(statement)
 
     async def maintain(self) -> None:
-        """Copy the write-ahead log into the database file, as far as readers allow, so that the log stays small."""
-        await self._group_commit.execute_alone("PRAGMA wal_checkpoint(PASSIVE)")
+        """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
+        await self._group_commit.between("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
@@ -146,4 +148,4 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
     try:
         return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
     except sqlite3.Error as error:
-        raise scheduler_error(error) from error
+        raise refusal_of(error) from error
