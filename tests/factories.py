@@ -60,7 +60,7 @@ async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:
     """A run by hand, as the trigger endpoint starts it."""
 
     async def write(tx: Transaction) -> list[Execution]:
-        found = await stores.jobs.lock_one(tx, job.id)
+        found = await stores.due_jobs.lock_one(tx, job.id)
         assert found is not None
         present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
         firing = start(found.job, found.webhook_ids, present)

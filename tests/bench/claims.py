@@ -62,7 +62,7 @@ class Table:
 
         async def queue(tx: Transaction) -> None:
             for job_id in chosen:
-                found = present(await self.stores.jobs.lock_one(tx, job_id))
+                found = present(await self.stores.due_jobs.lock_one(tx, job_id))
                 await self.stores.queue.apply(tx, [start(found.job, found.webhook_ids, moment)], now)
 
         await self.stores.db.transaction(queue)
@@ -88,10 +88,10 @@ class Table:
             )
 
         async def fire_batch(tx: Transaction) -> int:
-            due = await self.stores.jobs.lock_due(tx, now, batch)
+            due = await self.stores.due_jobs.lock_due(tx, now, batch)
             firings = [fire(entry.job, entry.webhook_ids, moment, active=0) for entry in due]
             await self.stores.queue.apply(tx, firings, now)
-            await self.stores.jobs.advance(tx, firings, now)
+            await self.stores.due_jobs.advance(tx, firings, now)
             return len(firings)
 
         await self.stores.db.transaction(make_due)

@@ -220,7 +220,7 @@ def _split_firing(*, executions_first: bool) -> None:
             if is_first is executions_first:
                 await self._stores.queue.apply(tx, firings, now)
             else:
-                await self._stores.jobs.advance(tx, firings, now)
+                await self._stores.due_jobs.advance(tx, firings, now)
 
         firings = await self._stores.db.transaction(first)
         if firings:

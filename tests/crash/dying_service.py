@@ -23,7 +23,7 @@ from scheduler import cli
 from scheduler.engine.http.exchange import Exchange
 from scheduler.engine.http.sender import Sender
 from scheduler.store.database import Transaction
-from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.jobs.due import DueJobStore
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue import queue
 from scheduler.store.queue.claiming import Claimer
@@ -120,9 +120,9 @@ def commit(step: str, passed: Passed, *, before: bool) -> None:
 def _note_steps(note: Callable[[str], None]) -> None:
     """Have ``note`` hear what the open transaction has done."""
     take, draw_consequences = Claimer._claim, vars(queue)["draw_consequences"]
-    advance, insert_webhooks = JobStore.advance, WebhookStore.insert_many
+    advance, insert_webhooks = DueJobStore.advance, WebhookStore.insert_many
 
-    async def fire(self: JobStore, *args: Any) -> None:
+    async def fire(self: DueJobStore, *args: Any) -> None:
         await advance(self, *args)
         note("fire")
 
@@ -142,7 +142,7 @@ def _note_steps(note: Callable[[str], None]) -> None:
         await insert_webhooks(self, *args, **named)
         note("create")
 
-    _put(JobStore, "advance", fire)
+    _put(DueJobStore, "advance", fire)
     _put(Claimer, "_claim", claim)
     _put(queue, "draw_consequences", settle)
     _put(WebhookStore, "insert_many", create)

@@ -154,7 +154,7 @@ async def test_an_overlap_policy_holds_across_nodes(
 
     async def run(stores: Stores) -> None:
         async def write(tx: Transaction) -> None:
-            found = await stores.jobs.lock_one(tx, job.id)
+            found = await stores.due_jobs.lock_one(tx, job.id)
             assert found is not None
             now = clock.now()
             present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)

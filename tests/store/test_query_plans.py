@@ -46,8 +46,8 @@ async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
 ) -> None:
     job = await add_job(stores, clock.now(), overlap="buffer_one")
     clock.advance(120)
-    await stores.db.transaction(lambda tx: stores.jobs.lock_due(tx, clock.now(), 10))
-    await stores.jobs.next_due_at()
+    await stores.db.transaction(lambda tx: stores.due_jobs.lock_due(tx, clock.now(), 10))
+    await stores.due_jobs.next_due_at()
     await start_run(stores, job, clock.now())
     (claim,) = await stores.queue.claim(clock.now(), 10)
     await stores.queue.next_ready_at()

@@ -22,7 +22,7 @@ from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
 from scheduler.store.executions.pruning import refuse_pruned
 from scheduler.store.ids import new_id
-from scheduler.store.jobs.jobs import JobAtHand
+from scheduler.store.jobs.due import LockedJob
 from scheduler.store.queue.queue import MADE_WAY
 from scheduler.store.stores import Stores
 
@@ -60,10 +60,10 @@ class Firer:
         self._pay_attention(now)
         started = time.perf_counter()
         fired = 0
-        due_at = await self._stores.jobs.next_due_at()
+        due_at = await self._stores.due_jobs.next_due_at()
         if due_at is not None and due_at <= now:
             fired = len(await self._write(lambda tx: self._fire_batch(tx, now), now))
-            due_at = await self._stores.jobs.next_due_at()
+            due_at = await self._stores.due_jobs.next_due_at()
             if not fired and due_at is not None:
                 due_at = max(due_at, self._clock.now() + _CONTENDED_RETRY)
         self._looked_at = self._clock.now()
@@ -90,7 +90,7 @@ class Firer:
         """
 
         async def start_it(tx: Transaction) -> list[Firing]:
-            found = await self._stores.jobs.lock_one(tx, job_id, count_active=True)
+            found = await self._stores.due_jobs.lock_one(tx, job_id, count_active=True)
             if found is None:
                 return []
             active, waiting, present = found.active, found.waiting, self._present(now)
@@ -110,7 +110,7 @@ class Firer:
         await self._fire_if_due(job, now)
 
         async def fill(tx: Transaction) -> list[Firing]:
-            found = await self._stores.jobs.lock_one(tx, job.id)
+            found = await self._stores.due_jobs.lock_one(tx, job.id)
             return [await self._backfill(tx, found, times, now)] if found else []
 
         on_record = Action.JOB_BACKFILLED, by
@@ -120,8 +120,8 @@ class Firer:
     async def _fire_batch(self, tx: Transaction, now: Instant) -> list[Firing]:
         firings: list[Firing] = []
         rows = 0
-        for at_hand in await self._stores.jobs.lock_due(tx, now, self._batch_size):
-            firings.append(self._fire(at_hand, now))
+        for locked in await self._stores.due_jobs.lock_due(tx, now, self._batch_size):
+            firings.append(self._fire(locked, now))
             if len(firings) % _YIELD_EVERY_JOBS == 0:
                 await asyncio.sleep(0)  # other tasks get a turn; the transaction stays ours
             rows += len(firings[-1].executions) + len(firings[-1].buffered)
@@ -135,13 +135,13 @@ class Firer:
             return
 
         async def fire_it(tx: Transaction) -> list[Firing]:
-            at_hand = await self._stores.jobs.lock_one(tx, job.id)
-            is_due = at_hand is not None and at_hand.job.next_run_at is not None and at_hand.job.next_run_at <= now
-            return [self._fire(at_hand, now)] if at_hand is not None and is_due else []
+            locked = await self._stores.due_jobs.lock_one(tx, job.id)
+            is_due = locked is not None and locked.job.next_run_at is not None and locked.job.next_run_at <= now
+            return [self._fire(locked, now)] if locked is not None and is_due else []
 
         await self._write(fire_it, now)
 
-    async def _backfill(self, tx: Transaction, found: JobAtHand, times: Sequence[Instant], now: Instant) -> Firing:
+    async def _backfill(self, tx: Transaction, found: LockedJob, times: Sequence[Instant], now: Instant) -> Firing:
         job, webhook_ids = found.job, found.webhook_ids
         if len(times) * len(webhook_ids) > _MOST_BACKFILLED:
             webhooks = f"{len(webhook_ids)} webhooks of the job"
@@ -164,7 +164,7 @@ class Firer:
             if not firings:
                 return [], []
             cancelled = await self._stores.queue.apply(tx, firings, now)
-            await self._stores.jobs.advance(tx, firings, now)
+            await self._stores.due_jobs.advance(tx, firings, now)
             if on_record is not None:
                 action, by = on_record
                 await record_on_jobs(tx, by, [(one.job.id, _audited(action, one)) for one in firings if one.rows])
@@ -179,15 +179,15 @@ class Firer:
             self._events.tell(Fired(firings=firings))
         return firings
 
-    def _fire(self, at_hand: JobAtHand, now: Instant) -> Firing:
+    def _fire(self, locked: LockedJob, now: Instant) -> Firing:
         try:
             return fire(
-                at_hand.job, at_hand.webhook_ids, self._present(now), active=at_hand.active, waiting=at_hand.waiting
+                locked.job, locked.webhook_ids, self._present(now), active=locked.active, waiting=locked.waiting
             )
         except Exception as error:
             # A zone that an upgrade dropped, say. One job that cannot be fired must not keep all others from it.
-            log.exception("job %s cannot be fired and is disabled", at_hand.job.id)
-            return give_up(at_hand.job, reason=f"its schedule cannot be evaluated any more ({error})")
+            log.exception("job %s cannot be fired and is disabled", locked.job.id)
+            return give_up(locked.job, reason=f"its schedule cannot be evaluated any more ({error})")
 
     def _pay_attention(self, now: Instant) -> None:
         """Keep account of since when we have been looking without a break; a clock that jumps breaks it, too."""

@@ -7,7 +7,7 @@ Imports ``domain`` and ``config``; only ``store/sqlite`` and ``store/postgres`` 
 ``executions``  people's side of them: lists, dead letters, pruning
 ``jobs``        jobs, their history, their webhooks
 ``accounts``    accounts, members, API keys, quotas, the audit
-``rows``        columns from records; ``ids``, ``sql``
+``rows``        rows as records: columns from fields; ``ids`` makes ids, ``sql`` has shared pieces of statements
 ``migrate``     the schema, from ``migrations/``; ``copy`` moves everything to another database
 ``vault``       encryption at rest; ``sealing`` the sealing key and its replacement
 """

@@ -30,9 +30,9 @@ class DatabaseInUseError(DatabaseUnusableError):
 
 
 class Row(Protocol):
-    """One row of an answer, read by column name."""
+    """One row of a result, read by column name or by position, which takes less time."""
 
-    def __getitem__(self, column: str) -> Any: ...
+    def __getitem__(self, column: str | int) -> Any: ...
 
 
 class Reader(Protocol):

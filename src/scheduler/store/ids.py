@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 
 from scheduler.domain.clock import Instant
 
@@ -29,14 +28,3 @@ def first_id(at: Instant) -> str:
     """The least id that a row made at ``at``, or later, can have."""
     high = f"{(at // 1000) << 16 | 0x7000:016x}"
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-8000-000000000000"
-
-
-def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """What stands between the parentheses of ``IN``, and its parameters; there must be one id at least.
-
-    The last is repeated up to a power of two, so that a server has to remember but a few statements of each kind.
-    """
-    found = list(ids)
-    found += found[-1:] * (2 ** (len(found) - 1).bit_length() - len(found))
-    params = {f"id{number}": one for number, one in enumerate(found)}
-    return ", ".join(f":{name}" for name in params), params

@@ -13,6 +13,7 @@ from scheduler.store.database import Database
 from scheduler.store.executions.dead_letters import DeadLetterStore
 from scheduler.store.executions.executions import ExecutionStore
 from scheduler.store.executions.pruning import PruningStore
+from scheduler.store.jobs.due import DueJobStore
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.nodes import NodeStore
@@ -29,6 +30,7 @@ class Stores:
     members: MemberStore
     keys: KeyStore
     jobs: JobStore
+    due_jobs: DueJobStore
     webhooks: WebhookStore
     executions: ExecutionStore
     dead_letters: DeadLetterStore
@@ -53,6 +55,7 @@ class Stores:
             members=MemberStore(db),
             keys=KeyStore(db),
             jobs=jobs,
+            due_jobs=DueJobStore(db),
             webhooks=webhooks,
             executions=ExecutionStore(db, events),
             dead_letters=DeadLetterStore(db, events),

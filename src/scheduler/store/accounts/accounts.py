@@ -7,13 +7,16 @@ from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import AccountDeleted, Events
 from scheduler.store.accounts.audit import record
-from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import new_id
+from scheduler.store.rows import Table
+from scheduler.store.sql import select_page
 
-_COLUMNS = "a.id, a.name, a.created_at, a.updated_at, m.role"
+_ACCOUNTS = Table(Account)
+_COLUMNS = ", ".join("m.role" if name == "role" else f"a.{name}" for name in _ACCOUNTS.names)
+_OF_MEMBERS = "FROM accounts a JOIN members m ON m.account_id = a.id"
 _OLDEST_OWNED = f"""
-SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
-WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
+SELECT {_COLUMNS} {_OF_MEMBERS} WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
 """
 
 
@@ -36,26 +39,23 @@ class AccountStore:
         """The oldest account that ``user`` owns; one is made when there is none."""
         row = await self._db.fetch_one(_OLDEST_OWNED, {"user": user})
         if row is not None:
-            return _account(row)
+            return _ACCOUNTS.decode(row)
 
         async def find_or_insert(tx: Transaction) -> Account:
             # Looked at again when nobody else can: two first requests of a user must not make two accounts.
             await tx.take_turn(f"the personal account of {user}")
             found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
-            return _account(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
+            return _ACCOUNTS.decode(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
 
         return await self._db.transaction(find_or_insert)
 
     async def get(self, account_id: str, user: str) -> Account | None:
         """The account, if ``user`` belongs to it."""
         row = await self._db.fetch_one(
-            f"""
-            SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
-            WHERE a.id = :id AND m.user_id = :user
-            """,
+            f"SELECT {_COLUMNS} {_OF_MEMBERS} WHERE a.id = :id AND m.user_id = :user",
             {"id": account_id, "user": user},
         )
-        return _account(row) if row else None
+        return _ACCOUNTS.decode(row) if row else None
 
     async def exists(self, account_id: str) -> bool:
         """Is there an account with this id, whoever owns it?"""
@@ -70,15 +70,16 @@ class AccountStore:
 
     async def page(self, user: str, *, skip: int, limit: int) -> Page[Account]:
         """The accounts ``user`` belongs to, oldest first."""
-        rows = await self._db.fetch_all(
-            f"""
-            SELECT {_COLUMNS} FROM accounts a JOIN members m ON m.account_id = a.id
-            WHERE m.user_id = :user ORDER BY a.id LIMIT :limit OFFSET :skip
-            """,
-            {"user": user, "limit": limit, "skip": skip},
+        return await select_page(
+            self._db,
+            _COLUMNS,
+            f"{_OF_MEMBERS} WHERE m.user_id = :user",
+            {"user": user},
+            order="a.id",
+            skip=skip,
+            limit=limit,
+            decode=_ACCOUNTS.decode,
         )
-        total = await self._db.fetch_one("SELECT COUNT(*) AS n FROM members WHERE user_id = :user", {"user": user})
-        return Page([_account(row) for row in rows], total["n"] if total else 0)
 
     async def rename(self, account_id: str, name: str, now: Instant, *, by: Actor | None = None) -> None:
         """Give the account another name. It must exist."""
@@ -122,13 +123,3 @@ async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Ac
     audited = AuditedAction(action=Action.ACCOUNT_CREATED, subject_id=account.id, subject_name=name)
     await record(tx, by, account.id, [audited])
     return account
-
-
-def _account(row: Row) -> Account:
-    return Account(
-        id=row["id"],
-        name=row["name"],
-        role=Role(row["role"]),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )

@@ -9,22 +9,17 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, AuditEntry
 from scheduler.domain.clock import Instant
-from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import new_id
+from scheduler.store.rows import Codec, Table
+from scheduler.store.sql import select_page
 
-_COLUMNS = """
-  a.id, a.account_id, a.at, a.actor, a.action, a.subject_id, a.subject_name, a.address, a.request_id, a.changes,
-  a.subjects
-"""
-_INSERT = f"""
-INSERT INTO audit ({_COLUMNS.replace("a.", "")}) VALUES (
-  :id, :account_id, :at, :actor, :action, :subject_id, :subject_name, :address, :request_id, :changes, :subjects
-)
-"""
+_CHANGES = Codec(encode=json.dumps, decode=lambda text: tuple(json.loads(text)))
+_ENTRIES = Table(AuditEntry, codecs={"audited.changes": _CHANGES}, renamed={"actor.name": "actor"})
+_INSERT = f"INSERT INTO audit {_ENTRIES.values()}"
+_OF_JOB = {"account_id": "j.account_id", "subject_name": "COALESCE(:subject_name, j.name)"}
 _INSERT_OF_JOB = f"""
-INSERT INTO audit ({_COLUMNS.replace("a.", "")})
-SELECT :id, j.account_id, :at, :actor, :action, :subject_id, COALESCE(:subject_name, j.name), :address, :request_id,
-  :changes, :subjects
+INSERT INTO audit ({_ENTRIES.columns()}) SELECT {", ".join(_OF_JOB.get(name, f":{name}") for name in _ENTRIES.names)}
 FROM jobs j WHERE j.id = :job_id
 """
 
@@ -54,7 +49,7 @@ async def record_on_jobs(tx: Transaction, by: Actor | None, done: Sequence[tuple
     has none.
     """
     if by is not None:
-        await tx.execute_many(_INSERT_OF_JOB, [_row(by, audited, job_id=job_id) for job_id, audited in done])
+        await tx.execute_many(_INSERT_OF_JOB, [_row(by, audited) | {"job_id": job_id} for job_id, audited in done])
 
 
 class AuditStore:
@@ -76,40 +71,17 @@ class AuditStore:
         mine = "a.account_id IN (SELECT account_id FROM members WHERE user_id = :user AND role = 'owner')"
         where = " AND ".join([mine, *(condition for condition, _, value in wanted if value is not None)])
         params = {"user": user} | {name: value for _, name, value in wanted if value is not None}
-        rows = await self._db.fetch_all(
-            f"SELECT {_COLUMNS} FROM audit a WHERE {where} ORDER BY a.id DESC LIMIT :limit OFFSET :skip",
-            {**params, "limit": limit, "skip": skip},
+        return await select_page(
+            self._db,
+            _ENTRIES.columns("a"),
+            f"FROM audit a WHERE {where}",
+            params,
+            order="a.id DESC",
+            skip=skip,
+            limit=limit,
+            decode=_ENTRIES.decode,
         )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n FROM audit a WHERE {where}", params)
-        return Page([_decode(row) for row in rows], counted[0]["n"])
 
 
-def _row(by: Actor, audited: AuditedAction, **owner: str) -> dict[str, Any]:
-    return {
-        "id": new_id(by.at),
-        "at": by.at,
-        "actor": by.name,
-        "action": audited.action.value,
-        "subject_id": audited.subject_id,
-        "subject_name": audited.subject_name,
-        "address": by.address,
-        "request_id": by.request_id,
-        "changes": json.dumps(audited.changes),
-        "subjects": audited.subjects,
-        **owner,
-    }
-
-
-def _decode(row: Row) -> AuditEntry:
-    return AuditEntry(
-        id=row["id"],
-        account_id=row["account_id"],
-        actor=Actor(name=row["actor"], at=row["at"], address=row["address"], request_id=row["request_id"]),
-        audited=AuditedAction(
-            action=Action(row["action"]),
-            subject_id=row["subject_id"],
-            subject_name=row["subject_name"],
-            changes=tuple(json.loads(row["changes"])),
-            subjects=row["subjects"],
-        ),
-    )
+def _row(by: Actor, audited: AuditedAction, *, account_id: str = "") -> dict[str, Any]:
+    return _ENTRIES.encode(AuditEntry(id=new_id(by.at), account_id=account_id, actor=by, audited=audited))

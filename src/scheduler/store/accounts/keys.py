@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from scheduler.domain.accounts.api_key import ApiKey, Scope
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
@@ -11,11 +12,12 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.store.accounts.audit import record
 from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.rows import Codec, Table
+from scheduler.store.sql import select_page
 
-_COLUMNS = (
-    "k.id, k.account_id, k.prefix, k.name, k.scopes, k.created_by, k.created_at, k.last_used_at, k.expires_at, "
-    "k.revoked_at"
-)
+_SCOPES = Codec(encode=json.dumps, decode=lambda text: tuple(Scope(scope) for scope in json.loads(text)))
+_KEYS = Table(ApiKey, codecs={"scopes": _SCOPES})
+_COLUMNS = _KEYS.columns("k")
 
 
 class KeyStore:
@@ -34,26 +36,8 @@ class KeyStore:
         async def insert(tx: Transaction) -> SchedulerError | None:
             if refusal := await over_quota(tx, "keys", {key.account_id: 1}, most=most, now=key.created_at):
                 return refusal
-            await tx.execute(
-                """
-                INSERT INTO api_keys (
-                  id, account_id, prefix, digest, name, scopes, created_by, created_at, expires_at
-                ) VALUES (
-                  :id, :account_id, :prefix, :digest, :name, :scopes, :created_by, :created_at, :expires_at
-                )
-                """,
-                {
-                    "id": key.id,
-                    "account_id": key.account_id,
-                    "prefix": key.prefix,
-                    "digest": digest,
-                    "name": key.name,
-                    "scopes": json.dumps(key.scopes),
-                    "created_by": key.created_by,
-                    "created_at": key.created_at,
-                    "expires_at": key.expires_at,
-                },
-            )
+            values = _KEYS.encode(key) | {"digest": digest}
+            await tx.execute(f"INSERT INTO api_keys {_KEYS.values(digest=':digest')}", values)
             await tx.execute(
                 """
                 INSERT INTO members (account_id, user_id, role, created_at, key_id)
@@ -92,12 +76,9 @@ class KeyStore:
             WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR k.account_id = :account_id)
         """
         params = {"user": user, "account_id": account_id}
-        rows = await self._db.fetch_all(
-            f"SELECT {_COLUMNS} {scope} ORDER BY k.id LIMIT :limit OFFSET :skip",
-            {**params, "limit": limit, "skip": skip},
+        return await select_page(
+            self._db, _COLUMNS, scope, params, order="k.id", skip=skip, limit=limit, decode=self._decode
         )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
-        return Page([self._decode(row) for row in rows], counted[0]["n"])
 
     async def revoke(self, key_id: str, now: Instant, *, by: Actor | None = None) -> bool:
         """End the key for good and its membership with it; false when it is unknown or has already ended."""
@@ -141,16 +122,7 @@ class KeyStore:
 
     def _decode(self, row: Row) -> ApiKey:
         """The key of a row that has ``_COLUMNS``, with the last use that is known, written or not."""
-        uses = [at for at in (row["last_used_at"], self._used.get(row["id"])) if at is not None]
-        return ApiKey(
-            id=row["id"],
-            account_id=row["account_id"],
-            prefix=row["prefix"],
-            name=row["name"],
-            scopes=tuple(Scope(scope) for scope in json.loads(row["scopes"])),
-            created_by=row["created_by"],
-            created_at=row["created_at"],
-            last_used_at=max(uses, default=None),
-            expires_at=row["expires_at"],
-            revoked_at=row["revoked_at"],
-        )
+        key, used_at = _KEYS.decode(row), self._used.get(row["id"])
+        if used_at is None or (key.last_used_at is not None and used_at <= key.last_used_at):
+            return key
+        return replace(key, last_used_at=used_at)

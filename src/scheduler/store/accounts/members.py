@@ -8,9 +8,11 @@ from scheduler.domain.accounts.account import Member, Role
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.store.accounts.audit import record
-from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.database import Database, Page, Transaction
+from scheduler.store.rows import Table
+from scheduler.store.sql import select_page
 
-_COLUMNS = "m.user_id, m.role, m.created_at"
+_MEMBERS = Table(Member, renamed={"user": "user_id"})
 _PEOPLE = "m.account_id = :account_id AND m.key_id IS NULL"
 
 
@@ -29,14 +31,16 @@ class MemberStore:
 
     async def page(self, account_id: str, *, skip: int, limit: int) -> Page[Member]:
         """The people of one account, by name."""
-        rows = await self._db.fetch_all(
-            f"SELECT {_COLUMNS} FROM members m WHERE {_PEOPLE} ORDER BY m.user_id LIMIT :limit OFFSET :skip",
-            {"account_id": account_id, "limit": limit, "skip": skip},
+        return await select_page(
+            self._db,
+            _MEMBERS.columns("m"),
+            f"FROM members m WHERE {_PEOPLE}",
+            {"account_id": account_id},
+            order="m.user_id",
+            skip=skip,
+            limit=limit,
+            decode=_MEMBERS.decode,
         )
-        counted = await self._db.fetch_all(
-            f"SELECT COUNT(*) AS n FROM members m WHERE {_PEOPLE}", {"account_id": account_id}
-        )
-        return Page([_member(row) for row in rows], counted[0]["n"])
 
     async def add(
         self, account_id: str, user: str, role: Role, now: Instant, *, by: Actor | None = None
@@ -45,9 +49,9 @@ class MemberStore:
 
         async def insert(tx: Transaction) -> Member | None:
             row = await tx.fetch_one(
-                """
+                f"""
                 INSERT INTO members (account_id, user_id, role, created_at) VALUES (:account_id, :user, :role, :now)
-                ON CONFLICT (account_id, user_id) DO NOTHING RETURNING user_id, role, created_at
+                ON CONFLICT (account_id, user_id) DO NOTHING RETURNING {_MEMBERS.columns()}
                 """,
                 {"account_id": account_id, "user": user, "role": role.value, "now": now},
             )
@@ -56,7 +60,7 @@ class MemberStore:
             await record(
                 tx, by, account_id, [AuditedAction(action=Action.MEMBER_ADDED, subject_id=user, changes=("role",))]
             )
-            return _member(row)
+            return _MEMBERS.decode(row)
 
         return await self._db.transaction(insert)
 
@@ -67,9 +71,9 @@ class MemberStore:
             if role is not Role.OWNER and (refusal := await _refusal(tx, account_id, user)):
                 return refusal
             row = await tx.fetch_one(
-                """
+                f"""
                 UPDATE members SET role = :role WHERE account_id = :account_id AND user_id = :user AND key_id IS NULL
-                RETURNING user_id, role, created_at
+                RETURNING {_MEMBERS.columns()}
                 """,
                 {"account_id": account_id, "user": user, "role": role.value},
             )
@@ -78,7 +82,7 @@ class MemberStore:
             await record(
                 tx, by, account_id, [AuditedAction(action=Action.MEMBER_CHANGED, subject_id=user, changes=("role",))]
             )
-            return _member(row)
+            return _MEMBERS.decode(row)
 
         return await self._db.transaction(update)
 
@@ -110,7 +114,3 @@ async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | Non
         f"SELECT 1 AS one FROM members m WHERE {_PEOPLE} AND m.role = 'owner' AND m.user_id <> :user LIMIT 1", params
     )
     return Refusal.LAST_OWNER if row["role"] == Role.OWNER and other is None else None
-
-
-def _member(row: Row) -> Member:
-    return Member(user=row["user_id"], role=Role(row["role"]), created_at=row["created_at"])

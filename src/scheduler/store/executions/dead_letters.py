@@ -13,20 +13,25 @@ from scheduler.domain.runs.execution import Execution, Status, prior_errors_with
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.executions.executions import (
-    COLUMNS,
+    EXECUTIONS,
     MINE,
     ExecutionFilter,
     conditions_of,
-    decode_execution,
     fetch_page,
 )
 from scheduler.store.ids import new_id
-from scheduler.store.queue.holds import HOLD_BY_JOB
+from scheduler.store.queue.attempts import next_attempt
 
 # A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
 _STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
   SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
 )"""
+_REDRIVE = f"""
+{next_attempt("redrive", available_at=":now", budget_from=":attempt", budget_at=":now")}
+WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
+FOR NO KEY UPDATE OF j, e
+ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {EXECUTIONS.columns()}
+"""
 _CHUNK = 500
 
 
@@ -98,13 +103,13 @@ class DeadLetterStore:
 
         async def retry(tx: Transaction) -> Execution | None:
             row = await tx.fetch_one(
-                f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id",
+                f"SELECT {EXECUTIONS.columns('e')} FROM executions e WHERE e.id = :id",
                 {"id": execution_id},
             )
             permitted = (Status.DEAD_LETTER, Status.CANCELLED, Status.SKIPPED)
             if row is None or row["status"] not in permitted:
                 return None
-            queued = await _redrive(tx, [decode_execution(row)], now)
+            queued = await _redrive(tx, [EXECUTIONS.decode(row)], now)
             if not queued:
                 return None
             audited = AuditedAction(action=Action.EXECUTION_RETRIED, subject_id=execution_id)
@@ -148,10 +153,10 @@ async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
     found = []
     for execution_id in ids:
         row = await tx.fetch_one(
-            f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id AND {_STILL_DEAD}",
+            f"SELECT {EXECUTIONS.columns('e')} FROM executions e WHERE e.id = :id AND {_STILL_DEAD}",
             {"id": execution_id},
         )
-        found += [decode_execution(row)] if row else []
+        found += [EXECUTIONS.decode(row)] if row else []
     return found
 
 
@@ -164,19 +169,7 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
     for execution in ended:
         attempt = execution.attempt + 1
         row = await tx.fetch_one(
-            f"""
-            INSERT INTO executions (
-              id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at,
-              held, covers, covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at, is_scheduled
-            )
-            SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'redrive',
-              e.scheduled_at, :now, {HOLD_BY_JOB}, e.covers, e.covers_from, :attempt, :now, :prior_errors, 0, :now,
-              e.is_scheduled
-            FROM executions e JOIN jobs j ON j.id = e.job_id
-            WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
-            FOR NO KEY UPDATE OF j, e
-            ON CONFLICT (run_id, attempt) DO NOTHING RETURNING {COLUMNS.replace("e.", "")}
-            """,
+            _REDRIVE,
             {
                 "new_id": new_id(now),
                 "attempt": attempt,
@@ -185,5 +178,5 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
                 "prior_errors": prior_errors_with(execution, execution.error),
             },
         )
-        queued += [decode_execution(row)] if row else []
+        queued += [EXECUTIONS.decode(row)] if row else []
     return queued

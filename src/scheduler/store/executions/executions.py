@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +9,16 @@ from typing import Any
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded
-from scheduler.domain.runs.error_code import ErrorCode
-from scheduler.domain.runs.execution import Execution, Status, Trigger
+from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
-from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import first_id
+from scheduler.store.rows import MAP, Table
+from scheduler.store.sql import select_page
 
-COLUMNS = """
-  e.id, e.run_id, e.job_id, e.account_id, e.webhook_id, e.status, e.attempt, e.trigger_kind, e.scheduled_at,
-  e.available_at, e.covers, e.covers_from, e.reason, e.budget_from, e.budget_at, e.prior_errors, e.worker_id,
-  e.started_at, e.finished_at, e.duration_ms, e.response_code, e.response_body, e.response_headers, e.body_truncated,
-  e.error_code, e.error, e.created_at, e.is_scheduled
-"""
+RENAMED = {"trigger": "trigger_kind"}
+EXECUTIONS = Table(Execution, codecs={"response_headers": MAP}, renamed=RENAMED)
+_COLUMNS = EXECUTIONS.columns("e")
 MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 
 
@@ -58,10 +55,10 @@ class ExecutionStore:
 
     async def get(self, execution_id: str) -> Execution | None:
         row = await self._db.fetch_one(
-            f"SELECT {COLUMNS} FROM executions e WHERE e.id = :id",
+            f"SELECT {_COLUMNS} FROM executions e WHERE e.id = :id",
             {"id": execution_id},
         )
-        return decode_execution(row) if row else None
+        return EXECUTIONS.decode(row) if row else None
 
     async def account_of_run(self, run_id: str) -> str | None:
         """The account that owns a run; ``None`` for an unknown id."""
@@ -83,7 +80,7 @@ class ExecutionStore:
         """
         rows = await self._db.fetch_all(
             f"""
-            SELECT {COLUMNS} FROM executions e
+            SELECT {_COLUMNS} FROM executions e
             WHERE e.job_id = :job_id AND e.id >= :first_id
               AND e.scheduled_at >= :at AND COALESCE(e.covers_from, e.scheduled_at) <= :at
               AND e.is_scheduled = 1
@@ -95,7 +92,7 @@ class ExecutionStore:
             """,
             {"job_id": job_id, "at": at, "first_id": first_id(at)},
         )
-        return [decode_execution(row) for row in rows]
+        return [EXECUTIONS.decode(row) for row in rows]
 
     async def cancel(
         self, execution_id: str, now: Instant, *, reason: str, by: Actor | None = None
@@ -106,7 +103,7 @@ class ExecutionStore:
             row = await tx.fetch_one(
                 f"""
                 UPDATE executions AS e SET status = 'cancelled', reason = :reason, finished_at = :now
-                WHERE e.id = :id AND e.status IN ('queued', 'running') RETURNING {COLUMNS.replace("e.", "")}
+                WHERE e.id = :id AND e.status IN ('queued', 'running') RETURNING {EXECUTIONS.columns()}
                 """,
                 {"id": execution_id, "reason": reason, "now": now},
             )
@@ -114,7 +111,7 @@ class ExecutionStore:
                 return None
             audited = AuditedAction(action=Action.EXECUTION_CANCELLED, subject_id=execution_id)
             await record_on_jobs(tx, by, [(row["job_id"], audited)])
-            return decode_execution(row)
+            return EXECUTIONS.decode(row)
 
         cancelled = await self._db.transaction(cancel)
         if cancelled is not None:
@@ -164,14 +161,16 @@ async def fetch_page(
     db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int
 ) -> Page[Execution]:
     """One page of the executions that meet all conditions, newest first."""
-    where = " AND ".join(conditions)
-    rows = await db.fetch_all(
-        # Ids are time-ordered, so the newest come from the end of an index without sorting.
-        f"SELECT {COLUMNS} FROM executions e WHERE {where} ORDER BY e.id DESC LIMIT :limit OFFSET :skip",
-        {**params, "limit": limit, "skip": skip},
+    return await select_page(
+        db,
+        _COLUMNS,
+        f"FROM executions e WHERE {' AND '.join(conditions)}",
+        params,
+        order="e.id DESC",  # ids are time-ordered, so the newest come from the end of an index without sorting
+        skip=skip,
+        limit=limit,
+        decode=EXECUTIONS.decode,
     )
-    counted = await db.fetch_all(f"SELECT COUNT(*) AS n FROM executions e WHERE {where}", params)
-    return Page([decode_execution(row) for row in rows], counted[0]["n"])
 
 
 def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
@@ -194,37 +193,3 @@ def _containing(text: str | None) -> str | None:
         return None
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
-
-
-def decode_execution(row: Row) -> Execution:
-    headers = row["response_headers"]
-    return Execution(
-        id=row["id"],
-        run_id=row["run_id"],
-        job_id=row["job_id"],
-        account_id=row["account_id"],
-        webhook_id=row["webhook_id"],
-        status=Status(row["status"]),
-        attempt=row["attempt"],
-        trigger=Trigger(row["trigger_kind"]),
-        scheduled_at=row["scheduled_at"],
-        available_at=row["available_at"],
-        created_at=row["created_at"],
-        covers=row["covers"],
-        covers_from=row["covers_from"],
-        reason=row["reason"],
-        budget_from=row["budget_from"],
-        budget_at=row["budget_at"],
-        prior_errors=row["prior_errors"],
-        worker_id=row["worker_id"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        duration_ms=row["duration_ms"],
-        response_code=row["response_code"],
-        response_body=row["response_body"],
-        response_headers=json.loads(headers) if headers else None,
-        body_truncated=bool(row["body_truncated"]),
-        error_code=ErrorCode(row["error_code"]) if row["error_code"] else None,
-        error=row["error"],
-        is_scheduled=bool(row["is_scheduled"]),
-    )

@@ -13,7 +13,7 @@ from typing import Any
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.errors import invalid
 from scheduler.store.database import Database, Params, Row, Transaction
-from scheduler.store.ids import in_list
+from scheduler.store.sql import in_list
 
 # Does the run of attempt e go? A subquery with a limit is never turned into a join with the whole table.
 _GOES = """(

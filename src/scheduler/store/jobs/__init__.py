@@ -1,4 +1,4 @@
-"""``jobs`` on disk, with the ``history`` of their versions, and their ``webhooks``. Begin with ``jobs.py``.
+"""Jobs, their history and their webhooks on disk. Begin with ``jobs.py``, what users do; ``due`` is for the engine.
 
-``job_rows`` reads jobs from rows.
+``job_table`` has the rows of jobs, ``history`` the versions of a job, ``webhooks`` where its runs are delivered.
 """

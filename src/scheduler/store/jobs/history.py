@@ -1,33 +1,24 @@
-"""The history of jobs: what planned each of them, since when, and who said so."""
+"""The history of jobs: when they were due between two changes, and who made each change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
-from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
-from scheduler.store.database import Database, Row, Transaction
+from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
-from scheduler.store.jobs.job_rows import TIMING_NAMES, decode_timing
+from scheduler.store.rows import Table
 
-_OWN_NAMES = tuple(field.name for field in fields(JobVersion) if field.name != "timing")
-_NAMES = (*_OWN_NAMES, *TIMING_NAMES)
-_INSERT = f"""
-INSERT INTO job_history (id, job_id, {", ".join(_NAMES)})
-VALUES (:id, :job_id, {", ".join(f":{name}" for name in _NAMES)})
-"""
+_VERSIONS = Table(JobVersion)
 
 
 async def remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
     """Add one version to the history of each job."""
     await tx.execute_many(
-        _INSERT,
+        f"INSERT INTO job_history {_VERSIONS.values(id=':id', job_id=':job_id')}",
         [
-            {name: getattr(version, name) for name in _OWN_NAMES}
-            | {name: getattr(version.timing, name) for name in TIMING_NAMES}
-            | {"id": new_id(version.changed_at), "job_id": job.id, "enabled": int(version.enabled)}
+            _VERSIONS.encode(version) | {"id": new_id(version.changed_at), "job_id": job.id}
             for version, job in zip(versions, jobs, strict=True)
         ],
     )
@@ -36,17 +27,7 @@ async def remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequen
 async def recall(db: Database, job_id: str) -> list[JobVersion]:
     """All versions of a job, oldest first."""
     rows = await db.fetch_all(
-        f"SELECT {', '.join(_NAMES)} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
+        f"SELECT {_VERSIONS.columns()} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",
         {"job_id": job_id},
     )
-    return [_decode(row) for row in rows]
-
-
-def _decode(row: Row) -> JobVersion:
-    disabled_by = row["disabled_by"]
-    values = {name: row[name] for name in _OWN_NAMES} | {
-        "timing": decode_timing(row),
-        "enabled": bool(row["enabled"]),
-        "disabled_by": DisabledBy(disabled_by) if disabled_by else None,
-    }
-    return JobVersion(**values)
+    return [_VERSIONS.decode(row) for row in rows]

@@ -9,37 +9,19 @@ from typing import Any
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, audited_webhook_change
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events, ExecutionsEnded
-from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.rows import MAP, TEXT, Codec, Table
+from scheduler.store.sql import select_page
 from scheduler.store.vault import Vault, binding_of
 
-COLUMNS = (
-    "w.id, w.job_id, w.url, w.method, w.headers, w.query_params, w.body_template, w.content_type, w.timeout_s, "
-    "w.signing_secret, w.former_secrets, w.enabled, w.disabled_by, w.disabled_reason, w.created_at, "
-    "w.updated_at"
-)
-_INSERT = """
-INSERT INTO webhooks (
-  id, job_id, url, method, headers, query_params, body_template, content_type, timeout_s, signing_secret,
-  former_secrets, enabled, disabled_by, disabled_reason, created_at, updated_at
-) VALUES (
-  :id, :job_id, :url, :method, :headers, :query_params, :body_template, :content_type, :timeout_s, :signing_secret,
-  :former_secrets, :enabled, :disabled_by, :disabled_reason, :created_at, :updated_at
-)
-"""
-_UPDATE = """
-UPDATE webhooks SET
-  url = :url, method = :method, headers = :headers, query_params = :query_params, body_template = :body_template,
-  content_type = :content_type, timeout_s = :timeout_s, signing_secret = :signing_secret,
-  former_secrets = :former_secrets, enabled = :enabled, disabled_by = :disabled_by,
-  disabled_reason = :disabled_reason, updated_at = :updated_at
-WHERE id = :id
-"""
+WEBHOOKS = Table(Webhook)
+"""The columns of webhooks. Secrets among them are sealed: a ``WebhookStore`` can read and write them."""
+_UPDATE = f"UPDATE webhooks SET {WEBHOOKS.assignments(fixed=('id', 'job_id', 'created_at'))} WHERE id = :id"
 _DELETED = "the webhook was deleted"
-_GET = f"SELECT {COLUMNS} FROM webhooks w WHERE w.id = :id"
+_GET = f"SELECT {WEBHOOKS.columns('w')} FROM webhooks w WHERE w.id = :id"
 
 
 class WebhookStore:
@@ -47,8 +29,9 @@ class WebhookStore:
 
     def __init__(self, db: Database, vault: Vault, events: Events) -> None:
         self._db = db
-        self._vault = vault
         self._events = events
+        sealed = {column: _sealed(vault, column, codec) for column, codec in _SEALED.items()}
+        self._rows = Table(Webhook, codecs={"query_params": MAP, **sealed})
 
     async def insert(self, webhook: Webhook, *, by: Actor | None = None) -> None:
         """Add a webhook to its job, which must exist."""
@@ -60,13 +43,15 @@ class WebhookStore:
 
     async def insert_many(self, tx: Transaction, webhooks: list[Webhook], *, by: Actor | None = None) -> None:
         """Add webhooks inside a transaction that somebody else began."""
-        await tx.execute_many(_INSERT, [self._row(webhook) for webhook in webhooks])
+        await tx.execute_many(
+            f"INSERT INTO webhooks {WEBHOOKS.values()}", [self._rows.encode(webhook) for webhook in webhooks]
+        )
         done = [(one.job_id, AuditedAction(action=Action.WEBHOOK_CREATED, subject_id=one.id)) for one in webhooks]
         await record_on_jobs(tx, by, done)
 
     async def get(self, webhook_id: str) -> Webhook | None:
         row = await self._db.fetch_one(_GET, {"id": webhook_id})
-        return self.decode(row) if row else None
+        return self._rows.decode(row) if row else None
 
     async def account_of(self, webhook_id: str) -> str | None:
         """The account that owns the webhook's job; ``None`` for an unknown id."""
@@ -81,13 +66,23 @@ class WebhookStore:
             FROM webhooks w JOIN jobs j ON j.id = w.job_id JOIN members m ON m.account_id = j.account_id
             WHERE m.user_id = :user AND (CAST(:job_id AS TEXT) IS NULL OR w.job_id = :job_id)
         """
-        params = {"user": user, "job_id": job_id}
-        rows = await self._db.fetch_all(
-            f"SELECT {COLUMNS} {scope} ORDER BY w.id LIMIT :limit OFFSET :skip",
-            {**params, "limit": limit, "skip": skip},
+        return await select_page(
+            self._db,
+            WEBHOOKS.columns("w"),
+            scope,
+            {"user": user, "job_id": job_id},
+            order="w.id",
+            skip=skip,
+            limit=limit,
+            decode=self._rows.decode,
         )
-        counted = await self._db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
-        return Page([self.decode(row) for row in rows], counted[0]["n"])
+
+    def decoder(self, start: int) -> Callable[[Row], Webhook]:
+        """What makes a webhook of a row that has the columns of ``WEBHOOKS`` from position ``start`` on.
+
+        It raises ``WrongKeyError`` for a webhook whose secrets cannot be opened.
+        """
+        return self._rows.decoder(start)
 
     async def change(
         self,
@@ -106,9 +101,9 @@ class WebhookStore:
             row = await tx.fetch_one(f"{_GET} FOR NO KEY UPDATE", {"id": webhook_id})
             if row is None:
                 return None
-            before = self.decode(row)
+            before = self._rows.decode(row)
             webhook = change(before)
-            await tx.execute(_UPDATE, self._row(webhook))
+            await tx.execute(_UPDATE, self._rows.encode(webhook))
             audited = audited_webhook_change(before, webhook, rotates=rotates)
             await record_on_jobs(tx, by, [(webhook.job_id, audited)] if audited else [])
             return webhook
@@ -138,59 +133,27 @@ class WebhookStore:
             self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=cancelled, cause=_DELETED))
         return cancelled is not None
 
-    def decode(self, row: Row) -> Webhook:
-        """The webhook of a row that has ``COLUMNS``."""
-        webhook_id = row["id"]
-        headers, query, secret = row["headers"], row["query_params"], row["signing_secret"]
-        formers = row["former_secrets"]
-        return Webhook(
-            id=webhook_id,
-            job_id=row["job_id"],
-            url=row["url"],
-            method=row["method"],
-            headers=json.loads(self._open(headers, webhook_id, "headers")) if headers else None,
-            query_params=json.loads(query) if query else None,
-            body_template=row["body_template"],
-            content_type=row["content_type"],
-            timeout_s=row["timeout_s"],
-            signing_secret=self._open(secret, webhook_id, "signing_secret") if secret else None,
-            former_secrets=_formers(self._open(formers, webhook_id, "former_secrets")) if formers else (),
-            enabled=bool(row["enabled"]),
-            disabled_by=DisabledBy(row["disabled_by"]) if row["disabled_by"] else None,
-            disabled_reason=row["disabled_reason"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
 
-    def _open(self, sealed: str, webhook_id: str, column: str) -> str:
-        return self._vault.open(sealed, binding=binding_of("webhooks", webhook_id, column))
+def _sealed(vault: Vault, column: str, codec: Codec = TEXT) -> Codec:
+    """What ``codec`` makes of the values of a column, sealed by ``vault`` and bound to the row."""
 
-    def _seal(self, text: str | None, webhook_id: str, column: str) -> str | None:
-        return None if text is None else self._vault.seal(text, binding=binding_of("webhooks", webhook_id, column))
+    def encode(value: Any, webhook_id: str) -> str | None:
+        text = codec.encode(value)
+        return None if text is None else vault.seal(text, binding=binding_of("webhooks", webhook_id, column))
 
-    def _row(self, webhook: Webhook) -> dict[str, Any]:
-        headers = None if webhook.headers is None else json.dumps(dict(webhook.headers))
-        query = None if webhook.query_params is None else json.dumps(dict(webhook.query_params))
-        formers = json.dumps([[former.secret, former.until_at] for former in webhook.former_secrets])
-        return {
-            "id": webhook.id,
-            "job_id": webhook.job_id,
-            "url": webhook.url,
-            "method": webhook.method,
-            "headers": self._seal(headers, webhook.id, "headers"),
-            "query_params": query,
-            "body_template": webhook.body_template,
-            "content_type": webhook.content_type,
-            "timeout_s": webhook.timeout_s,
-            "signing_secret": self._seal(webhook.signing_secret, webhook.id, "signing_secret"),
-            "former_secrets": self._seal(formers if webhook.former_secrets else None, webhook.id, "former_secrets"),
-            "enabled": int(webhook.enabled),
-            "disabled_by": webhook.disabled_by,
-            "disabled_reason": webhook.disabled_reason,
-            "created_at": webhook.created_at,
-            "updated_at": webhook.updated_at,
-        }
+    def decode(sealed: str | None, webhook_id: str) -> Any:
+        text = None if sealed is None else vault.open(sealed, binding=binding_of("webhooks", webhook_id, column))
+        return codec.decode(text)
+
+    return Codec(encode=encode, decode=decode, takes_id=True)
 
 
-def _formers(text: str) -> tuple[FormerSecret, ...]:
-    return tuple(FormerSecret(secret=secret, until_at=until_at) for secret, until_at in json.loads(text))
+def _former_secrets(text: str | None) -> tuple[FormerSecret, ...]:
+    return tuple(FormerSecret(secret=secret, until_at=until_at) for secret, until_at in json.loads(text or "[]"))
+
+
+_FORMER_SECRETS = Codec(
+    encode=lambda formers: json.dumps([[one.secret, one.until_at] for one in formers]) if formers else None,
+    decode=_former_secrets,
+)
+_SEALED = {"headers": MAP, "signing_secret": TEXT, "former_secrets": _FORMER_SECRETS}

@@ -22,10 +22,10 @@ from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Settlement, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
-from scheduler.store.ids import in_list
 from scheduler.store.jobs.history import remember
-from scheduler.store.jobs.job_rows import COLUMNS, UPDATE, decode_job, row_of
+from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.queue.holds import hold
+from scheduler.store.sql import in_list
 
 FORGIVE = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
 """Forget the runs of a job that failed so far."""
@@ -98,14 +98,14 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
     placeholders, params = in_list(last)
     rows = await tx.fetch_all(
         f"""
-        SELECT {COLUMNS}, j.dead_count, j.dead_since_at FROM jobs j
+        SELECT {JOBS.columns("j")}, j.dead_count, j.dead_since_at FROM jobs j
         WHERE j.id IN ({placeholders}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
         """,
         {**params, "least_runs": LEAST_RUNS},
     )
     disabled = []
     for row in rows:
-        job, end = decode_job(row), last[row["id"]]
+        job, end = JOBS.decode(row), last[row["id"]]
         if is_hopeless(row["dead_count"], row["dead_since_at"], end.finished_at):
             after = give_up_on(job, row["dead_count"], row["dead_since_at"], now, last_error=end.outcome.error)
             await _pause(tx, job, after)
@@ -114,7 +114,7 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
 
 
 async def _pause(tx: Transaction, job: Job, after: Job) -> None:
-    await tx.execute(UPDATE, row_of(after))
+    await tx.execute(UPDATE_JOB, JOBS.encode(after))
     version = JobVersion.of(after, changed_by=SERVICE)
     if job.next_run_at is not None and job.next_run_at <= after.updated_at:
         # Due, but not fired yet, and now it never is: so it belongs to the pause.

@@ -14,24 +14,14 @@ from scheduler.domain.runs.firing import Firing
 from scheduler.domain.slots import SlotLimits, Slots
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.store.database import Database, Row, Transaction
-from scheduler.store.ids import in_list, new_id
+from scheduler.store.ids import new_id
 from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.queue.attempts import QUEUED, enqueue, next_attempt
 from scheduler.store.queue.auto_disable import draw_consequences
 from scheduler.store.queue.claiming import Claimer
-from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM, decode_claim
-from scheduler.store.queue.holds import HOLD_BY_JOB, RELEASE_BUFFERED
-
-_ENQUEUE = """
-INSERT INTO executions (
-  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  covers_from, reason, budget_from, budget_at, prior_errors, finished_at, body_truncated, error_code, error,
-  created_at, is_scheduled
-) VALUES (
-  :id, :run_id, :job_id, :account_id, :webhook_id, :status, :attempt, :trigger_kind, :scheduled_at, :available_at,
-  :held, :covers, :covers_from, :reason, :budget_from, :budget_at, :prior_errors, :finished_at, 0, :error_code, :error,
-  :created_at, :is_scheduled
-) ON CONFLICT (run_id, attempt) DO NOTHING
-"""
+from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM, WEBHOOK_AT, decode_claim
+from scheduler.store.queue.holds import RELEASE_BUFFERED
+from scheduler.store.sql import in_list
 
 # The guard: only the worker that holds the attempt may end it, and only once.
 _SETTLE = """
@@ -47,14 +37,7 @@ WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at =
 """
 # Queued only if this very settlement took effect: a cancelled attempt has no next one.
 _RETRY = f"""
-INSERT INTO executions (
-  id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  covers_from, budget_from, budget_at, prior_errors, body_truncated, created_at, is_scheduled
-)
-SELECT :new_id, e.run_id, e.job_id, e.account_id, e.webhook_id, 'queued', :attempt, 'retry', e.scheduled_at,
-  :available_at, {HOLD_BY_JOB}, e.covers, e.covers_from, e.budget_from, e.budget_at, :prior_errors, 0, :now,
-  e.is_scheduled
-FROM executions e JOIN jobs j ON j.id = e.job_id
+{next_attempt("retry")}
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
@@ -68,7 +51,7 @@ class ExecutionQueue:
 
     def __init__(self, db: Database, webhooks: WebhookStore, events: Events, *, worker_id: str) -> None:
         self._db = db
-        self._webhooks = webhooks
+        self._decode_webhook = webhooks.decoder(WEBHOOK_AT)
         self._events = events
         self.worker_id = worker_id
         self._claimer = Claimer(db)
@@ -84,8 +67,8 @@ class ExecutionQueue:
 
         ``buffered`` ones wait until their job has no other active execution.
         """
-        hold = Hold.BUFFERED if buffered else Hold.NONE
-        await tx.execute_many(_ENQUEUE, [_queue_row(execution, hold) for execution in executions])
+        statement = enqueue(Hold.BUFFERED if buffered else Hold.NONE)
+        await tx.execute_many(statement, [QUEUED.encode(execution) for execution in executions])
 
     async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
         """Insert what firing made of jobs; returns the ids of executions that made way and must not go on."""
@@ -217,34 +200,7 @@ class ExecutionQueue:
         return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
 
     def _decode(self, row: Row, *, worker_id: str, started_at: Instant) -> Claim:
-        return decode_claim(row, self._webhooks, worker_id=worker_id, started_at=started_at)
-
-
-def _queue_row(execution: Execution, hold: Hold) -> dict[str, Any]:
-    return {
-        "id": execution.id,
-        "run_id": execution.run_id,
-        "job_id": execution.job_id,
-        "account_id": execution.account_id,
-        "webhook_id": execution.webhook_id,
-        "status": execution.status.value,
-        "attempt": execution.attempt,
-        "trigger_kind": execution.trigger.value,
-        "scheduled_at": execution.scheduled_at,
-        "available_at": execution.available_at,
-        "held": hold.value,
-        "covers": execution.covers,
-        "covers_from": execution.covers_from,
-        "reason": execution.reason,
-        "budget_from": execution.budget_from,
-        "budget_at": execution.budget_at,
-        "prior_errors": execution.prior_errors,
-        "finished_at": execution.finished_at,
-        "error_code": execution.error_code,
-        "error": execution.error,
-        "created_at": execution.created_at,
-        "is_scheduled": int(execution.is_scheduled),
-    }
+        return decode_claim(row, self._decode_webhook, worker_id=worker_id, started_at=started_at)
 
 
 def _settled_row(settlement: Settlement) -> dict[str, Any]:

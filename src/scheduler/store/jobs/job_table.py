@@ -1,0 +1,28 @@
+"""The rows of jobs as records."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from scheduler.domain.jobs.job import Job
+from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.store.rows import Codec, Table
+
+
+@lru_cache(maxsize=1024)
+def decode_policy(text: str) -> RetryPolicy:
+    """The retry policy of a ``retry`` column. Cached: most jobs have one of a few policies."""
+    return RetryPolicy.from_mapping(json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def _encode_policy(policy: RetryPolicy) -> str:
+    return json.dumps(policy.to_mapping(), sort_keys=True)
+
+
+_POLICY = Codec(encode=_encode_policy, decode=decode_policy)
+_TAGS = Codec(encode=json.dumps, decode=lambda text: tuple(json.loads(text)) if text != "[]" else ())
+
+JOBS = Table(Job, codecs={"retry": _POLICY, "tags": _TAGS})
+UPDATE_JOB = f"UPDATE jobs SET {JOBS.assignments(fixed=('id', 'account_id', 'created_at'))} WHERE id = :id"

@@ -1,0 +1,40 @@
+"""Pieces of SQL that several stores need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from scheduler.store.database import Database, Page, Params, Row
+
+T = TypeVar("T")
+
+
+def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """What stands between the parentheses of ``IN``, and its parameters; there must be one id at least.
+
+    The last is repeated up to a power of two, so that a server prepares only a few statements of each kind.
+    """
+    found = list(ids)
+    found += found[-1:] * (2 ** (len(found) - 1).bit_length() - len(found))
+    params = {f"id{number}": one for number, one in enumerate(found)}
+    return ", ".join(f":{name}" for name in params), params
+
+
+async def select_page(
+    db: Database,
+    columns: str,
+    scope: str,
+    params: Params,
+    *,
+    order: str,
+    skip: int,
+    limit: int,
+    decode: Callable[[Row], T],
+) -> Page[T]:
+    """One page of what ``scope`` has, which is a FROM with its WHERE, and how many rows it has in all."""
+    rows = await db.fetch_all(
+        f"SELECT {columns} {scope} ORDER BY {order} LIMIT :limit OFFSET :skip", {**params, "limit": limit, "skip": skip}
+    )
+    counted = await db.fetch_all(f"SELECT COUNT(*) AS n {scope}", params)
+    return Page([decode(row) for row in rows], counted[0]["n"])
