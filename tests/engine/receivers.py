@@ -33,17 +33,19 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Caller:
     """One accepted connection, as a script sees it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: list[bytes]) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: Callable[[bytes], None]
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._requests = requests
+        self._keep = keep
 
     async def request(self) -> bytes:
         """The next request, head and body; kept in the receiver's ``requests``."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         body = await self._reader.readexactly(int(lengths[0])) if lengths else b""
-        self._requests.append(head + body)
+        self._keep(head + body)
         return head + body
 
     async def send(self, data: bytes) -> None:
@@ -84,16 +86,28 @@ class RawReceiver:
         self.port = 0
         self.ended = asyncio.Event()
         """Set whenever a connection has ended."""
+        self._arrived = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def wait_for(self, count: int, *, within_s: float = 20) -> None:
+        """Until ``count`` requests have arrived; fails loudly instead of hanging."""
+        async with asyncio.timeout(within_s):
+            while len(self.requests) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def keep(self, request: bytes) -> None:
+        self.requests.append(request)
+        self._arrived.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await self.script(Caller(reader, writer, self.requests))
+                await self.script(Caller(reader, writer, self.keep))
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -113,7 +127,7 @@ async def receiving(
 ) -> AsyncIterator[RawReceiver]:
     """A receiver on a free port while the context is open."""
     receiver = RawReceiver(script)
-    server = await asyncio.start_server(receiver._serve, host, 0, ssl=tls, limit=2**22)
+    server = await asyncio.start_server(receiver.serve, host, 0, ssl=tls, limit=2**22)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,7 +29,7 @@ from tests.engine.receivers import (
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-async def test_what_is_on_the_wire(sender: Sender) -> None:
+async def test_these_bytes_are_on_the_wire(sender: Sender) -> None:
     async with receiving(keeping()) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/a%20b?x=%C3%BC#part"
         await sender.send(to(url, method="PUT", headers={"A": "1", "B": "\xe9"}, body=b"body"))
@@ -51,7 +51,9 @@ async def test_what_is_on_the_wire(sender: Sender) -> None:
         ("DELETE", b"abc", b"3"),
     ],
 )
-async def test_content_length(method: str, body: bytes | None, length: bytes | None, sender: Sender) -> None:
+async def test_the_length_of_a_body_is_sent_where_one_is_expected(
+    method: str, body: bytes | None, length: bytes | None, sender: Sender
+) -> None:
     async with receiving(keeping()) as receiver:
         await sender.send(to(receiver, method=method, body=body))
         head, _, sent = receiver.requests[0].partition(b"\r\n\r\n")
@@ -69,7 +71,7 @@ async def test_a_header_that_would_be_read_as_more_is_not_sent(headers: dict[str
         assert receiver.connections == 0
 
 
-async def test_connections_are_reused(sender: Sender) -> None:
+async def test_connections_are_used_again(sender: Sender) -> None:
     async with receiving(keeping()) as receiver:
         for _ in range(3):
             assert (await sender.send(to(receiver))).error is None
@@ -84,37 +86,42 @@ async def test_a_receiver_that_says_close_gets_a_new_connection(sender: Sender) 
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
-@pytest.mark.parametrize("end", ["fin", "reset"])
-async def test_nothing_is_sent_twice_on_a_connection_that_dies(method: str, end: str, sender: Sender) -> None:
-    """A client session would repeat GET, PUT and DELETE here, behind the back of the attempt."""
+@pytest.mark.parametrize(
+    ("end", "code"), [(Caller.finish, "disconnected"), (Caller.reset, "connection_reset")], ids=["fin", "reset"]
+)
+async def test_nothing_is_sent_twice_on_a_connection_that_dies(
+    method: str, end: Callable[[Caller], None], code: str, sender: Sender
+) -> None:
+    """A client session would repeat GET, PUT and DELETE here, without an attempt of ours."""
 
     async def script(caller: Caller) -> None:
         await caller.request()
         await caller.send(OK)
         await caller.request()
-        if end == "reset":
-            caller.reset()
+        end(caller)
 
     async with receiving(script) as receiver:
         await sender.send(to(receiver, method=method))
         outcome = await sender.send(to(receiver, method=method))
-        assert outcome.error_code == ("connection_reset" if end == "reset" else "disconnected")
+        assert outcome.error_code == code
         assert outcome.response_code is None
         assert (receiver.connections, len(receiver.requests)) == (1, 2)
 
 
 async def test_bytes_on_a_resting_connection_close_it(sender: Sender) -> None:
     """They could be an answer to a request that is yet to come."""
+    rests = asyncio.Event()
 
     async def script(caller: Caller) -> None:
         await caller.request()
         await caller.send(OK)
-        await asyncio.sleep(0.05)
+        await rests.wait()
         await caller.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake")
         await caller.gone()
 
     async with receiving(script) as receiver:
         assert (await sender.send(to(receiver))).response_body == "ok"
+        rests.set()
         await receiver.ended.wait()
         receiver.script = keeping()
         assert (await sender.send(to(receiver))).response_body == "ok"
@@ -165,7 +172,9 @@ def redirect(status: int, location: str) -> bytes:
         (200, "120", None),
     ],
 )
-async def test_retry_after(status: int, value: str, expected: float | None, sender: Sender, clock: SetClock) -> None:
+async def test_retry_after_is_read_where_it_counts(
+    status: int, value: str, expected: float | None, sender: Sender, clock: SetClock
+) -> None:
     assert clock.now() == parse_instant("2026-06-01T00:00:00Z")
     answer = f"HTTP/1.1 {status} X\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode()
     async with receiving(keeping(answer)) as receiver:
@@ -184,7 +193,7 @@ async def test_retry_after(status: int, value: str, expected: float | None, send
     ],
     ids=["utf-8", "not utf-8", "nul", "at the limit", "cut in a character", "empty"],
 )
-async def test_stored_body(body: bytes, stored: str, sender: Sender) -> None:
+async def test_a_body_is_stored_as_text_up_to_the_limit(body: bytes, stored: str, sender: Sender) -> None:
     answer = b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with receiving(keeping(answer)) as receiver:
         outcome = await sender.send(to(receiver))
@@ -199,7 +208,7 @@ async def test_no_body_is_kept_when_the_limit_is_zero(clock: SetClock) -> None:
         assert (outcome.error, outcome.response_body, outcome.body_truncated) == (None, "", True)
 
 
-async def test_stored_headers(sender: Sender) -> None:
+async def test_headers_are_stored_as_text(sender: Sender) -> None:
     answer = b"HTTP/1.1 200 OK\r\nX-A: \xff\x1b\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     async with receiving(keeping(answer)) as receiver:
         outcome = await sender.send(to(receiver))
@@ -233,9 +242,9 @@ async def test_proxies_of_the_environment_are_ignored(sender: Sender, monkeypatc
         assert proxy.connections == 0
 
 
-async def test_refused(sender: Sender) -> None:
+async def test_a_port_without_a_listener_refuses(sender: Sender) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         port = taken.getsockname()[1]
         outcome = await sender.send(to(f"http://127.0.0.1:{port}/"))
     assert outcome.error == f"connect_refused nothing accepts connections at 127.0.0.1:{port}"
@@ -243,7 +252,7 @@ async def test_refused(sender: Sender) -> None:
 
 @pytest.fixture
 def full_listener() -> Iterator[int]:
-    """The port of a listener whose queue is full: the kernel drops whoever else comes."""
+    """The port of a listener whose queue is full: the kernel drops further connections."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -298,9 +307,11 @@ async def test_a_cancelled_request_leaves_nothing_behind(sender: Sender) -> None
         await receiver.ended.wait()
 
 
-@pytest.mark.parametrize("answer", [b"", HEAD + b"Content-Length: 0\r\n\r\n"], ids=["no answer", "answer"])
-async def test_a_receiver_that_reads_nothing_keeps_no_socket(answer: bytes, sender: Sender) -> None:
-    """Megabytes wait to be written; a polite close would wait with them."""
+@pytest.mark.parametrize(
+    ("answer", "code"), [(b"", "timeout"), (HEAD + b"Content-Length: 0\r\n\r\n", None)], ids=["no answer", "answer"]
+)
+async def test_a_receiver_that_reads_nothing_keeps_no_socket(answer: bytes, code: str | None, sender: Sender) -> None:
+    """Megabytes wait to be written; an orderly close would wait with them."""
 
     async def script(caller: Caller) -> None:
         await caller.send(answer)
@@ -309,15 +320,18 @@ async def test_a_receiver_that_reads_nothing_keeps_no_socket(answer: bytes, send
     async with receiving(script) as receiver:
         before = open_descriptors()
         outcome = await sender.send(to(receiver, body=bytes(8_000_000), timeout_s=SHORT_S))
-        assert outcome.error_code == (None if answer else "timeout")
+        assert outcome.error_code == code
         await until(lambda: open_descriptors() == before + 1)  # the receiver's end
 
 
 async def test_a_large_body_is_answered_before_it_is_read(sender: Sender) -> None:
+    has_answer = asyncio.Event()
+
     async def script(caller: Caller) -> None:
         await caller.send(HEAD + b"Content-Length: 0\r\n\r\n")
-        await asyncio.sleep(0.05)
+        await has_answer.wait()
         caller.reset()
 
     async with receiving(script) as receiver:
         assert (await sender.send(to(receiver, body=bytes(8_000_000)))).response_code == 200
+        has_answer.set()

@@ -12,6 +12,7 @@ import pytest
 
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.resolver import MOST_ADDRESSES, Resolver
+from scheduler.engine.http.sender import Sender
 from tests.conftest import SetClock
 from tests.engine.receivers import (
     OK,
@@ -24,7 +25,6 @@ from tests.engine.receivers import (
     receiving,
     silence,
     to,
-    until,
 )
 
 
@@ -34,10 +34,12 @@ class Zone:
     def __init__(self, **names: list[str] | None) -> None:
         self.names = {name.replace("_", "."): addresses for name, addresses in names.items()}
         self.asked: list[str] = []
+        self.was_asked = threading.Event()
         self.answer_now = threading.Event()
 
     def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         self.asked.append(host)
+        self.was_asked.set()
         addresses = self.names.get(host, [])
         if addresses is None:
             self.answer_now.wait(20)
@@ -76,16 +78,17 @@ async def test_a_name_is_looked_up_once_for_a_burst(zone: Zone, clock: SetClock)
         assert receiver.requests[0].startswith(b"POST / HTTP/1.1\r\nHost: app.test:%d\r\n" % receiver.port)
 
 
-async def test_a_name_that_does_not_exist(zone: Zone, clock: SetClock) -> None:
+async def test_a_name_that_does_not_exist_fails_with_the_words_of_the_resolver(zone: Zone, clock: SetClock) -> None:
     async with make_sender(clock, resolver=Resolver(zone)) as sender:
-        outcome = await sender.send(to("http://nobody.test/"))
-    assert outcome.error == "dns_failed nobody.test:80: Name or service not known"
+        outcome = await sender.send(to("http://unknown.test/"))
+    assert outcome.error == "dns_failed unknown.test:80: Name or service not known"
 
 
-async def test_a_name_server_that_hangs_holds_up_nobody_else(zone: Zone, clock: SetClock) -> None:
+async def test_a_name_server_that_hangs_holds_up_no_other_name(zone: Zone, clock: SetClock) -> None:
     async with receiving(keeping()) as receiver, make_sender(clock, resolver=Resolver(zone), concurrency=80) as sender:
         waiting = [asyncio.create_task(sender.send(to("http://hanging.test/", timeout_s=60))) for _ in range(64)]
-        await until(lambda: zone.asked == ["hanging.test"])
+        assert await asyncio.to_thread(zone.was_asked.wait, 20)
+        assert zone.asked == ["hanging.test"]
         assert (await sender.send(to(f"http://app.test:{receiver.port}/"))).error is None
         for task in waiting:
             task.cancel()
@@ -200,7 +203,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-async def test_tls(authority: Authority, zone: Zone, clock: SetClock) -> None:
+async def test_a_certificate_of_a_trusted_authority_is_accepted(
+    authority: Authority, zone: Zone, clock: SetClock
+) -> None:
     zone.names["secure.test"] = ["127.0.0.1"]
     async with (
         receiving(keeping(), tls=authority.serving("secure.test", "127.0.0.1")) as receiver,
@@ -218,9 +223,9 @@ async def test_tls(authority: Authority, zone: Zone, clock: SetClock) -> None:
         ({"names": ["127.0.0.1"], "self_signed": True}, "self-signed certificate"),
         ({"names": ["other.test"]}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
     ],
-    ids=["HR83 self-signed", "HR85 other name"],
+    ids=["self-signed", "other name"],
 )
-async def test_tls_that_proves_nothing(
+async def test_a_certificate_that_proves_nothing_is_refused(
     certificate: dict[str, Any], reason: str, authority: Authority, clock: SetClock
 ) -> None:
     serving = authority.serving(*certificate["names"], self_signed=certificate.get("self_signed", False))
@@ -233,13 +238,13 @@ async def test_tls_that_proves_nothing(
         assert receiver.requests == []
 
 
-async def test_system_authorities_are_the_default(authority: Authority, sender: Any) -> None:
+async def test_system_authorities_are_the_default(authority: Authority, sender: Sender) -> None:
     async with receiving(keeping(), tls=authority.serving("127.0.0.1")) as receiver:
         outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
         assert outcome.error_code == "tls_failed"
 
 
-async def test_plain_http_behind_https(sender: Any) -> None:
+async def test_plain_http_at_an_https_address_fails_with_a_hint(sender: Sender) -> None:
     async with receiving(answering(OK)) as receiver:
 
         async def script(caller: Caller) -> None:
@@ -252,7 +257,7 @@ async def test_plain_http_behind_https(sender: Any) -> None:
         assert (outcome.error or "").endswith("is this an http port?")
 
 
-async def test_silence_behind_https(sender: Any) -> None:
+async def test_silence_at_an_https_address_is_a_timeout(sender: Sender) -> None:
     async def script(caller: Caller) -> None:
         await caller.gone()
 
@@ -261,7 +266,9 @@ async def test_silence_behind_https(sender: Any) -> None:
         assert outcome.error_code == "connect_timeout"
 
 
-async def test_a_receiver_that_wants_a_client_certificate(authority: Authority, clock: SetClock) -> None:
+async def test_a_receiver_that_wants_a_client_certificate_fails_the_attempt(
+    authority: Authority, clock: SetClock
+) -> None:
     async with (
         receiving(keeping(), tls=authority.demanding("127.0.0.1")) as receiver,
         make_sender(clock, tls=authority.trusting()) as sender,
@@ -270,7 +277,7 @@ async def test_a_receiver_that_wants_a_client_certificate(authority: Authority, 
         assert outcome.error_code in ("tls_failed", "connection_reset", "disconnected")
 
 
-async def test_a_silent_receiver_behind_tls(authority: Authority, clock: SetClock) -> None:
+async def test_a_silent_receiver_behind_tls_is_a_timeout(authority: Authority, clock: SetClock) -> None:
     async with (
         receiving(silence, tls=authority.serving("127.0.0.1")) as receiver,
         make_sender(clock, tls=authority.trusting()) as sender,
