@@ -37,7 +37,7 @@ _SCENES = (
     ("by count", RetentionConfig(executions_per_job=3)),
     ("by age", RetentionConfig(executions_days=0.01, dead_letter_days=0.01)),
 )
-_BETWEEN_SWEEPS_S = 60
+BETWEEN_SWEEPS_S = 60
 """No rest after a slice is as long as this; that between two sweeps is longer."""
 
 
@@ -56,7 +56,7 @@ async def _sweep(pruner: Pruner, most: int) -> list[float]:
     steps: list[float] = []
     while len(steps) < most:
         began = time.perf_counter()
-        if await pruner.step() > _BETWEEN_SWEEPS_S:
+        if await pruner.step() > BETWEEN_SWEEPS_S:
             break
         steps.append((time.perf_counter() - began) * 1000)
     return steps

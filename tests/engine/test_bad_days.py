@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from scheduler.service import Service, open_service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
 from tests.checks import present
-from tests.conftest import JWT_SECRET, SECRET_KEY, Receiver, SetClock
+from tests.conftest import JWT_SECRET, SECRET_KEY, OpenService, Receiver, SetClock
 from tests.factories import USER, add_job, deliver_ready, rows_of
 
 
@@ -39,30 +42,28 @@ async def test_one_webhook_that_cannot_be_read_fails_alone(
     assert first.status is Status.FAILURE and present(first.error).startswith("secret_unreadable")
 
 
-async def test_a_part_that_dies_makes_the_service_unready(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def die() -> None:
-        raise RuntimeError("a defect")
+async def test_a_part_that_dies_makes_the_service_unready(open_test_service: OpenService, config: Config) -> None:
+    """The pruner cannot count so many days; the check of the configuration would have refused them."""
+    endless = replace(config, retention=replace(config.retention, executions_days=math.inf))
+    async with open_test_service(config=endless) as service:
+        await service.engine.start()
+        async with asyncio.timeout(20):
+            await service.engine.broken.wait()
+        assert not (await service.health.now()).ready
+        await service.engine.stop()
 
-    monkeypatch.setattr(service.engine.recorder, "run", die)
-    await service.engine.start()
-    async with asyncio.timeout(10):
-        await service.engine.broken.wait()
-    assert not (await service.health.now()).ready
-    await service.engine.stop()
 
-
-async def test_a_database_that_another_holds_makes_the_service_unready(service: Service, tmp_path: Path) -> None:
-    import sqlite3
-
+async def test_a_database_that_another_process_holds_makes_the_service_unready(
+    service: Service, tmp_path: Path
+) -> None:
     await service.engine.start()
     intruder = sqlite3.connect(tmp_path / "scheduler.db", isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     assert (await service.health.now()).database == "disconnected"
     intruder.execute("ROLLBACK")
     intruder.close()
-    async with asyncio.timeout(20):
-        while (await service.health.now()).database != "connected":
-            pass
+    patient = replace(service.health, database_timeout_s=60)
+    assert (await patient.now()).database == "connected"
     await service.engine.stop()
 
 
@@ -81,13 +82,18 @@ async def test_a_redriven_run_remembers_every_reason(service: Service, clock: Se
     stores = service.stores
     job = await add_job(stores, clock.now(), retry=RetryPolicy(max_attempts=2, delays=(0,), jitter=0))
     await service.engine.firer.start_run(job.id, clock.now())
-    for attempt in range(1, 5):
+
+    async def fail(attempt: int) -> None:
         (claim,) = await stores.queue.claim(clock.now(), 1)
         failed = Outcome(error_code=ErrorCode.HTTP, error_text="No", response_code=500 + attempt)
         await stores.queue.settle([settle(claim.execution, failed, clock.now(), policy=job.retry)], clock.now())
-        if attempt == 2:
-            dead = (await rows_of(stores, job))[-1]
-            assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
+
+    await fail(1)
+    await fail(2)
+    dead = (await rows_of(stores, job))[-1]
+    assert await stores.dead_letters.redrive(USER, Selection(ids=(dead.id,)), clock.now(), dry_run=False) == 1
+    await fail(3)
+    await fail(4)
     last = (await rows_of(stores, job))[-1]
     assert last.status is Status.DEAD_LETTER and last.attempt == 4
     assert last.error == "http_504 No (before: attempt 1: http_501 No; attempt 2: http_502 No; attempt 3: http_503 No)"

@@ -15,6 +15,7 @@ from scheduler.config import Config
 from scheduler.config.limits import LimitsConfig
 from scheduler.domain.clock import SECOND
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import AttemptsSettled, Fired, LookedForDueJobs
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
@@ -23,6 +24,7 @@ from scheduler.store.database import Transaction
 from tests.conftest import OpenService, Receiver, SetClock
 from tests.engine.receivers import SHORT_S, RawReceiver, keeping, open_descriptors, receiving, silence, until
 from tests.engine.test_hostile_receivers import CASES
+from tests.event_log import EventLog
 from tests.factories import add_job, change_stored, deliver_ready, rows_of
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -57,6 +59,10 @@ async def add(service: Service, user: str, receiver: str, *, runs: int, timeout_
 
 async def statuses(service: Service, job: Job, user: str) -> Counter[Status]:
     return Counter(row.status for row in await rows_of(service.stores, job, user=user))
+
+
+def count(told: list[AttemptsSettled]) -> int:
+    return sum(len(event.settlements) for event in told)
 
 
 @asynccontextmanager
@@ -100,10 +106,9 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
         jobs = [await add(service, "noisy", url(one), runs=1, timeout_s=SHORT_S) for one in hostile]
         for _ in range(30):
             await service.engine.firer.start_run(other.id, service.clock.now())
-        async with delivering(service), asyncio.timeout(20):
-            await receiver.wait_for(30)
-            while (await service.stores.executions.counts()).keys() - {Status.DEAD_LETTER}:
-                await asyncio.sleep(0.05)
+        settled = EventLog(service.events, AttemptsSettled)
+        async with delivering(service):
+            await settled.wait_for(lambda told: count(told) == 80)
         assert await statuses(service, other, "other") == {Status.SUCCESS: 30}
         ended = [await statuses(service, job, "noisy") for job in jobs]
         assert all(one.keys() <= {Status.SUCCESS, Status.DEAD_LETTER} for one in ended)
@@ -118,7 +123,7 @@ async def test_what_is_deferred_is_not_read_again_before_there_is_room(
         await add(service, "other", "http://127.0.0.1:9/", runs=0)
         await add(service, "noisy", url(hanging), runs=600)
         while await service.engine.pool.fill_slots() == 0:
-            pass
+            """More may start at once."""
         assert await service.stores.queue.next_ready_at() is None
         assert service.engine.pool.in_use == 6
         await service.engine.pool.drain(0)
@@ -135,9 +140,10 @@ async def test_what_is_deferred_starts_in_order_as_slots_are_given_back(
         for _ in range(40):
             started += await service.engine.firer.start_run(job.id, service.clock.now())
             clock.advance(0.001)
-        async with delivering(service), asyncio.timeout(20):
-            while (await statuses(service, job, "busy"))[Status.SUCCESS] < 40:
-                await asyncio.sleep(0.01)
+        settled = EventLog(service.events, AttemptsSettled)
+        async with delivering(service):
+            await settled.wait_for(lambda told: count(told) == 40)
+        assert await statuses(service, job, "busy") == {Status.SUCCESS: 40}
         order = [
             request.lower().partition(b"x-scheduler-execution-id: ")[2][:36].decode() for request in quick.requests
         ]
@@ -169,9 +175,7 @@ async def test_the_only_account_has_nearly_all_slots_until_another_comes(
     async with receiving(silence) as hanging, open_test_service(config=sized(config, 32)) as service:
         noisy = await add(service, "noisy", url(hanging), runs=100)
         async with delivering(service):
-            async with asyncio.timeout(20):
-                while (await statuses(service, noisy, "noisy"))[Status.RUNNING] < 30:
-                    await asyncio.sleep(0.01)
+            await hanging.wait_for(30)
             assert service.engine.pool.in_use == 30
             clock.advance(1)
             await add(service, "other", receiver.url, runs=10)
@@ -202,9 +206,10 @@ async def test_a_slow_host_does_not_hold_up_the_account_elsewhere(
     ):
         stuck = [await add(service, user, url(hanging), runs=10) for user in ("ann", "bob")]
         free = await add(service, "ann", url(quick, "127.0.0.2"), runs=10)
-        async with delivering(service), asyncio.timeout(20):
-            while (await statuses(service, free, "ann"))[Status.SUCCESS] < 10:
-                await asyncio.sleep(0.01)
+        settled = EventLog(service.events, AttemptsSettled)
+        async with delivering(service):
+            await settled.wait_for(lambda told: count(told) == 10)
+            assert await statuses(service, free, "ann") == {Status.SUCCESS: 10}
             left = await statuses(service, stuck[0], "ann") + await statuses(service, stuck[1], "bob")
             assert left == {Status.RUNNING: 1, Status.QUEUED: 19}
         assert hanging.connections == 1
@@ -324,8 +329,20 @@ async def test_thousands_due_at_once_do_not_hold_up_jobs_that_come_after_them(
         assert [len(await rows_of(service.stores, job, user="noisy")) for job in crowd] == [1] * 40
 
 
-async def test_a_beat_during_a_look_for_due_jobs_makes_it_look_again(service: Service, clock: SetClock) -> None:
-    job = await add_job(service.stores, clock.now(), schedule="* * * * *")
-    clock.advance(60)
-    await asyncio.gather(*(service.engine.trigger_loop._beat() for _ in range(3)))
-    assert len(await rows_of(service.stores, job)) == 1
+async def test_a_look_that_is_asked_for_during_a_look_follows_it_at_once(
+    open_test_service: OpenService, config: Config, clock: SetClock
+) -> None:
+    slow = replace(config, engine=replace(config.engine, tick_s=600))
+    async with open_test_service(config=slow) as service:
+        loop = service.engine.trigger_loop
+        looked = EventLog(service.events, LookedForDueJobs)
+        loop.start()
+        await looked.wait_for()
+        job = await add_job(service.stores, clock.now(), schedule="* * * * *")
+        clock.advance(60)
+        service.events.listen(Fired, lambda _: loop.look_by(0))
+        loop.look_by(1)
+        await looked.wait_for(lambda told: len(told) == 3)
+        loop.stop()
+        assert [look.due for look in looked.told] == [0, 1, 0]
+        assert len(await rows_of(service.stores, job)) == 1

@@ -96,7 +96,7 @@ async def metric(service: Service, series: str) -> float:
         ("none", 86_400, 100),
     ],
 )
-async def test_downtime(
+async def test_after_a_downtime_each_time_has_its_row_by_the_policy(
     open_test_service: OpenService, clock: SetClock, gap: str, catchup: str, window_s: int, limit: int
 ) -> None:
     async with open_test_service() as service:
@@ -135,7 +135,9 @@ async def test_each_webhook_has_its_rows(open_test_service: OpenService, clock: 
 
 
 @pytest.mark.parametrize("gap", DOWN)
-async def test_intervals_keep_their_grid(open_test_service: OpenService, clock: SetClock, gap: str) -> None:
+async def test_intervals_stay_aligned_after_a_downtime(
+    open_test_service: OpenService, clock: SetClock, gap: str
+) -> None:
     async with open_test_service() as service:
         job = await add_job(service.stores, clock.now(), schedule="@every 7m", anchor_at=clock.now() + 11 * SECOND)
     first_at = clock.now() + 11 * SECOND
@@ -149,7 +151,7 @@ async def test_intervals_keep_their_grid(open_test_service: OpenService, clock: 
 
 
 @pytest.mark.parametrize(("gap_s", "status", "reason"), [(3600, "queued", None), (2 * 86_400, "skipped", TOO_OLD)])
-async def test_a_single_moment_that_was_missed(
+async def test_a_single_time_that_was_missed_is_caught_up(
     open_test_service: OpenService, clock: SetClock, gap_s: int, status: str, reason: str | None
 ) -> None:
     async with open_test_service() as service:
@@ -307,27 +309,40 @@ async def _watch(service: Service, clock: SetClock, job: Job, seconds: int) -> N
         before = after
 
 
+async def _rows_around_a_step(
+    service: Service, clock: SetClock, step_s: int, catchup: str
+) -> tuple[list[Execution], list[Instant]]:
+    """The rows of a job of every five seconds that was watched before and after the clock stepped, and its times."""
+    begun = clock.now()
+    job = await add_job(service.stores, begun, schedule="*/5 * * * * *", catchup=catchup)
+    await _watch(service, clock, job, 20)
+    latest = clock.now()
+    clock.advance(step_s)
+    await _watch(service, clock, job, 20)
+    latest = max(latest, clock.now())
+    return await rows_of(service.stores, job), list(range(begun + 5 * SECOND, latest + 1, 5 * SECOND))
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("catchup", ["latest", "all", "none"])
 async def test_a_clock_that_steps_doubles_and_loses_nothing(
     service: Service, clock: SetClock, step: str, catchup: str
 ) -> None:
-    begun = clock.now()
-    job = await add_job(service.stores, begun, schedule="*/5 * * * * *", catchup=catchup)
-    await _watch(service, clock, job, 20)
-    latest = clock.now()
-    clock.advance(STEPS[step])
-    await _watch(service, clock, job, 20)
-    latest = max(latest, clock.now())
-    rows = await rows_of(service.stores, job)
+    rows, times = await _rows_around_a_step(service, clock, STEPS[step], catchup)
     assert len({row.run_id for row in rows}) == len(rows)
     covered = sorted((row.covers_from or row.scheduled_at, row.scheduled_at, row.covers) for row in rows)
-    times = list(range(begun + 5 * SECOND, latest + 1, 5 * SECOND))
     assert sum(covers for _, _, covers in covered) == len(times)
     assert [start for start, _, _ in covered] == [times[0]] + [end + 5 * SECOND for _, end, _ in covered[:-1]]
     assert covered[-1][1] == times[-1]
-    if STEPS[step] < 0:
-        assert [row.scheduled_at for row in rows] == times[:4] == times
+
+
+@pytest.mark.parametrize("step", ["-1 h", "-1 d"])
+@pytest.mark.parametrize("catchup", ["latest", "all", "none"])
+async def test_a_clock_that_steps_back_fires_nothing_until_it_is_where_it_was(
+    service: Service, clock: SetClock, step: str, catchup: str
+) -> None:
+    rows, times = await _rows_around_a_step(service, clock, STEPS[step], catchup)
+    assert [row.scheduled_at for row in rows] == times[:4] == times
 
 
 async def test_after_a_step_back_what_comes_due_is_not_missed(service: Service, clock: SetClock) -> None:
@@ -351,7 +366,7 @@ async def test_a_suspended_machine_catches_up(service: Service, clock: SetClock)
     assert [(row.trigger.value, row.covers) for row in rows] == [("schedule", 1), ("catchup", 6)]
 
 
-async def test_a_database_that_was_away_was_no_attention(
+async def test_what_came_due_while_the_database_was_away_was_missed(
     service: Service, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look that failed saw nothing: what came due meanwhile was missed."""

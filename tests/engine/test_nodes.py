@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -13,12 +14,14 @@ from aiohttp import web
 from scheduler.config import Config, DatabaseConfig, EngineConfig
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import LookedForDueJobs
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.service import Service
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
 from tests.checks import present
 from tests.conftest import OpenService, Received, Receiver
+from tests.event_log import EventLog
 from tests.factories import add_job, deliver_ready, rows_of, start_run
 
 Nodes = tuple[Service, Service]
@@ -39,6 +42,17 @@ async def nodes(open_test_service: OpenService) -> AsyncIterator[Nodes]:
         yield one, other
 
 
+@pytest.fixture
+def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts the steady clock, by which a node counts its lease, forward by so many seconds."""
+    read = time.clock_gettime
+
+    def put_forward(by_s: float) -> None:
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: read(clock) + by_s)
+
+    return put_forward
+
+
 async def expire(stores: Stores, node_id: str) -> None:
     """As if the node had not renewed for long."""
 
@@ -48,7 +62,7 @@ async def expire(stores: Stores, node_id: str) -> None:
     await stores.db.transaction(work)
 
 
-async def test_nodes_never_claim_the_same(nodes: Nodes) -> None:
+async def test_two_nodes_never_claim_the_same_execution(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     job = await add_job(one.stores, now, enabled=False)
@@ -62,7 +76,7 @@ async def test_nodes_never_claim_the_same(nodes: Nodes) -> None:
     assert workers == {one.stores.queue.worker_id, other.stores.queue.worker_id}
 
 
-async def test_nodes_fire_each_time_once(nodes: Nodes) -> None:
+async def test_two_nodes_fire_each_time_once(nodes: Nodes) -> None:
     one, other = nodes
     now = one.clock.now()
     jobs = [await add_job(one.stores, now, next_run_at=now - number) for number in range(30)]
@@ -100,7 +114,9 @@ async def test_a_stale_result_is_not_written(nodes: Nodes) -> None:
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.FAILURE, Status.QUEUED]
 
 
-async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_one(nodes: Nodes) -> None:
+async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_one(
+    nodes: Nodes, let_time_pass: Callable[[float], None]
+) -> None:
     one, other = nodes
     now = one.clock.now()
     job = await add_job(one.stores, now, enabled=False)
@@ -110,7 +126,7 @@ async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_on
     await other.engine.membership.step()
     with pytest.raises(SchedulerError, match="lost its lease"):
         await one.stores.queue.claim(now + SECOND, 1)
-    one.engine.membership._renew_at_s = 0.0
+    let_time_pass(15)  # a renewal is due
     await one.engine.membership.step()
     assert one.stores.queue.worker_id != before
     assert len(await one.stores.queue.claim(now + SECOND, 1)) == 1
@@ -120,30 +136,32 @@ async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_on
     }
 
 
-async def test_a_node_that_could_not_renew_in_time_begins_nothing(nodes: Nodes, receiver: Receiver) -> None:
-    one, _ = nodes
-    job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
-    await start_run(one.stores, job, one.clock.now())
-    (claim,) = await one.stores.queue.claim(one.clock.now() + SECOND, 1)
-    one.engine.membership._lease_until_s = 0.0  # as after a long standstill
-    assert not one.engine.membership.has_lease()
-    assert not (await one.health.now()).ready
-    one.engine.pool._start(claim)
-    await one.engine.pool.idle()
-    await one.engine.recorder.flush()
-    await one.engine.pool.fill_slots()
-    assert receiver.requests == []
-    closed, repeated = await rows_of(one.stores, job)
-    assert (closed.status, repeated.status) == (Status.FAILURE, Status.QUEUED)
+async def test_a_node_that_could_not_renew_in_time_begins_nothing(
+    open_test_service: OpenService, config: Config, receiver: Receiver, let_time_pass: Callable[[float], None]
+) -> None:
+    small = replace(config, engine=replace(config.engine, concurrency=1))
+    async with open_test_service(config=small, clock=SystemClock()) as one:
+        job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
+        await start_run(one.stores, job, one.clock.now())
+        await one.engine.pool.fill_slots()
+        let_time_pass(31)  # a standstill between the claim and the delivery
+        assert not one.engine.membership.has_lease()
+        await one.engine.pool.idle()
+        assert not (await one.health.now()).ready
+        await one.engine.recorder.flush()
+        await one.engine.pool.fill_slots()
+        assert receiver.requests == []
+        closed, repeated = await rows_of(one.stores, job)
+        assert (closed.status, repeated.status) == (Status.FAILURE, Status.QUEUED)
 
 
 async def test_a_job_of_one_node_is_on_time_on_another(nodes: Nodes, receiver: Receiver) -> None:
-    """The node that takes the job does nothing but tell: the other fires it before its next look is due."""
+    """The node that stores the job only announces it: the other fires it before its next look is due."""
     one, other = nodes
     one.engine.peers.start()
+    looked = EventLog(other.events, LookedForDueJobs)
     await other.engine.start()
-    while other.engine.firer.looked_at is None:
-        await asyncio.sleep(0)
+    await looked.wait_for()
     job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], next_run_at=one.clock.now())
     await receiver.wait_for(1)
     (row,) = (await rows_of(one.stores, job))[:1]
@@ -166,22 +184,20 @@ async def test_what_one_node_cancels_another_aborts(nodes: Nodes, receiver: Rece
     await other.engine.pool.fill_slots()
     await receiver.wait_for(1)
     assert await one.stores.executions.cancel(started.id, one.clock.now(), reason="by hand") is not None
-    async with asyncio.timeout(20):
-        while other.engine.pool.in_use:
-            one.engine.pool.cancel(started.id)
-            await asyncio.sleep(0.01)
+    await other.engine.pool.idle(20)
+    assert other.engine.pool.in_use == 0
     await other.engine.recorder.flush()
     assert [row.status for row in await rows_of(one.stores, job)] == [Status.CANCELLED]
 
 
-async def test_a_node_that_leaves_in_peace_leaves_nothing(nodes: Nodes) -> None:
+async def test_a_node_that_stops_leaves_no_lease_behind(nodes: Nodes) -> None:
     one, other = nodes
     await one.engine.start()
     await one.engine.stop()
     assert [node.id for node in await other.stores.nodes.alive()] == [other.stores.queue.worker_id]
 
 
-async def test_health_counts_the_nodes(nodes: Nodes) -> None:
+async def test_health_tells_how_many_nodes_there_are(nodes: Nodes) -> None:
     one, _ = nodes
     details = (await one.health.now()).details
     assert (details["nodes"], details["lease"]["held"]) == (2, True)

@@ -14,6 +14,7 @@ from scheduler.domain.runs.execution import Outcome, settle
 from scheduler.service import Service
 from tests.conftest import Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
+from tests.event_log import EventLog
 from tests.factories import add_job, change_stored, deliver_ready, fire_and_deliver, read_job, rows_of, webhooks_of
 
 pytestmark = both_databases
@@ -52,7 +53,7 @@ async def start_one(service: Service, clock: SetClock) -> None:
         ("cancel_previous", [(1, "cancelled", 1, NEWER), (2, "cancelled", 1, NEWER), (3, "queued", 1, None)]),
     ],
 )
-async def test_the_four_policies(
+async def test_the_four_policies_decide_about_overlapping_runs(
     service: Service, clock: SetClock, overlap: str, expected: list[tuple[int, str, int, str | None]]
 ) -> None:
     job = await add_job(service.stores, clock.now(), overlap=overlap)
@@ -173,18 +174,17 @@ async def test_a_buffered_run_survives_a_pause(service: Service, clock: SetClock
     assert [claim.execution.scheduled_at for claim in await service.stores.queue.claim(now, 9)] == [now]
 
 
-async def test_the_pool_hears_at_once_that_a_buffered_run_may_start(
+async def test_the_end_of_a_run_announces_that_a_buffered_one_may_start(
     service: Service, receiver: Receiver, clock: SetClock
 ) -> None:
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], overlap="buffer_one")
     await fire(service, clock)
     await fire(service, clock)
-    released: list[WorkReady] = []
-    service.events.listen(WorkReady, released.append)
+    released = EventLog(service.events, WorkReady)
     await deliver_ready(service)
-    assert released == [WorkReady()]
+    assert released.told == [WorkReady()]
     await deliver_ready(service)
-    assert released == [WorkReady()] and len(receiver.requests) == 2
+    assert released.told == [WorkReady()] and len(receiver.requests) == 2
     assert [fate[1] for fate in await fates(service, job)] == ["success", "success"]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from aiohttp import web
 
 from scheduler.config import Config
 from scheduler.domain.clock import SECOND, seconds
-from scheduler.domain.events import LookedForDueJobs
+from scheduler.domain.events import Fired, LookedForDueJobs
 from scheduler.domain.jobs.changes import change_job
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
@@ -21,6 +19,7 @@ from scheduler.service import Service
 from tests.checks import present
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.engine.test_lateness import metric
+from tests.event_log import EventLog
 from tests.factories import (
     add_job,
     deliver_ready,
@@ -240,15 +239,14 @@ async def test_a_heartbeat_that_a_clock_set_back_left_far_ahead_comes_near_again
 ) -> None:
     quick = replace(config, engine=replace(config.engine, tick_s=0.01))
     async with open_test_service(config=quick) as service:
-        await service.engine.start()
-        loop = service.engine.trigger_loop
-        loop._scheduler.modify_job("tick", next_run_time=datetime.now(UTC) + timedelta(days=1))
         job = await add_job(service.stores, clock.now())
-        clock.advance(60)
-        looked = asyncio.Event()
-        service.events.listen(LookedForDueJobs, lambda _: looked.set())
-        async with asyncio.timeout(20):
-            while not await rows_of(service.stores, job):  # the look that was under way may have come too early
-                looked.clear()
-                await looked.wait()
-        await service.engine.stop()
+        looked, fired = EventLog(service.events, LookedForDueJobs), EventLog(service.events, Fired)
+        service.engine.trigger_loop.start()
+        await looked.wait_for()
+        planned_at = clock.now()
+        clock.advance(-86_400)
+        service.engine.trigger_loop.look_by(planned_at)
+        clock.advance(86_400 + 60)
+        await fired.wait_for()
+        service.engine.trigger_loop.stop()
+        assert len(await rows_of(service.stores, job)) == 1

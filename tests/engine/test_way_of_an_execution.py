@@ -34,7 +34,7 @@ async def test_a_due_job_reaches_its_receiver(service: Service, receiver: Receiv
         Status.SUCCESS,
         200,
         "ok",
-        Trigger.CATCHUP if row.covers > 1 else Trigger.SCHEDULE,
+        Trigger.SCHEDULE,
     )
     assert request.headers["webhook-id"] == row.run_id
     assert request.headers["x-scheduler-execution-id"] == row.id

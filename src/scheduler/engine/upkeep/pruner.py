@@ -14,8 +14,10 @@ from scheduler.domain.events import Events, ExecutionsPruned
 from scheduler.store.executions.pruning import Edge, PruningStore
 from scheduler.store.ids import first_id
 
-_SLICE = 200
-_BETWEEN_SWEEPS_S = 300.0
+SLICE = 200
+"""How many runs are looked at, or pruned in one transaction, at a time."""
+BETWEEN_SWEEPS_S = 300.0
+"""How long the pruner rests after a whole sweep."""
 _REST_FACTOR = 4
 """After a slice the pruner rests so many times as long as that took: it has a fifth of the writer at most."""
 _DAY_S = 86_400
@@ -41,7 +43,7 @@ class Pruner:
                 rest_s = await self.step()
             except SchedulerError as error:
                 log.error("pruning failed: %s", error.message)  # noqa: TRY400
-                rest_s = _BETWEEN_SWEEPS_S
+                rest_s = BETWEEN_SWEEPS_S
             await asyncio.sleep(rest_s)
 
     async def step(self) -> float:
@@ -55,7 +57,7 @@ class Pruner:
             if self._pruned:
                 log.info("pruned %d executions", self._pruned)
             self._pruned = 0
-            return _BETWEEN_SWEEPS_S
+            return BETWEEN_SWEEPS_S
         self._slices = slices
         self._pruned += pruned
         self._events.tell(ExecutionsPruned(count=pruned))
@@ -73,7 +75,7 @@ class Pruner:
 
     async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
         after_id = ""
-        while found := await self._store.oldest(edge, after_id=after_id, limit=_SLICE):
+        while found := await self._store.oldest(edge, after_id=after_id, limit=SLICE):
             yield await self._store.prune(found.going, edge)
             after_id = found.last_id
 
@@ -81,7 +83,7 @@ class Pruner:
         """Delete what is beyond ``executions_per_job``. Slices span jobs: a commit for each job would take longer."""
         after_job_id = ""
         while jobs := await self._store.crowded(
-            after_job_id=after_job_id, kept=self._retention.executions_per_job, limit=_SLICE
+            after_job_id=after_job_id, kept=self._retention.executions_per_job, limit=SLICE
         ):
             crowded = [(job_id, until_id) for job_id, until_id in jobs if until_id is not None]
             last_id = max((until_id for _, until_id in crowded), default="")
@@ -89,7 +91,7 @@ class Pruner:
             going: dict[str, str] = {}
             async for found in self._looks(crowded, dead_until_id):
                 going.update(found)
-                if len(going) < _SLICE:
+                if len(going) < SLICE:
                     yield 0
                 else:
                     yield await self._store.prune(going, edge)
@@ -100,7 +102,7 @@ class Pruner:
     async def _looks(self, crowded: Sequence[tuple[str, str]], dead_until_id: str) -> AsyncIterator[Mapping[str, str]]:
         for job_id, until_id in crowded:
             edge, after_id = Edge(until_id=until_id, dead_until_id=min(until_id, dead_until_id)), ""
-            while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=_SLICE):
+            while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=SLICE):
                 yield found.going
                 after_id = found.last_id
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CONNECT_S = 5.0
-_STATEMENT_S = 15.0
+CONNECT_S = 5.0
+STATEMENT_S = 15.0
 """Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
 _TRIES = 8
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
@@ -84,8 +84,8 @@ class PostgresDatabase:
                     dsn,
                     min_size=2,
                     max_size=pool_size,
-                    timeout=_CONNECT_S,
-                    command_timeout=_STATEMENT_S,
+                    timeout=CONNECT_S,
+                    command_timeout=STATEMENT_S,
                     statement_cache_size=256,
                     server_settings=settings,
                 )
@@ -98,7 +98,7 @@ class PostgresDatabase:
             pool=pool,
             pool_size=pool_size,
             version=f"PostgreSQL {version}",
-            notices=Notices(dsn, timeout_s=_CONNECT_S),
+            notices=Notices(dsn, timeout_s=CONNECT_S),
             events=events or Events(),
         )
 
@@ -171,7 +171,7 @@ class PostgresDatabase:
         if self._running:
             await asyncio.wait(self._running)
         try:
-            async with asyncio.timeout(_CONNECT_S):
+            async with asyncio.timeout(CONNECT_S):
                 await self._pool.close()
         except (TimeoutError, *TROUBLE):
             self._pool.terminate()
@@ -228,13 +228,13 @@ class PostgresDatabase:
             raise
         finally:
             with suppress(*TROUBLE):
-                await self._pool.release(connection, timeout=_CONNECT_S)
+                await self._pool.release(connection, timeout=CONNECT_S)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
         """A connection; each that turns out to be dead costs a try, and there are no more than the pool has."""
         for left in range(self._pool.get_max_size(), -1, -1):
             try:
-                return await self._pool.acquire(timeout=_CONNECT_S)
+                return await self._pool.acquire(timeout=CONNECT_S)
             except asyncpg.ConnectionDoesNotExistError:
                 if not left:
                     raise
@@ -249,8 +249,8 @@ def _settings(idle_limit_s: float) -> Mapping[str, str]:
     return {
         "application_name": "scheduler",
         "timezone": "UTC",
-        "statement_timeout": f"{_STATEMENT_S * 1000:.0f}",
-        "lock_timeout": f"{_CONNECT_S * 1000:.0f}",
+        "statement_timeout": f"{STATEMENT_S * 1000:.0f}",
+        "lock_timeout": f"{CONNECT_S * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{idle_limit_s * 1000:.0f}",
         # a node whose machine vanished keeps no locks either
         "tcp_keepalives_idle": "5",
