@@ -127,7 +127,7 @@ async def test_a_lost_key_is_got_over_as_readme_says(tmp_path: Path) -> None:
         async with opened(config):
             raise AssertionError
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    (statements,) = re.findall(r'sqlite3 scheduler.db "(UPDATE [^"]+)"', readme)
+    (statements,) = re.findall(r'sqlite3 scheduler-data/scheduler.db "(UPDATE [^"]+)"', readme)
     with closing(sqlite3.connect(tmp_path / "scheduler.db")) as connection:
         connection.executescript(statements)
     async with opened(config) as service:

@@ -29,7 +29,7 @@ from scheduler.store.copy import NOT_COPIED, TABLES, count_rows
 from scheduler.store.database import Database, Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.queue.nodes import NodeStore
-from scheduler.store.sealing import check_key
+from scheduler.store.sealing import require_key
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.checks import as_dict
@@ -74,7 +74,7 @@ one_way = pytest.mark.parametrize("urls", [("sqlite", "sqlite")], indirect=True,
 async def fill(config: Config, *, runs: int = 3) -> None:
     """Something in every table."""
     db = await open_database(config, SystemClock())
-    await check_key(db, Vault(SECRET_KEY))
+    await require_key(db, Vault(SECRET_KEY))
     stores = Stores.over(db, vault=Vault(SECRET_KEY), worker_id="copy:1:1")
     await stores.nodes.join("copy:1:1", lease_s=0)
     secret: dict[str, Any] = {

@@ -12,7 +12,7 @@ from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store import ids
 from scheduler.store.executions.dead_letters import Selection
-from scheduler.store.executions.pruning import Edge, Slice, refuse_pruned
+from scheduler.store.executions.pruning import Edge, Slice, check_not_pruned
 from scheduler.store.ids import first_id
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock, both_databases
@@ -127,7 +127,7 @@ async def test_times_up_to_the_mark_are_refused(stores: Stores, job: Job, clock:
     edge = before(at + MINUTE)
 
     async def refuse(*times: Instant) -> None:
-        await stores.db.transaction(lambda tx: refuse_pruned(tx, job.id, times))
+        await stores.db.transaction(lambda tx: check_not_pruned(tx, job.id, times))
 
     await refuse(at)
     await add_run(stores, job, at, Status.SUCCESS)

@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.domain.webhooks.webhook import FormerSecret
 from scheduler.store.database import Row, Transaction
-from scheduler.store.sealing import SEALED_COLUMNS, check_key, reseal
+from scheduler.store.sealing import SEALED_COLUMNS, require_key, reseal
 from scheduler.store.sqlite.database import SqliteDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault, WrongKeyError, binding_of
@@ -53,11 +53,11 @@ def test_a_value_names_its_key_and_opens_in_its_place_only() -> None:
 
 
 async def test_a_database_remembers_its_key(db: SqliteDatabase) -> None:
-    await check_key(db, Vault(OLD))
-    await check_key(db, Vault(OLD))
-    await check_key(db, Vault(NEW, OLD))
+    await require_key(db, Vault(OLD))
+    await require_key(db, Vault(OLD))
+    await require_key(db, Vault(NEW, OLD))
     with pytest.raises(WrongKeyError):
-        await check_key(db, Vault(NEW))
+        await require_key(db, Vault(NEW))
 
 
 async def test_a_database_of_an_earlier_version_is_asked_for_one_of_its_secrets(
@@ -66,8 +66,8 @@ async def test_a_database_of_an_earlier_version_is_asked_for_one_of_its_secrets(
     await add_job(stores, clock.now())
     await add_secrets(stores, clock)
     with pytest.raises(WrongKeyError, match="webhooks/"):
-        await check_key(db, Vault(NEW))
-    await check_key(db, Vault(OLD))
+        await require_key(db, Vault(NEW))
+    await require_key(db, Vault(OLD))
     assert len(await db.fetch_all("SELECT id FROM key_check")) == 1
 
 
@@ -75,7 +75,7 @@ async def test_every_secret_gets_the_new_key_and_says_the_same(
     db: SqliteDatabase, stores: Stores, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scheduler.store.sealing.BATCH", 2)
-    await check_key(db, Vault(OLD))
+    await require_key(db, Vault(OLD))
     await add_secrets(stores, clock, 5)
     await add_job(stores, clock.now())
     both, new = Vault(NEW, OLD), Vault(NEW)
@@ -84,9 +84,9 @@ async def test_every_secret_gets_the_new_key_and_says_the_same(
     assert await reseal(db, both) == 0
     values = await sealed_values(db)
     assert len(values) == 16 and all(map(new.is_current, values))
-    await check_key(db, new)
+    await require_key(db, new)
     with pytest.raises(WrongKeyError):
-        await check_key(db, Vault(OLD))
+        await require_key(db, Vault(OLD))
     after = (await Stores.over(db, vault=new, worker_id="w").webhooks.page("ann", skip=0, limit=10)).items
     assert after == before
     assert after[0].former_secrets == (FORMER,)
@@ -95,7 +95,7 @@ async def test_every_secret_gets_the_new_key_and_says_the_same(
 async def test_one_that_cannot_be_opened_leaves_all_as_they_were(
     db: SqliteDatabase, stores: Stores, clock: SetClock
 ) -> None:
-    await check_key(db, Vault(OLD))
+    await require_key(db, Vault(OLD))
     await add_secrets(stores, clock, 3)
 
     async def corrupt(tx: Transaction) -> None:
@@ -111,7 +111,7 @@ async def test_one_that_cannot_be_opened_leaves_all_as_they_were(
 async def test_a_compacted_file_has_no_trace_of_what_was_replaced(
     db: SqliteDatabase, stores: Stores, clock: SetClock, tmp_path: Path
 ) -> None:
-    await check_key(db, Vault(OLD))
+    await require_key(db, Vault(OLD))
     await add_secrets(stores, clock, 50)
     await db.maintain()
     traces = Vault(OLD).key_id.encode() + b"."

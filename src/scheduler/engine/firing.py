@@ -20,7 +20,7 @@ from scheduler.domain.runs.execution import Execution, Status
 from scheduler.domain.runs.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
-from scheduler.store.executions.pruning import refuse_pruned
+from scheduler.store.executions.pruning import check_not_pruned
 from scheduler.store.ids import new_id
 from scheduler.store.jobs.due import LockedJob
 from scheduler.store.queue.queue import MADE_WAY
@@ -146,7 +146,7 @@ class Firer:
         if len(times) * len(webhook_ids) > _MOST_BACKFILLED:
             webhooks = f"{len(webhook_ids)} webhooks of the job"
             raise invalid("to", f"{len(times)} times for {webhooks}: at most {_MOST_BACKFILLED} executions a call")
-        await refuse_pruned(tx, job.id, times)
+        await check_not_pruned(tx, job.id, times)
         known = await self._stores.queue.last_attempts(tx, run_ids_of(job, webhook_ids, times))
         return backfill(job, webhook_ids, times, self._present(now), known=known)
 

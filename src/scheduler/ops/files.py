@@ -1,7 +1,7 @@
-"""Files that appear with all of their content or not at all, readable by their owner alone.
+"""Files that appear with their whole content or not at all, readable by their owner only.
 
-A file is written as a draft beside its place and published from there; whoever reads meanwhile, and whoever finds the
-files of a process that was killed, sees the old file, the new one, or none. Every function raises ``OSError``.
+A file is written as a draft in the same directory and published by a link or a rename. A reader sees the old file, the
+new one or none, also after the writer was killed. Every function raises ``OSError``.
 """
 
 from __future__ import annotations

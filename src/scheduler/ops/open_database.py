@@ -14,7 +14,7 @@ from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.copy import unfinished
 from scheduler.store.database import Database, DatabaseUnusableError
 from scheduler.store.migrate import MigrationError, migrate
-from scheduler.store.sealing import check_key
+from scheduler.store.sealing import require_key
 from scheduler.store.vault import Vault, WrongKeyError
 
 _LEAST_IDLE_S = 2.0
@@ -87,7 +87,7 @@ async def _require_whole(db: Database, config: Config) -> None:
 async def require_sealing_key(db: Database, vault: Vault, config: Config) -> None:
     """Raises ``StartError`` when the secrets in ``db`` are not sealed with a key of ``vault``."""
     try:
-        await check_key(db, vault)
+        await require_key(db, vault)
     except WrongKeyError as error:
         given = "the configured secret_key" if config.secret_key else str(sealing_key_path(config))
         raise StartError(

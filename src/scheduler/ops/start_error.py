@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     """The exit codes of ``scheduler``; 0 is success."""
 
     FAILURE = 1
-    """Whatever has no code of its own."""
+    """Every failure without a code of its own."""
     USAGE = 2
     """Wrong arguments."""
     CONFIGURATION = 3

@@ -7,11 +7,11 @@ import random
 from scheduler.domain.clock import Instant
 
 last_tick = 0
-"""When the newest id was made, in 4096ths of a millisecond. Tests whose clock begins anew set it back."""
+"""The time of the newest id, in 4096ths of a millisecond. Tests with a clock of their own reset it."""
 
 
 def new_id(now: Instant) -> str:
-    """A new UUIDv7 for a row made at ``now``; ids of one process only grow, also within a microsecond.
+    """A new UUIDv7 for a row made at ``now``; ids of one process always grow, also within a microsecond.
 
     The 12 bits behind the millisecond hold its fraction (RFC 9562, section 6.2, method 3), one more than the last
     id's when the clock stands still or steps back.

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 class MigrationError(Exception):
-    """The database does not fit this program; the sentence says what to do. Nothing was changed."""
+    """Why the schema of a database does not fit this program, in one sentence that says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class Migration:
 
 
 def packaged_migrations() -> list[Migration]:
-    """The migrations that this program brings, in order."""
+    """The migrations of this program, in order."""
     folder = resources.files("scheduler.store") / "migrations"
     found = [
         Migration(version=int(match[1]), name=entry.name, sql=entry.read_text(encoding="utf-8"))
@@ -48,20 +48,21 @@ def packaged_migrations() -> list[Migration]:
 
 
 async def migrate(db: Database, now: Instant, migrations: list[Migration] | None = None) -> list[str]:
-    """Bring the schema up to date in one transaction; returns the names of what was applied.
+    """Apply the pending migrations in one transaction; returns their names.
 
-    Raises ``MigrationError`` when the database is newer than the program or a released file was changed.
+    Raises ``MigrationError``, and changes nothing, when the database is newer than the program or a released file was
+    edited.
     """
     known = packaged_migrations() if migrations is None else migrations
 
     async def apply(tx: Transaction) -> list[str]:
         await tx.take_turn("migrate")
         await tx.execute(_CREATE_LEDGER)
-        # Proves that we may write, before anything relies on it: a read-only file opens without a word.
+        # raises where nothing can be written: opening a read-only file does not
         await tx.execute("UPDATE schema_migrations SET name = name")
         rows = await tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
         applied = {row["version"]: row for row in rows}
-        _refuse_strangers(applied, known)
+        _require_known(applied, known)
         pending = [migration for migration in known if migration.version not in applied]
         for migration in pending:
             await _apply_one(tx, migration, now)
@@ -71,7 +72,7 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
 
 
 async def pending_migrations(reader: Reader) -> list[Migration]:
-    """What the database behind ``reader`` lacks, without a change to it; all of them where it is no database of ours.
+    """The migrations that are not applied yet, by reading only; all of them for a database without our tables.
 
     Raises ``MigrationError`` as ``migrate`` does.
     """
@@ -80,11 +81,11 @@ async def pending_migrations(reader: Reader) -> list[Migration]:
         return known
     rows = await reader.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
     applied = {row["version"]: row for row in rows}
-    _refuse_strangers(applied, known)
+    _require_known(applied, known)
     return [migration for migration in known if migration.version not in applied]
 
 
-def _refuse_strangers(applied: Mapping[int, Row], known: list[Migration]) -> None:
+def _require_known(applied: Mapping[int, Row], known: list[Migration]) -> None:
     newest = known[-1].version if known else 0
     if applied and max(applied) > newest:
         raise MigrationError(
@@ -110,6 +111,6 @@ async def _apply_one(tx: Transaction, migration: Migration, now: Instant) -> Non
 
 
 def _statements(sql: str) -> list[str]:
-    """The statements of a script; comments end with their line, and no literal in a migration holds a semicolon."""
+    """The statements of a script without its comments. No literal of a migration contains ``;`` or ``--``."""
     bare = re.sub(r"--[^\n]*", "", sql)
     return [statement.strip() for statement in bare.split(";") if statement.strip()]

@@ -1,4 +1,4 @@
-"""All secrets of a database at once: whether the key at hand is theirs, and how they come to have another."""
+"""All sealed secrets of a database: whether a sealing key opens them, and sealing them with another."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.vault import Vault, binding_of
 
 SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets")}
-"""Every column whose values a vault seals, by table; the row's ``id`` is part of their binding."""
+"""The columns with sealed values, by table; their binding contains the ``id`` of the row."""
 
 _CANARY = "sealed with the key of this database"
 _CANARY_BINDING = binding_of("key_check", "1", "sealed")
 _CANARY_SEALED = "SELECT sealed FROM key_check WHERE id = 1"
 BATCH = 500
-"""How many rows are sealed anew at a time, all in one transaction."""
+"""How many rows are read and sealed at a time, within one transaction."""
 
 
-async def check_key(db: Database, vault: Vault) -> None:
-    """Open what tells whose key this database has; a database without it gets it.
+async def require_key(db: Database, vault: Vault) -> None:
+    """Raises ``WrongKeyError`` unless ``vault`` has the key with which the secrets of ``db`` are sealed.
 
-    Raises ``WrongKeyError`` when the secrets are sealed with a key that ``vault`` does not have.
+    Opens a known text that every database has; one that has none gets it, once its first secrets can be opened.
     """
     row = await db.fetch_one(_CANARY_SEALED)
     if row is not None:
@@ -35,9 +35,10 @@ async def check_key(db: Database, vault: Vault) -> None:
 
 
 async def reseal(db: Database, vault: Vault) -> int:
-    """Seal with the newest key of ``vault`` what is sealed with an older one, all in one transaction.
+    """Seal with the first key of ``vault`` what is sealed with another, all in one transaction; returns how many
+    values.
 
-    Returns how many values that were. Raises ``WrongKeyError``, and changes nothing, when one cannot be opened.
+    Raises ``WrongKeyError``, and changes nothing, when a value cannot be opened.
     """
 
     async def work(tx: Transaction) -> int:
@@ -70,7 +71,7 @@ async def _sealed_rows(tx: Transaction, table: str, *, after: str, limit: int) -
 
 
 def _anew(vault: Vault, table: str, row: Row) -> tuple[dict[str, str | None], int]:
-    """The sealed values of a row, all with the newest key, and how many had another."""
+    """The sealed values of a row, all sealed with the first key, and how many had another."""
     values: dict[str, str | None] = {}
     renewed = 0
     for column in SEALED_COLUMNS[table]:

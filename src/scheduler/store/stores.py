@@ -23,7 +23,7 @@ from scheduler.store.vault import Vault
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """The stores of one service; they share the database and nothing else."""
+    """The stores of one service, over the same database."""
 
     db: Database
     accounts: AccountStore
@@ -43,7 +43,7 @@ class Stores:
     def over(cls, db: Database, *, vault: Vault, worker_id: str, events: Events | None = None) -> Stores:
         """The stores over ``db``; ``worker_id`` names this process until it joins as a node.
 
-        Without ``events`` nothing is told to anybody.
+        Without ``events`` their events have no listeners.
         """
         events = events or Events()
         webhooks = WebhookStore(db, vault, events)

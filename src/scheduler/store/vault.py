@@ -14,7 +14,7 @@ _NONCE_BYTES = 12
 
 
 class WrongKeyError(Exception):
-    """A stored secret was sealed with another key than those at hand, or was changed since."""
+    """A stored secret was sealed with another key, or was changed."""
 
 
 def binding_of(table: str, row_id: str, column: str) -> str:
@@ -31,7 +31,7 @@ class Vault:
     def __init__(self, key: bytes, *older: bytes) -> None:
         self.key_id = _id_of(key)
         self._ciphers = {_id_of(one): AESGCM(one) for one in (key, *older)}
-        # The same few webhooks are opened again and again; the bound keeps the plain texts in memory few.
+        # the secrets of busy webhooks are opened once; the limit keeps few plain texts in memory
         self._open = lru_cache(maxsize=4096)(self._decrypt)
 
     def seal(self, text: str, *, binding: str) -> str:

@@ -131,8 +131,8 @@ class PruningStore:
         return await self._db.transaction(prune)
 
 
-async def refuse_pruned(tx: Transaction, job_id: str, times: Sequence[Instant]) -> None:
-    """Raise if, of these due times of a job, it may be forgotten which had a run; the job must be locked."""
+async def check_not_pruned(tx: Transaction, job_id: str, times: Sequence[Instant]) -> None:
+    """Raises ``VALIDATION_ERROR`` if executions of these due times may have been pruned. The job must be locked."""
     row = await tx.fetch_one("SELECT pruned_until_at FROM jobs WHERE id = :id", {"id": job_id})
     until_at = row["pruned_until_at"] if row else None
     if until_at is not None and times and min(times) <= until_at:
