@@ -184,7 +184,7 @@ def config(tmp_path: Path, database_url: str | None) -> Config:
     """A configuration for tests: a free port, a directory of its own, loopback receivers permitted."""
     return Config(
         data_dir=tmp_path,
-        server=ServerConfig(host="127.0.0.1", port=0),
+        server=ServerConfig(host=("127.0.0.1",), port=0),
         database=DatabaseConfig(url=database_url, pool_size=5),
         engine=EngineConfig(drain_s=5),
         egress=EgressConfig(allow=("127.0.0.0/8",)),

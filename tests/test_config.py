@@ -53,7 +53,7 @@ def test_each_source_goes_before_the_next(tmp_path: Path) -> None:
     text = '[server]\nport = 1\nhost = "file.example"\n[engine]\nconcurrency = 3\n'
     environ = {"SCHEDULER_SERVER__PORT": "2", "SCHEDULER_SERVER__HOST": "variable.example"}
     config = load(text, environ, {"server.port": 4, "server.host": None}, tmp_path=tmp_path)
-    assert (config.server.port, config.server.host) == (4, "variable.example")
+    assert (config.server.port, config.server.host) == (4, ("variable.example",))
     assert config.engine.concurrency == 3
     assert config.engine.batch_size == Config().engine.batch_size
 
@@ -257,7 +257,7 @@ def test_database_urls(url: str, wrong: str | None) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "node-1.example.org"])
 def test_hosts(host: str) -> None:
-    assert load(flags={"server.host": host}).server.host == host
+    assert load(flags={"server.host": host}).server.host == (host,)
 
 
 @pytest.mark.parametrize("host", ["localhost:80", "http://a", "a b", "[::1]"])

@@ -43,7 +43,7 @@ def test_the_layers_are_drawn_as_the_contract_has_them() -> None:
     (contract,) = [one for one in config["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
     assert scheduler.__doc__ is not None
     drawing = scheduler.__doc__.split("::\n", 1)[1].split("The way of one execution")[0]
-    drawn = re.findall(r"^ {4}(\w+(?: \| \w+)?) {2,}", drawing, re.MULTILINE)
+    drawn = re.findall(r"^ {4}(\w+(?: \| \w+)*) {2,}", drawing, re.MULTILINE)
     assert drawn == [layer.replace("scheduler.", "") for layer in contract["layers"]]
 
 

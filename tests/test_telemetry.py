@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.config import LogConfig
+from scheduler.config.log import LogConfig
+from scheduler.logs import configure_logging
 from scheduler.service import Service
-from scheduler.telemetry import configure_logging
 from tests.conftest import Receiver, SetClock
 from tests.factories import add_job, fire_and_deliver, rendered_metrics
 
@@ -63,6 +63,7 @@ def _logged(text: str, style: str, **extra: Any) -> str:
     stream = io.StringIO()
     configure_logging(LogConfig(level="info", format=style), stream)
     logging.getLogger("scheduler.test").info("%s", text, extra=extra)
+    logging.getLogger().handlers[0].flush()
     return stream.getvalue()
 
 

@@ -9,7 +9,7 @@ The layers. Each imports only those below it; a contract in ``pyproject.toml`` k
     ui | api             the pages; HTTP, beginning with the routes in api/app.py
     engine               firing, claiming, sending, recording; begin with engine/delivery.py
     ops                  what is done to a data directory or a database as a whole
-    store | telemetry    every statement of SQL; metrics and log lines
+    store | telemetry | logs    every statement of SQL; metrics; how log lines are written
     config               the settings
     domain               what the words mean: pure decisions, with time as an argument
 

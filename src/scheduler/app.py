@@ -3,41 +3,78 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from aiohttp import web
 
-from scheduler.config import Config
+from scheduler.config import Config, ConfigError
+from scheduler.config.live import reread
 from scheduler.demo import add_demo_jobs, demo_receiver, remove_demo_jobs
 from scheduler.domain.errors import SchedulerError
+from scheduler.logs import configure_logging
 from scheduler.ops.data_dir import DataDir
 from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.service import Service, open_service
-from scheduler.telemetry import attempts_log, configure_logging
+from scheduler.telemetry import attempts_log
 
-_KEEP_ALIVE_S = 15
+_BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[tuple[str, int]]:
-    """Serve the API of ``service`` while the context is open; yields the address it listens on."""
-    runner = web.AppRunner(service.api(), access_log=None, keepalive_timeout=_KEEP_ALIVE_S, shutdown_timeout=5)
+    """Serve the API of ``service`` while the context is open; yields the first address it listens on.
+
+    Raises ``StartError`` when it cannot listen on one of the configured addresses.
+    """
+    runner = web.AppRunner(service.api(), access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, service.config.server.host, service.config.server.port, backlog=1024).start()
+        port = service.config.server.port
+        for host in service.config.server.host:
+            try:
+                await _site(runner, host, port).start()
+            except (OSError, UnicodeError) as error:
+                sentence = _problem_with_listener(error, host, port)
+                raise StartError(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
+            port = runner.addresses[0][1]  # when any free one will do, all share the first one's
+        for host, port, *_ in runner.addresses:
+            service.egress.forbid(host, port)
         host, port = runner.addresses[0][:2]
-        service.egress.forbid(host, port)
         yield host, port
     finally:
         await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+    if host != "::" or not socket.has_dualstack_ipv6():
+        return web.TCPSite(runner, host, port, backlog=_BACKLOG)
+    # asyncio listens on IPv6 alone
+    both = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+    return web.SockSite(runner, both, backlog=_BACKLOG)
+
+
+def _problem_with_listener(error: OSError | UnicodeError, host: str, port: int) -> str:
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return f"port {port} on {host} is taken: choose another with --port"
+        case OSError(errno=errno.EACCES | errno.EPERM):
+            return f"port {port} on {host} needs more rights: choose one above 1023 with --port"
+        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror() | UnicodeError():
+            return f"{host} is no address of this machine: choose another with --host"
+        case OSError(errno=errno.EAFNOSUPPORT):
+            return f"this machine has no IPv6, which {host} needs: choose another with --host"
+        case _:
+            return f"the service cannot listen on {host}, port {port} ({error}): choose another with --host"
 
 
 async def serve(
@@ -46,16 +83,18 @@ async def serve(
     *,
     demo: bool = False,
     on_ready: Callable[[str, str | None], None],
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], object] | None = None,
+    read_config: Callable[[], Config] | None = None,
 ) -> int:
     """Run the service until SIGTERM or SIGINT; returns the exit code. A second signal ends the process at once.
 
-    ``on_ready`` is called with the base URL (and the demo receiver's) once the listener accepts. Raises ``StartError``
-    or the ``OSError`` of the listener.
+    ``on_ready`` is called with the base URL (and the demo receiver's) once the listener accepts. On SIGHUP the live
+    settings of what ``read_config`` returns take effect. Raises ``StartError``.
     """
     configure_logging(config.log)
-    stopping = _stop_on_signals()
+    stopping, hung_up = _stop_on_signals(), _notice_hangups()
     async with AsyncExitStack() as stack:
+        given = config
         demo_port = await stack.enter_async_context(demo_receiver(report or (lambda _: None))) if demo else None
         if demo_port is not None:
             allow = (*config.egress.allow, f"127.0.0.1:{demo_port}")
@@ -73,6 +112,7 @@ async def serve(
             await add_demo_jobs(
                 service.stores, service.engine.firer, service.egress, service.clock.now(), port=demo_port
             )
+        stack.push_async_callback(_cancelled, asyncio.create_task(_reread_on(hung_up, read_config, given, service)))
         ended = [asyncio.ensure_future(event.wait()) for event in (stopping, service.engine.broken)]
         await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         for waiting in ended:
@@ -82,6 +122,32 @@ async def serve(
         if demo_port is not None:
             await remove_demo_jobs(service.stores)
         return 1 if service.engine.broken.is_set() else 0
+
+
+async def _reread_on(
+    hung_up: asyncio.Event, read_config: Callable[[], Config] | None, config: Config, service: Service
+) -> None:
+    """Apply the live settings each time that SIGHUP came; a configuration with a mistake is refused as a whole."""
+    demo_rules = service.config.egress.allow[len(config.egress.allow) :]
+    while read_config is not None:
+        await hung_up.wait()
+        hung_up.clear()
+        try:
+            found = reread(config, await asyncio.to_thread(read_config))
+        except ConfigError as error:
+            log.error("the configuration was not read again, the old one stays: %s", error)  # noqa: TRY400
+            continue
+        config = found.config
+        configure_logging(config.log)
+        service.apply(replace(config, egress=replace(config.egress, allow=(*config.egress.allow, *demo_rules))))
+        log.info("the configuration was read again", extra={"changed": found.applied})
+        if found.needs_restart:
+            log.warning("some changes need a restart", extra={"unchanged": found.needs_restart})
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def collect_rarely() -> None:
@@ -102,6 +168,13 @@ def _stop_on_signals() -> asyncio.Event:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
     return stopping
+
+
+def _notice_hangups() -> asyncio.Event:
+    """Set by each SIGHUP, which would end the process otherwise."""
+    hung_up = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
+    return hung_up
 
 
 def _base_url(host: str, port: int) -> str:

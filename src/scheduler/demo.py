@@ -59,7 +59,7 @@ _BEHAVIOURS = (
 
 
 @asynccontextmanager
-async def demo_receiver(report: Callable[[str], None]) -> AsyncIterator[int]:
+async def demo_receiver(report: Callable[[str], object]) -> AsyncIterator[int]:
     """Receives on 127.0.0.1 as long as the context is open and yields its port.
 
     ``report`` gets one line for each delivery. ``/works`` answers 200, ``/fails`` 503, and ``/fails-twice`` answers
@@ -118,7 +118,7 @@ async def remove_demo_jobs(stores: Stores) -> None:
 class _Receiver:
     """Counts the attempts of each run and answers as the path says."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], object]) -> None:
         self._report = report
         self._clock = SystemClock()
         self._attempts: OrderedDict[str, int] = OrderedDict()

@@ -10,20 +10,16 @@ import math
 import os
 import platform
 import resource
-import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import orjson
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
 
 from scheduler import __version__
-from scheduler.config import LogConfig
-from scheduler.domain.characters import escape_unprintable
 from scheduler.domain.clock import SECOND, format_instant
 from scheduler.domain.events import (
     AccountDeleted,
@@ -41,7 +37,6 @@ from scheduler.domain.runs.execution import Execution, Settlement, Status, Trigg
 
 _SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, math.inf]
 _NO_LABELS: dict[str, str] = {}
-_OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 attempts_log = logging.getLogger("scheduler.attempts")
 log = logging.getLogger(__name__)
@@ -86,6 +81,7 @@ class Telemetry:
                 "queue_depth": "Executions that are queued",
                 "executions_running": "Executions that are running",
                 "dead_letters": "Executions in the dead letter",
+                "log_lines_dropped_total": "Log lines that were dropped: their reader was too slow or refused them",
                 "process_cpu_seconds_total": "User and system CPU time of the process",
                 "process_resident_memory_bytes": "Resident memory of the process",
                 "process_open_fds": "Open file descriptors of the process",
@@ -112,7 +108,9 @@ class Telemetry:
         events.listen(Committed, self._on_committed)
         events.listen(RequestAnswered, self._on_answered)
 
-    def render(self, *, pool_in_use: int, counts: Mapping[Status, int]) -> tuple[bytes, Mapping[str, str]]:
+    def render(
+        self, *, pool_in_use: int, counts: Mapping[Status, int], dropped_log_lines: int
+    ) -> tuple[bytes, Mapping[str, str]]:
         """The metrics as Prometheus text, and the headers that go with it.
 
         ``counts`` has the executions that are queued, running and in the dead letter at this moment.
@@ -123,6 +121,7 @@ class Telemetry:
             "queue_depth": counts.get(Status.QUEUED, 0),
             "executions_running": counts.get(Status.RUNNING, 0),
             "dead_letters": counts.get(Status.DEAD_LETTER, 0),
+            "log_lines_dropped_total": dropped_log_lines,
             "process_cpu_seconds_total": time.process_time(),
             "process_resident_memory_bytes": _resident_bytes(),
             "process_open_fds": _open_files(),
@@ -230,51 +229,6 @@ def _log_attempt(
         event["response_code"] = settlement.outcome.response_code
         event["retry_at"] = format_instant(settlement.retry.available_at) if settlement.retry else None
     attempts_log.log(level, "attempt %s", status.value, extra=event)
-
-
-def configure_logging(config: LogConfig, stream: TextIO = sys.stderr) -> None:
-    """Send log lines to ``stream`` in the configured format; replaces what was set up before."""
-    handler = logging.StreamHandler(stream)
-    as_text = config.format == "text" or (config.format == "auto" and stream.isatty())
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(config.level.upper())
-    for chatty in ("aiosqlite", "asyncio"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of every beat that comes while a look is under way, which is expected here.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; control characters are escaped, as JSON does."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event = {
-            "time": format_instant(int(record.created * SECOND)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_extras(record),
-        }
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(event, default=str).decode()
-
-
-class TextFormatter(logging.Formatter):
-    """Lines for a person at a terminal; control characters in what others wrote are escaped."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        extras = " ".join(f"{name}={value}" for name, value in _extras(record).items() if value is not None)
-        line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname.lower():7} "
-        line += f"{record.getMessage()} {extras}".rstrip()
-        line = escape_unprintable(line)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in record.__dict__.items() if name not in _OWN_ATTRIBUTES}
 
 
 def _resident_bytes() -> int:

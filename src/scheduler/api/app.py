@@ -40,7 +40,6 @@ from scheduler.api.webhooks import handlers as webhooks
 log = logging.getLogger(__name__)
 
 _PROTOCOL: dict[str, Any] = {
-    "keepalive_timeout": 15,
     # seconds for which more of a body that was not read is received and dropped
     "lingering_time": 2,
     # bodies with a Content-Encoding are refused, so none is decompressed
@@ -62,7 +61,7 @@ def build_api(services: Services) -> web.Application:
     api_key_cache = ApiKeyCache(services.keys, services.clock)
     per_minute = services.config.limits.api_requests_per_minute
     app = web.Application(
-        handler_args=_PROTOCOL,
+        handler_args={**_PROTOCOL, "keepalive_timeout": services.config.server.keepalive_s},
         client_max_size=services.config.limits.request_body_bytes,
         middlewares=[
             framing(services.events),

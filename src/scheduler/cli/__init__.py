@@ -69,9 +69,22 @@ def _scheduler() -> None:
 
 def main() -> None:
     """The entry point of ``scheduler`` and ``python -m scheduler``."""
+    _open_standard_streams()
     try:
         _scheduler(prog_name="scheduler", color=False if os.environ.get("NO_COLOR") else None)
     except BrokenPipeError:
         # the reader of a pipe has closed it (``scheduler openapi | head``): avoids a trace when the interpreter exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Open those of the three standard descriptors that are closed, or a socket would get one of them.
+
+    libuv ends the process when it is to close such a socket.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one

@@ -129,6 +129,8 @@ def _explained(setting: PlacedSetting) -> Iterator[str]:
     yield from textwrap.wrap(setting.meaning, 100, initial_indent="# ", subsequent_indent="# ")
     variables = [setting.variable, *([f"{setting.variable}_FILE"] if setting.secret else []), *setting.aliases]
     yield f"# {f'{limits}. ' if limits else ''}{', '.join(variables)}"
+    if setting.live:
+        yield "# Takes effect on SIGHUP as well."
     if setting.example:
         yield f"# {setting.name} = {_toml(setting.example)}"
     if setting.default is not None:

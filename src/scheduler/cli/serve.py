@@ -6,10 +6,9 @@ Each of them ends the command with one sentence when it fails.
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
+import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,17 @@ from scheduler.cli import Failure
 from scheduler.cli.banner import Started, banner, log_start, reachable_url
 from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
-from scheduler.config import Config, ServerConfig, database_dsn, database_name, database_path
+from scheduler.config import Config, database_dsn, database_name, database_path, load_config
 from scheduler.domain.clock import SystemClock
-from scheduler.ops.data_dir import DataDir, open_data_dir
-from scheduler.ops.start_error import ExitCode, StartError
+from scheduler.ops.data_dir import DataDir, forget_address, open_data_dir, record_address
+from scheduler.ops.start_error import StartError
 
 _USER = "admin"
 
 
 @click.command
 @config_option
-@click.option("--host", metavar="HOST", help="Address to listen on; default: 127.0.0.1.")
+@click.option("--host", metavar="HOST", multiple=True, help="Address to listen on, repeatable; default: 127.0.0.1.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
@@ -43,7 +42,7 @@ _USER = "admin"
 def serve(
     *,
     config_file: Path | None,
-    host: str | None,
+    host: tuple[str, ...],
     port: int | None,
     data_dir: Path | None,
     database_url: str | None,
@@ -55,35 +54,44 @@ def serve(
     Nothing has to be prepared: the first start creates the data directory with the database and the secrets.
     """
     flags = {
-        "server.host": host,
+        "server.host": host or None,
         "server.port": port,
         "data_dir": data_dir,
         "database.url": database_url,
         "dev": dev or None,
     }
     config = read_config(config_file, flags)
+
+    def read_again() -> Config:
+        return load_config(path=config_file, environ=os.environ, flags=flags)
+
     try:
-        raise SystemExit(_serve(config, demo=demo))
+        raise SystemExit(
+            _serve(
+                config, demo=demo, read_config=lambda: load_config(path=config_file, environ=os.environ, flags=flags)
+            )
+        )
     except StartError as error:
         raise Failure(str(error), exit_code=error.exit_code) from None
-    except OSError as error:
-        sentence = _problem_with_listener(error, config.server)
-        if sentence is None:
-            raise
-        raise Failure(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
 
 
-def _serve(config: Config, *, demo: bool) -> int:
+def _serve(config: Config, *, demo: bool, read_config: Callable[[], Config]) -> int:
     opened = open_data_dir(config)
     path = database_path(config) if config.database.url is None else None
     made = () if path is None or path.exists() else (path.name,)
 
     from scheduler import app
+    from scheduler.logs import LineWriter
 
     def on_ready(url: str, demo_url: str | None) -> None:
+        record_address(config, url)
         _announce(_started(config, opened, url=url, demo_url=demo_url, created=made + opened.created))
 
-    return _run(app.serve(config, opened, demo=demo, on_ready=on_ready, report=_report if demo else None))
+    report = LineWriter(sys.stdout).write if demo else None
+    try:
+        return _run(app.serve(config, opened, demo=demo, on_ready=on_ready, report=report, read_config=read_config))
+    finally:
+        forget_address(config)
 
 
 def _started(config: Config, opened: DataDir, *, url: str, demo_url: str | None, created: tuple[str, ...]) -> Started:
@@ -104,15 +112,10 @@ def _started(config: Config, opened: DataDir, *, url: str, demo_url: str | None,
 
 
 def _announce(started: Started) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         click.echo(banner(started), err=True)
     else:
         log_start(started)
-
-
-def _report(line: str) -> None:
-    click.echo(line)
-    sys.stdout.flush()
 
 
 def _run(service: Coroutine[Any, Any, int]) -> int:
@@ -122,16 +125,3 @@ def _run(service: Coroutine[Any, Any, int]) -> int:
     except ImportError:
         return asyncio.run(service)
     return uvloop.run(service)
-
-
-def _problem_with_listener(error: OSError, server: ServerConfig) -> str | None:
-    """Why the listener cannot be opened, or ``None`` when the error is about a file, which has a name."""
-    if error.filename is not None:
-        return None
-    if error.errno == errno.EADDRINUSE:
-        return f"port {server.port} on {server.host} is taken: choose another with --port"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {server.port} on {server.host} needs more rights: choose one above 1023 with --port"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{server.host} is no address of this machine: choose another with --host"
-    return None

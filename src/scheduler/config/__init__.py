@@ -8,6 +8,8 @@ Begin with ``load_config``. The meaning and the accepted values of a setting sta
 ``checks``          which texts are an address, a database URL, a sealing key, a network
 ``auth``            which tokens are accepted; with ``jwt_algorithms`` and ``public_key``
 ``limits``, ``retention``  upper bounds for one account or host; how long executions are kept
+``log``             what is logged
+``live``            what of a configuration that is read again takes effect without a restart
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from scheduler.config.checks import (
     postgres_dsn,
     problem_with_database_url,
     problem_with_egress,
-    problem_with_host,
+    problem_with_hosts,
     problem_with_networks,
     problem_with_public_url,
     problem_with_secret_key,
@@ -30,6 +32,7 @@ from scheduler.config.checks import (
     sqlite_path,
 )
 from scheduler.config.limits import LimitsConfig
+from scheduler.config.log import LogConfig
 from scheduler.config.retention import RetentionConfig
 from scheduler.config.settings import PlacedSetting, Setting
 from scheduler.config.sources import Problem, Reading, read_environment, read_file, read_flags
@@ -122,9 +125,23 @@ class ServerConfig:
     """Where the service listens."""
 
     host: Annotated[
-        str, Setting("Address to listen on; 0.0.0.0 is every IPv4 address of the machine.", check=problem_with_host)
-    ] = "127.0.0.1"
+        tuple[str, ...],
+        Setting(
+            "Address to listen on, or several; 0.0.0.0: every IPv4 address of the machine, :: every IPv6 and IPv4 one.",
+            check=problem_with_hosts,
+            takes_one=True,
+        ),
+    ] = ("127.0.0.1",)
     port: Annotated[int, Setting("Port to listen on; 0 for any free one.", low=0, high=65_535)] = 8000
+    keepalive_s: Annotated[
+        float,
+        Setting(
+            "How long an idle connection of a client is kept, seconds. A load balancer has to close its own earlier, "
+            "or it sends requests on connections that are just being closed; many close after 60 s.",
+            low=1,
+            high=3600,
+        ),
+    ] = 75
     public_url: Annotated[
         str | None,
         Setting(
@@ -211,6 +228,7 @@ class EgressConfig:
         Setting(
             "Networks, addresses and host names, the last two with an optional port, that webhooks may reach although "
             "they are private.",
+            live=True,
             check=problem_with_egress,
             example=("172.18.0.0/16", "app", "127.0.0.1:9000"),
         ),
@@ -224,22 +242,6 @@ class MetricsConfig:
     public: Annotated[
         bool, Setting("Let anybody read the Prometheus text of /metrics; otherwise a token is needed.")
     ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogConfig:
-    """What is logged, on standard error."""
-
-    level: Annotated[
-        str, Setting("The lowest level that is written.", choices=("debug", "info", "warning", "error"))
-    ] = "info"
-    format: Annotated[
-        str,
-        Setting(
-            "json: one object a line; text: for people; auto: text on a terminal, json elsewhere.",
-            choices=("auto", "json", "text"),
-        ),
-    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +274,7 @@ class Config:
     limits: LimitsConfig = LimitsConfig()  # noqa: RUF009 - as frozen as the others
     retention: RetentionConfig = RetentionConfig()  # noqa: RUF009 - as frozen as the others
     metrics: MetricsConfig = MetricsConfig()
-    log: LogConfig = LogConfig()
+    log: LogConfig = LogConfig()  # noqa: RUF009 - as frozen as the others
 
 
 def _settings_of(record: type, prefix: str = "") -> dict[str, PlacedSetting]:

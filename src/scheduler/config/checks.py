@@ -87,8 +87,16 @@ def problem_with_secret_key(text: str) -> str | None:
     return None
 
 
-def problem_with_host(host: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z0-9_.-]+", host) or _is_network(host.partition("%")[0], single=True):
+def problem_with_hosts(hosts: tuple[str, ...]) -> str | None:
+    if not hosts:
+        return "must not be empty"
+    return next((problem for problem in map(_problem_with_host, hosts) if problem), None)
+
+
+def _problem_with_host(host: str) -> str | None:
+    labels = host.removesuffix(".").split(".")
+    is_name = all(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}", label) for label in labels) and len(host) <= 253
+    if (is_name and not labels[-1].isdigit()) or _is_network(host.partition("%")[0], single=True):
         return None
     return f'must be one address or host name without a port, not "{host}"'
 

@@ -13,14 +13,19 @@ class RetentionConfig:
     """How long executions are kept; 0 is for ever. A run that has not ended is kept with all of its attempts."""
 
     executions_days: Annotated[
-        float, Setting("Executions older than this are pruned, days. 0: never.", low=0, high=36_500)
+        float,
+        Setting("Executions older than this are pruned, days. 0: never.", low=0, high=36_500, live=True),
     ] = 30
     executions_per_job: Annotated[
-        int, Setting("How many executions of each job are kept, the newest. 0: all.", low=0, high=1_000_000_000)
+        int,
+        Setting("How many executions of each job are kept, the newest. 0: all.", low=0, high=1_000_000_000, live=True),
     ] = 1000
     dead_letter_days: Annotated[
         float,
         Setting(
-            "Dead letters, which the two above do not touch, are pruned after this, days. 0: never.", low=0, high=36_500
+            "Dead letters, which the two above do not touch, are pruned after this, days. 0: never.",
+            low=0,
+            high=36_500,
+            live=True,
         ),
     ] = 90

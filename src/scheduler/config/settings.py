@@ -28,6 +28,10 @@ class Setting:
     """Returns what is wrong with a value of the right type, or ``None``."""
     secret: bool = False
     """Never shown, and read from the file that ``<variable>_FILE`` names as well."""
+    takes_one: bool = False
+    """Of a list: a text alone means a list of that one."""
+    live: bool = False
+    """A change takes effect on SIGHUP, without a restart."""
     aliases: tuple[str, ...] = ()
     """Further variables; ``PlacedSetting.variable`` goes before them."""
     example: str | tuple[str, ...] = ""
@@ -84,6 +88,8 @@ def _typed(setting: PlacedSetting, raw: object) -> Any:
         return raw
     if setting.kind in (int, float) and isinstance(raw, int | float) and not isinstance(raw, bool):
         return _number(setting, raw)
+    if setting.kind is tuple and setting.takes_one and isinstance(raw, str) and raw:
+        return (raw,)
     if setting.kind is tuple and isinstance(raw, list | tuple) and all(isinstance(item, str) and item for item in raw):
         return tuple(raw)
     if setting.kind in (str, Path) and isinstance(raw, str | Path):

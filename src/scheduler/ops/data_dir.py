@@ -8,6 +8,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,3 +188,24 @@ def _require_writable(path: Path) -> None:
             "make it with the right owner or choose another with --data-dir",
             exit_code=ExitCode.NOT_PERMITTED,
         ) from None
+
+
+def record_address(config: Config, url: str) -> None:
+    """Write the base URL of a running service to ``address``, if the directory can be written to."""
+    path = config.data_dir / "address"
+    with suppress(OSError), files.draft_of(path, f"{url}\n") as draft:
+        files.replace(draft, path)
+
+
+def recorded_address(config: Config) -> str | None:
+    """The base URL of the service that runs on this data directory, or was killed on it; ``None``: none is known."""
+    try:
+        return (config.data_dir / "address").read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def forget_address(config: Config) -> None:
+    """Remove what ``record_address`` wrote."""
+    with suppress(OSError):
+        (config.data_dir / "address").unlink()

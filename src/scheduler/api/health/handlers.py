@@ -9,17 +9,31 @@ from scheduler.api.health.documents import health_document, metrics_document
 from scheduler.api.health.schemas import Alive, HealthDocument, MetricsDocument
 from scheduler.api.http.answers import answer
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import AnyParameters
 from scheduler.api.services import SERVICES, Health
+from scheduler.logs import dropped_lines
 
 _SERVICE = "scheduler"
 
 
-@operation(tag="health", summary="Check that the process answers", answers={200: Alive}, public=True)
+@operation(
+    tag="health",
+    summary="Check that the process answers",
+    answers={200: Alive},
+    query=AnyParameters,
+    public=True,
+)
 async def health(request: web.Request) -> web.Response:
     return answer({"status": "healthy", "service": _SERVICE})
 
 
-@operation(tag="health", summary="Check that the process is alive (liveness probe)", answers={200: Alive}, public=True)
+@operation(
+    tag="health",
+    summary="Check that the process is alive (liveness probe)",
+    answers={200: Alive},
+    query=AnyParameters,
+    public=True,
+)
 async def live(request: web.Request) -> web.Response:
     return answer({"status": "alive", "service": _SERVICE})
 
@@ -29,6 +43,7 @@ async def live(request: web.Request) -> web.Response:
     summary="Check that requests may be sent here (readiness probe)",
     description="503 while draining, without the database or the lease, with full storage or a stalled trigger loop.",
     answers={200: HealthDocument, 503: HealthDocument},
+    query=AnyParameters,
     public=True,
 )
 async def ready(request: web.Request) -> web.Response:
@@ -41,6 +56,7 @@ async def ready(request: web.Request) -> web.Response:
     summary="Read the health of each part of the process",
     description="503 for the same reasons as `/health/ready`.",
     answers={200: HealthDocument, 503: HealthDocument},
+    query=AnyParameters,
     public=True,
 )
 async def health_detailed(request: web.Request) -> web.Response:
@@ -62,7 +78,9 @@ async def metrics(request: web.Request) -> web.Response:
         return answer(metrics_document(summary, caller.services.clock.now()))
     services = request.app[SERVICES]
     counts = await services.executions.counts()
-    body, headers = services.telemetry.render(pool_in_use=services.worker_pool.in_use, counts=counts)
+    body, headers = services.telemetry.render(
+        pool_in_use=services.worker_pool.in_use, counts=counts, dropped_log_lines=dropped_lines()
+    )
     return web.Response(body=body, headers=headers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import EXCLUDE, ValidationError, fields
 
 from scheduler.api.http.fields import Body
 
@@ -50,6 +50,13 @@ class Query(Body):
 
 class NoParameters(Query):
     """An operation without query parameters."""
+
+
+class AnyParameters(Query):
+    """Parameters that mean nothing and are ignored: probes add some against caches."""
+
+    class Meta:
+        unknown = EXCLUDE
 
 
 class Paging(Query):

@@ -61,10 +61,14 @@ class Egress:
     """
 
     def __init__(self, *, allow: Sequence[str] = (), dev: bool = False) -> None:
-        self._rules = tuple(map(parse_egress_rule, allow))
+        self.permit(allow)
         self._dev = dev
         self._own: set[tuple[Address, int]] = set()
         self._own_everywhere: set[int] = set()
+
+    def permit(self, allow: Sequence[str]) -> None:
+        """Replace what ``allow`` lists, from the next connection on. Raises the ``ValueError`` of a bad text."""
+        self._rules = tuple(map(parse_egress_rule, allow))
 
     def forbid(self, host: str, port: int) -> None:
         """Refuse our own listener at this address; an unspecified one (``0.0.0.0``, ``::``) is all of this machine."""

@@ -36,6 +36,10 @@ class Pruner:
         self._slices: AsyncIterator[int] | None = None
         self._pruned = 0
 
+    def keep(self, retention: RetentionConfig) -> None:
+        """Prune by this retention from the next sweep on."""
+        self._retention = retention
+
     async def run(self) -> None:
         """Prune, until cancelled."""
         while True:
