@@ -179,6 +179,7 @@ def test_an_escaped_value_is_read_as_it_was() -> None:
         ("http://example.com/a;b,c:d@e!$&'()*+=~[x]", None, "http://example.com/a;b,c:d@e!$&'()*+=~[x]"),
         ("http://bücher.test/", None, "http://xn--bcher-kva.test/"),
         ("http://[::1]:81/", None, "http://[::1]:81/"),
+        ("http://Example.com.:8080/", None, "http://example.com.:8080/"),
         ("http://example.com/?a=1", {"a": "2"}, "http://example.com/?a=1&a=2"),
     ],
 )

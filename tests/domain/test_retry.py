@@ -59,6 +59,13 @@ def test_retry_after_lengthens_up_to_a_day(asked: float, waited: float) -> None:
     assert RetryPolicy().delay_s(1, retry_after_s=asked, jitter=0.0) == waited
 
 
+@given(asked=st.floats(0, 86_400), jitter=st.floats(0, 1), share=st.floats(0, 1))
+def test_jitter_is_added_to_retry_after_so_that_no_attempt_is_early(asked: float, jitter: float, share: float) -> None:
+    wait = RetryPolicy(jitter=share).delay_s(1, retry_after_s=asked, jitter=jitter)
+    assert asked <= wait
+    assert wait == pytest.approx(max(asked, 60) * (1 + share * jitter))
+
+
 def test_retry_after_does_not_shorten_a_longer_plan() -> None:
     policy = RetryPolicy(delays=(100_000,))
     assert policy.delay_s(1, retry_after_s=1e9, jitter=0.0) == 100_000

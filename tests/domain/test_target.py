@@ -24,7 +24,8 @@ def fullwidth(text: str) -> str:
         ("HTTPS://Example.COM/Path", "https", "example.com", 443),
         ("http://example.com:8080?x=1", "http", "example.com", 8080),
         ("http://example.com#part", "http", "example.com", 80),
-        ("http://example.com.:00080/", "http", "example.com", 80),
+        ("http://xn--ls8h.test/", "http", "xn--ls8h.test", 80),
+        ("http://XN--FIQS8S/", "http", "xn--fiqs8s", 80),
         ("http://127.0.0.1#@example.test/", "http", "127.0.0.1", 80),
         ("http://127。0。0。1/", "http", "127.0.0.1", 80),
         (f"http://{fullwidth('localhost')}/", "http", "localhost", 80),
@@ -115,6 +116,12 @@ def test_a_url_addresses_one_host_and_port(url: str, scheme: str, host: str, por
         "http://example.1/",
         f"http://{fullwidth('127')}.1/",
         "http://xn--a\u00fc/",
+        "http://xn--a/",
+        "http://xn--/",
+        "http://www.xn--a-.test/",
+        "http://xn--0.test/",
+        "http://xn--99999999999.test/",
+        "http://XN--A.test./",
         "http://example.test/" + "a" * 2048,
     ],
 )
@@ -125,6 +132,23 @@ def test_a_url_that_two_readers_could_understand_differently_is_refused(url: str
     assert list(refused.value.errors or {}) == ["url"]
 
 
+@pytest.mark.parametrize(
+    ("url", "authority", "netloc"),
+    [
+        ("http://example.com.:00080/", "example.com.", "example.com"),
+        ("https://Example.com.:80/", "example.com.:80", "example.com:80"),
+        ("http://b\u00fccher.test\u3002/", "xn--bcher-kva.test.", "xn--bcher-kva.test"),
+        ("http://localhost./", "localhost.", "localhost"),
+    ],
+)
+def test_an_absolute_name_keeps_its_dot_outside_the_host(url: str, authority: str, netloc: str) -> None:
+    target = parse_target(url)
+    assert target.is_absolute
+    assert not target.host.endswith(".")
+    assert (target.authority, target.netloc) == (authority, netloc)
+    assert parse_target(f"{target.scheme}://{target.authority}/") == target
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_target_or_a_refusal(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/", f"http://example.test{text}"):
@@ -133,7 +157,7 @@ def test_any_text_is_a_target_or_a_refusal(text: str) -> None:
         except SchedulerError:
             continue
         assert target.host.isascii()
-        assert parse_target(f"{target.scheme}://{target.endpoint}/") == target
+        assert parse_target(f"{target.scheme}://{target.authority}/") == target
 
 
 def test_2048_characters_are_not_too_many() -> None:

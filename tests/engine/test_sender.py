@@ -202,6 +202,31 @@ async def test_a_body_is_stored_as_text_up_to_the_limit(body: bytes, stored: str
         assert outcome.error == "http_500 No"
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "stored"),
+    [
+        ("text/html; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
+        ('text/plain;Charset="Latin1"', b"\xe9t\xe9", "été"),
+        ("text/plain; charset=windows-1252", b"5 \x80 \x81", "5 € \\x81"),
+        ("text/plain; format=flowed; charset=Shift_JIS", "こんにちは".encode("shift_jis"), "こんにちは"),
+        ("text/plain; charset=utf-16", "\ufeffja".encode("utf-16-le"), "ja"),
+        ("text/plain; charset=utf-16", b"\x00\xd8ja", "\\x00\\xd8慪"),
+        ("text/plain; charset=gbk", "中文".encode("gbk") * 300, "中文" * 250),
+        ("application/json; charset=utf-8", "ü".encode(), "ü"),
+        ("text/plain; charset=nonsense", "ü".encode(), "ü"),
+        ("text/plain; charset=unicode_escape", b"\\u0000", "\\u0000"),
+        ("text/plain; charset=rot13", b"abc", "abc"),
+        ("text/plain; charset=" + "x" * 5000, b"abc\xff", "abc\\xff"),
+    ],
+)
+async def test_a_body_is_decoded_by_its_charset(content_type: str, body: bytes, stored: str, sender: Sender) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with receiving(keeping(head.encode() + body)) as receiver:
+        outcome = await sender.send(to(receiver))
+        assert outcome.response_body == stored
+        assert_storable(outcome)
+
+
 async def test_no_body_is_kept_when_the_limit_is_zero(clock: SetClock) -> None:
     async with receiving(keeping()) as receiver, make_sender(clock, body_limit=0) as sender:
         outcome = await sender.send(to(receiver))

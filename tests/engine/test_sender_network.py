@@ -78,6 +78,16 @@ async def test_a_name_is_looked_up_once_for_a_burst(zone: Zone, clock: SetClock)
         assert receiver.requests[0].startswith(b"POST / HTTP/1.1\r\nHost: app.test:%d\r\n" % receiver.port)
 
 
+async def test_an_absolute_name_is_looked_up_with_its_dot_and_shown_without(zone: Zone, clock: SetClock) -> None:
+    """Without the dot the resolver may append its search list, and reach another machine."""
+    zone.names["app.test."] = ["127.0.0.1"]
+    egress = Egress(allow=["app.test"])
+    async with receiving(keeping()) as receiver, make_sender(clock, egress=egress, resolver=Resolver(zone)) as sender:
+        assert (await sender.send(to(f"http://App.test.:{receiver.port}/a"))).error is None
+        assert receiver.requests[0].startswith(b"POST /a HTTP/1.1\r\nHost: app.test:%d\r\n" % receiver.port)
+    assert zone.asked == ["app.test."]
+
+
 async def test_a_name_that_does_not_exist_fails_with_the_words_of_the_resolver(zone: Zone, clock: SetClock) -> None:
     async with make_sender(clock, resolver=Resolver(zone)) as sender:
         outcome = await sender.send(to("http://unknown.test/"))
@@ -217,6 +227,21 @@ async def test_a_certificate_of_a_trusted_authority_is_accepted(
         assert receiver.connections == 2  # a connection serves one name
 
 
+async def test_the_certificate_of_an_absolute_name_is_that_of_the_name(
+    authority: Authority, zone: Zone, clock: SetClock
+) -> None:
+    zone.names["secure.test."] = ["127.0.0.1"]
+    shown: list[str | None] = []
+    serving = authority.serving("secure.test")
+    serving.sni_callback = lambda _, name, __: shown.append(name)
+    async with (
+        receiving(keeping(), tls=serving) as receiver,
+        make_sender(clock, tls=authority.trusting(), resolver=Resolver(zone)) as sender,
+    ):
+        assert (await sender.send(to(f"https://secure.test.:{receiver.port}/"))).error is None
+    assert shown == ["secure.test"]
+
+
 @pytest.mark.parametrize(
     ("certificate", "reason"),
     [
@@ -257,13 +282,26 @@ async def test_plain_http_at_an_https_address_fails_with_a_hint(sender: Sender) 
         assert (outcome.error or "").endswith("is this an http port?")
 
 
-async def test_silence_at_an_https_address_is_a_timeout(sender: Sender) -> None:
-    async def script(caller: Caller) -> None:
-        await caller.gone()
+async def stay_silent(caller: Caller) -> None:
+    await caller.gone()
 
-    async with receiving(script) as receiver:
+
+async def test_a_handshake_that_stalls_is_said_to_be_one_of_tls(sender: Sender) -> None:
+    async with receiving(stay_silent) as receiver:
         outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/", timeout_s=SHORT_S))
+        assert outcome.error == (
+            f"connect_timeout the TLS handshake with 127.0.0.1:{receiver.port} (127.0.0.1) did not end within 0.2 s"
+        )
+
+
+async def test_a_handshake_that_stalls_has_the_limit_of_connecting(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.engine.http.sender.CONNECT_LIMIT_S", SHORT_S)
+    async with receiving(stay_silent) as receiver, make_sender(clock) as sender:
+        outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/", timeout_s=300))
         assert outcome.error_code == "connect_timeout"
+        assert "TLS handshake" in (outcome.error or "")
 
 
 async def test_a_receiver_that_wants_a_client_certificate_fails_the_attempt(

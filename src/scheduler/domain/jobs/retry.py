@@ -51,11 +51,12 @@ class RetryPolicy:
     def delay_s(self, attempt: int, *, retry_after_s: float | None, jitter: float) -> float:
         """Seconds to wait after failed attempt ``attempt`` (from 1); ``jitter`` is a draw from 0 to 1.
 
-        ``Retry-After`` only ever lengthens the wait, and at most to 24 hours.
+        ``Retry-After`` only ever lengthens the wait, at most to 24 hours; the jitter is added to what results.
         """
         planned = self._backoff_s(attempt)
-        planned += planned * self.jitter * jitter
-        return max(planned, min(retry_after_s, RETRY_AFTER_LIMIT_S)) if retry_after_s is not None else planned
+        if retry_after_s is not None:
+            planned = max(planned, min(retry_after_s, RETRY_AFTER_LIMIT_S))
+        return planned + planned * self.jitter * jitter
 
     def covers(self, error_code: ErrorCode, response_code: int | None) -> bool:
         """Is a failure with this error code and status worth another attempt?"""

@@ -115,7 +115,7 @@ def _full_url(url: str, query_params: tuple[tuple[str, str], ...]) -> str:
     path, _, query = rest.partition("#")[0].partition("?")
     added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query_params)
     query = "&".join(part for part in (_encoded(query), added) if part)
-    return f"{target.scheme}://{target.netloc}{_encoded(path) or '/'}{'?' if query else ''}{query}"
+    return f"{target.scheme}://{target.authority}{_encoded(path) or '/'}{'?' if query else ''}{query}"
 
 
 def _encoded(text: str) -> str:

@@ -34,6 +34,8 @@ class Target:
     scheme: str
     host: str
     port: int
+    is_absolute: bool = False
+    """The host was written with a trailing dot: the search list of the resolver must not extend it."""
 
     @property
     def address(self) -> Address | None:
@@ -53,6 +55,11 @@ class Target:
         """The value of the ``Host`` header, which has the port only where it is not the default of the scheme."""
         is_default = self.port == DEFAULT_PORTS[self.scheme]
         return self.endpoint.rpartition(":")[0] if is_default else self.endpoint
+
+    @property
+    def authority(self) -> str:
+        """What stands in a URL of this target: as ``netloc``, and with the dot of an absolute name."""
+        return self.netloc.replace(self.host, f"{self.host}.", 1) if self.is_absolute else self.netloc
 
 
 def parse_target(url: str) -> Target:
@@ -83,8 +90,11 @@ def split_url(url: str) -> tuple[Target, str]:
     port = int(parts["port"]) if parts["port"] else DEFAULT_PORTS[scheme]
     if not 1 <= port <= 65_535:
         raise invalid("url", f"the port must be 1 to 65535, not {port}")
-    host = _ipv6(parts["six"]) if parts["host"] is None else canonical_host(parts["host"])
-    return Target(scheme=scheme, host=host, port=port), match["rest"]
+    if parts["host"] is None:
+        return Target(scheme=scheme, host=_ipv6(parts["six"]), port=port), match["rest"]
+    ascii_host = _to_ascii(parts["host"])
+    target = Target(scheme=scheme, host=canonical_host(ascii_host), port=port, is_absolute=ascii_host.endswith("."))
+    return target, match["rest"]
 
 
 @lru_cache(maxsize=4096)
@@ -116,17 +126,35 @@ def canonical_host(text: str) -> str:
 
     Raises the ``VALIDATION_ERROR`` of ``url``.
     """
-    host = (text if text.isascii() else _to_ascii(text)).lower()
+    host = _to_ascii(text).lower()
     name = host.removesuffix(".")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return _dotted_quad(host)
     if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise invalid("url", "the host must be labels of 1 to 63 letters, digits, - and _, joined by dots")
+    for label in labels:
+        if label.startswith("xn--") and not _is_encoded_label(label):
+            raise invalid("url", f'the host is no valid domain name: "{label}" encodes no international name')
     return name
 
 
+def _is_encoded_label(label: str) -> bool:
+    """Does a label that begins with ``xn--`` encode printable characters (Punycode, RFC 3492), and just this way?
+
+    Wider than IDNA 2008, which knows no emoji: names with them exist.
+    """
+    encoded = label[4:]
+    try:
+        text = encoded.encode().decode("punycode")
+        return not text.isascii() and text.isprintable() and text.encode("punycode").decode() == encoded
+    except (UnicodeError, ValueError, OverflowError):
+        return False
+
+
 def _to_ascii(text: str) -> str:
+    if text.isascii():
+        return text
     try:
         return idna.encode(text, uts46=True).decode("ascii")
     except UnicodeError:  # the base of what idna raises

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp.http import RawResponseMessage
@@ -24,6 +25,12 @@ STORED_HEADERS_LIMIT = 16_384
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?(?P<name>[A-Za-z0-9][A-Za-z0-9._:+-]{0,39})", re.IGNORECASE | re.ASCII)
+# Python's codecs include what is no charset of an answer (idna, punycode, unicode_escape), partly slow, and UTF-7.
+_CHARSETS = (
+    *("utf-8", "utf-16", "utf-32", "ascii", "iso8859-", "cp125", "cp43", "cp85", "cp86", "cp874", "cp93", "cp949"),
+    *("cp950", "koi8-", "mac-", "tis-620", "big5", "euc_", "gb", "shift_jis", "johab", "hz", "iso2022_"),
+)
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
 
@@ -31,7 +38,7 @@ def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now
     """The outcome of an answer whose header block is complete. ``body`` is its stored part."""
     status = message.code
     headers = _stored_headers(message.raw_headers)
-    text = _text(body, cut=truncated)
+    text = _text(body, message.headers.get("Content-Type"), cut=truncated)
     if 200 <= status <= 299:
         return Outcome(response_code=status, response_headers=headers, response_body=text, body_truncated=truncated)
     return replace(
@@ -90,15 +97,40 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
 
 
-def _text(body: bytes, *, cut: bool) -> str:
-    """The body as text that any database takes: other bytes than UTF-8 and NUL escaped, no half character at a cut."""
+def _text(body: bytes, content_type: str | None, *, cut: bool) -> str:
+    """The body as text that any database takes, no half character at a cut.
+
+    Decoded by the charset of ``content_type``, by UTF-8 when it names none; what is no text by that is escaped, and so
+    is NUL.
+    """
     if not body:
         return ""
+    charset = _charset(content_type) if content_type is not None and "=" in content_type else "utf-8"
     try:
-        text = body.decode()
+        text = body.decode(charset)
     except UnicodeDecodeError:
-        text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(body, final=not cut)
+        text = _decoded_in_part(body, charset, cut=cut)
     return text.replace("\0", "\\x00")
+
+
+def _decoded_in_part(body: bytes, charset: str, *, cut: bool) -> str:
+    try:
+        return codecs.getincrementaldecoder(charset)("backslashreplace").decode(body, final=not cut)
+    except UnicodeError:  # of UTF-16 and UTF-32 without a byte order mark, which only the other decoder supposes
+        return body.decode(charset, "backslashreplace")
+
+
+@lru_cache(maxsize=256)
+def _charset(content_type: str) -> str:
+    """The charset that is named; UTF-8 for one that is unknown, or that is no character set but a transformation."""
+    match = _CHARSET.search(content_type)
+    if match is None:
+        return "utf-8"
+    try:
+        name = codecs.lookup(match["name"]).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if name.startswith(_CHARSETS) else "utf-8"
 
 
 def _retry_after_s(message: RawResponseMessage, now: Instant) -> float | None:

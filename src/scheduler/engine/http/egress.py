@@ -40,6 +40,8 @@ class Dial:
 
     name: str
     address: str | None = None
+    is_connected: bool = False
+    """A socket is connected; what may be missing is TLS."""
 
 
 _dial: ContextVar[Dial | None] = ContextVar("dial", default=None)
@@ -50,6 +52,13 @@ def dialling(name: str) -> Dial:
     dial = Dial(name)
     _dial.set(dial)
     return dial
+
+
+def note_connected() -> None:
+    """Record that a socket of this task's dial is connected."""
+    dial = _dial.get()
+    if dial is not None:
+        dial.is_connected = True
 
 
 class Egress:

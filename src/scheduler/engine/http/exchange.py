@@ -19,6 +19,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import SocketFactoryType
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
 
+from scheduler.engine.http.egress import note_connected
+
 MOST_INTERIM = 8
 """1xx answers before the final one at most; more are a protocol error: endless ones would keep a core busy."""
 
@@ -174,8 +176,13 @@ class ExchangeConnector(TCPConnector):
             socket_factory=socket_factory,
             ssl=tls or True,
         )
-        loop = asyncio.get_running_loop()
-        self._factory = cast("functools.partial[ResponseHandler]", functools.partial(Exchange, loop))
+        self._factory = cast("functools.partial[ResponseHandler]", functools.partial(_begin))
+
+
+def _begin() -> Exchange:
+    """The exchange of a socket that is connected; the connector then adds TLS where the URL asks for it."""
+    note_connected()
+    return Exchange(asyncio.get_running_loop())
 
 
 def received_bytes(body: StreamReader, most: int) -> bytes:

@@ -164,7 +164,7 @@ class Sender:
         )
 
     def _make_connection_key(self, target: Target) -> ClientRequest:
-        return ClientRequest("GET", URL(f"{target.scheme}://{target.endpoint}/", encoded=True), loop=self._loop)
+        return ClientRequest("GET", URL(f"{target.scheme}://{target.authority}/", encoded=True), loop=self._loop)
 
 
 def _wire(request: Request, start: str) -> bytes:
@@ -189,6 +189,9 @@ def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: b
     limit_s = CONNECT_LIMIT_S if total_s is None else total_s
     if connected:
         return ErrorCode.TIMEOUT, f"no complete answer from {route.endpoint} within {limit_s:g} s"
+    if dial.is_connected:
+        stalled = f"the TLS handshake with {route.endpoint} ({dial.address}) did not end within {limit_s:g} s"
+        return ErrorCode.CONNECT_TIMEOUT, stalled
     if dial.address is not None:
         return ErrorCode.CONNECT_TIMEOUT, f"no connection to {route.endpoint} ({dial.address}) within {limit_s:g} s"
     code = ErrorCode.DNS_FAILED if total_s is None else ErrorCode.TIMEOUT
