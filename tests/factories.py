@@ -62,7 +62,7 @@ async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:
     async def write(tx: Transaction) -> list[Execution]:
         found = await stores.due_jobs.lock_one(tx, job.id)
         assert found is not None
-        present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
+        present = Present(now=now, watching_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
         firing = start(found.job, found.webhook_ids, present)
         await stores.queue.apply(tx, [firing], now)
         return firing.executions

@@ -57,7 +57,7 @@ class Table:
     async def claim(self, batch: int) -> float:
         """Seconds to claim ``batch`` executions of random jobs."""
         now = SystemClock().now()
-        moment = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=random.random)
+        moment = Present(now=now, watching_since=now, new_id=lambda: new_id(now), draw=random.random)
         chosen = random.sample(self.job_ids, batch)
 
         async def queue(tx: Transaction) -> None:
@@ -79,7 +79,7 @@ class Table:
     async def fire(self, batch: int) -> float:
         """Seconds to fire ``batch`` random jobs that are due."""
         now = SystemClock().now()
-        moment = Present(now=now, attentive_since=0, new_id=lambda: new_id(now), draw=random.random)
+        moment = Present(now=now, watching_since=0, new_id=lambda: new_id(now), draw=random.random)
         chosen = random.sample(self.job_ids, batch)
 
         async def make_due(tx: Transaction) -> None:

@@ -119,7 +119,7 @@ def commit(step: str, passed: Passed, *, before: bool) -> None:
 
 def _note_steps(note: Callable[[str], None]) -> None:
     """Have ``note`` hear what the open transaction has done."""
-    take, draw_consequences = Claimer._claim, vars(queue)["draw_consequences"]
+    take, apply_auto_disable = Claimer._claim, vars(queue)["apply_auto_disable"]
     advance, insert_webhooks = DueJobStore.advance, WebhookStore.insert_many
 
     async def fire(self: DueJobStore, *args: Any) -> None:
@@ -133,7 +133,7 @@ def _note_steps(note: Callable[[str], None]) -> None:
         return claimed
 
     async def settle(tx: Transaction, took: Any, *args: Any, **named: Any) -> Any:
-        disabled = await draw_consequences(tx, took, *args, **named)
+        disabled = await apply_auto_disable(tx, took, *args, **named)
         if took:
             note("settle")
         return disabled
@@ -144,7 +144,7 @@ def _note_steps(note: Callable[[str], None]) -> None:
 
     _put(DueJobStore, "advance", fire)
     _put(Claimer, "_claim", claim)
-    _put(queue, "draw_consequences", settle)
+    _put(queue, "apply_auto_disable", settle)
     _put(WebhookStore, "insert_many", create)
 
 

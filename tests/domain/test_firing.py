@@ -37,11 +37,11 @@ def _job(**fields: Any) -> Job:
     return replace(job, next_run_at=job.next_after(created_at)) if "next_run_at" not in fields else job
 
 
-def _present(now: Instant, *, attentive_since: Instant | None = None, draw: float = 0.5) -> Present:
+def _present(now: Instant, *, watching_since: Instant | None = None, draw: float = 0.5) -> Present:
     numbers: Iterator[int] = count(1)
     return Present(
         now=now,
-        attentive_since=now if attentive_since is None else attentive_since,
+        watching_since=now if watching_since is None else watching_since,
         new_id=lambda: str(UUID(int=next(numbers))),
         draw=lambda: draw,
     )
@@ -61,7 +61,7 @@ def test_only_a_run_that_stands_for_a_due_time_is_scheduled() -> None:
 
 
 def test_on_time_one_run_per_webhook_with_an_identity_that_can_be_recomputed() -> None:
-    firing = fire(_job(), (WEBHOOK, OTHER), _present(MIDNIGHT + 5, attentive_since=0), active=0)
+    firing = fire(_job(), (WEBHOOK, OTHER), _present(MIDNIGHT + 5, watching_since=0), active=0)
     first, second = firing.executions
     assert (first.webhook_id, second.webhook_id) == (WEBHOOK, OTHER)
     assert first.run_id == run_id_of(WEBHOOK, MIDNIGHT) and second.run_id == run_id_of(OTHER, MIDNIGHT)
@@ -117,7 +117,7 @@ def test_all_beyond_the_window_keeps_the_window() -> None:
 
 def test_none_records_what_was_missed_and_runs_what_came_due_since() -> None:
     now = MIDNIGHT + 10 * MINUTE
-    firing = fire(_job(catchup="none"), (WEBHOOK,), _present(now, attentive_since=MIDNIGHT + 9 * MINUTE + 1), active=0)
+    firing = fire(_job(catchup="none"), (WEBHOOK,), _present(now, watching_since=MIDNIGHT + 9 * MINUTE + 1), active=0)
     assert _shape(firing) == [("skipped", 9, 10), ("queued", 10, 1)]
     assert firing.executions[1].trigger is Trigger.SCHEDULE
     everything_missed = fire(_job(catchup="none"), (WEBHOOK,), _present(now + 1), active=0)
@@ -125,7 +125,7 @@ def test_none_records_what_was_missed_and_runs_what_came_due_since() -> None:
 
 
 def test_none_runs_a_single_time_that_was_not_missed() -> None:
-    firing = fire(_job(catchup="none"), (WEBHOOK,), _present(MIDNIGHT + 9, attentive_since=0), active=0)
+    firing = fire(_job(catchup="none"), (WEBHOOK,), _present(MIDNIGHT + 9, watching_since=0), active=0)
     assert _shape(firing) == [("queued", 0, 1)]
 
 
@@ -133,28 +133,28 @@ def test_none_runs_a_single_time_that_was_not_missed() -> None:
 @pytest.mark.parametrize("minutes", [0, 1, 59, 1441])
 def test_every_due_time_is_covered_exactly_once(catchup: str, minutes: int) -> None:
     now = MIDNIGHT + minutes * MINUTE + 1
-    firing = fire(_job(catchup=catchup), (WEBHOOK,), _present(now, attentive_since=now - seconds(90)), active=0)
+    firing = fire(_job(catchup=catchup), (WEBHOOK,), _present(now, watching_since=now - seconds(90)), active=0)
     assert sum(row.covers for row in firing.executions) == minutes + 1
     times = [row.scheduled_at for row in firing.executions]
     assert times == sorted(set(times))
 
 
 def test_a_job_without_webhooks_leaves_a_failure_that_says_so() -> None:
-    (row,) = fire(_job(), (), _present(MIDNIGHT, attentive_since=0), active=0).executions
+    (row,) = fire(_job(), (), _present(MIDNIGHT, watching_since=0), active=0).executions
     assert row.status is Status.FAILURE and row.error is not None and row.error.startswith("no_webhook")
     assert row.run_id == run_id_of(row.job_id, MIDNIGHT)
 
 
 def test_jitter_and_spread_move_the_start_and_never_the_identity() -> None:
     job = _job(jitter_s=10, spread_s=60)
-    (row,) = fire(job, (WEBHOOK,), _present(MIDNIGHT + 5, attentive_since=0), active=0).executions
+    (row,) = fire(job, (WEBHOOK,), _present(MIDNIGHT + 5, watching_since=0), active=0).executions
     assert row.scheduled_at == MIDNIGHT
     assert row.available_at == MIDNIGHT + job.spread() + seconds(5)
     assert 0 <= job.spread() < seconds(60) and job.spread() == _job(spread_s=60).spread()
 
 
 def test_a_job_that_is_through_stops() -> None:
-    firing = fire(_job(max_runs=1), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=0)
+    firing = fire(_job(max_runs=1), (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=0)
     assert (firing.next_run_at, firing.end_reason) == (None, THROUGH)
     ending = fire(_job(ends_at=MIDNIGHT + MINUTE), (WEBHOOK,), _present(MIDNIGHT + 9 * MINUTE), active=0)
     assert _shape(ending) == [("queued", 0, 1)]
@@ -162,22 +162,22 @@ def test_a_job_that_is_through_stops() -> None:
 
 
 def test_overlap_skip_records_why() -> None:
-    firing = fire(_job(overlap="skip"), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=1)
+    firing = fire(_job(overlap="skip"), (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=1)
     assert _shape(firing) == [("skipped", 0, 1)]
     assert firing.executions[0].reason is not None and "overlap" in firing.executions[0].reason
-    assert _shape(fire(_job(overlap="skip"), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=0)) == [
+    assert _shape(fire(_job(overlap="skip"), (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=0)) == [
         ("queued", 0, 1)
     ]
 
 
 def test_overlap_buffer_one_lets_exactly_one_wait() -> None:
     job = _job(overlap="buffer_one")
-    waits = fire(job, (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=1, waiting=0)
+    waits = fire(job, (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=1, waiting=0)
     assert waits.executions == [] and len(waits.buffered) == 1
-    refused = fire(job, (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=2, waiting=1)
+    refused = fire(job, (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=2, waiting=1)
     assert _shape(refused) == [("skipped", 0, 1)] and refused.buffered == []
 
 
 def test_overlap_cancel_previous_starts_at_once() -> None:
-    firing = fire(_job(overlap="cancel_previous"), (WEBHOOK,), _present(MIDNIGHT, attentive_since=0), active=2)
+    firing = fire(_job(overlap="cancel_previous"), (WEBHOOK,), _present(MIDNIGHT, watching_since=0), active=2)
     assert firing.cancels_active and _shape(firing) == [("queued", 0, 1)]

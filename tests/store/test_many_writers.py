@@ -157,7 +157,7 @@ async def test_an_overlap_policy_holds_across_nodes(
             found = await stores.due_jobs.lock_one(tx, job.id)
             assert found is not None
             now = clock.now()
-            present = Present(now=now, attentive_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
+            present = Present(now=now, watching_since=now, new_id=lambda: new_id(now), draw=lambda: 0.0)
             firing = start(
                 found.job, found.webhook_ids, present, overlap=overlap, active=found.active, waiting=found.waiting
             )

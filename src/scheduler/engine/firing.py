@@ -17,13 +17,13 @@ from scheduler.domain.errors import invalid
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded, Fired, LookedForDueJobs
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Execution, Status
-from scheduler.domain.runs.firing import Firing, Present, backfill, fire, give_up, run_ids_of, start
+from scheduler.domain.runs.firing import Firing, Present, backfill, end_broken, fire, run_ids_of, start
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
 from scheduler.store.executions.pruning import check_not_pruned
 from scheduler.store.ids import new_id
 from scheduler.store.jobs.due import LockedJob
-from scheduler.store.queue.queue import MADE_WAY
+from scheduler.store.queue.queue import BY_NEWER_RUN
 from scheduler.store.stores import Stores
 
 _YIELD_EVERY_JOBS = 50
@@ -47,7 +47,7 @@ class Firer:
         self._clock = clock
         self._events = events
         self._batch_size = batch_size
-        self._attentive_since: Instant | None = None
+        self._watching_since: Instant | None = None
         self._looked_at: Instant | None = None
 
     @property
@@ -174,7 +174,7 @@ class Firer:
         for execution_id in cancelled:
             self._events.tell(CancelRequested(execution_id=execution_id))
         if cancelled:
-            self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=len(cancelled), cause=MADE_WAY))
+            self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=len(cancelled), cause=BY_NEWER_RUN))
         if firings:
             self._events.tell(Fired(firings=firings))
         return firings
@@ -187,20 +187,20 @@ class Firer:
         except Exception as error:
             # A zone that an upgrade dropped, say. One job that cannot be fired must not keep all others from it.
             log.exception("job %s cannot be fired and is disabled", locked.job.id)
-            return give_up(locked.job, reason=f"its schedule cannot be evaluated any more ({error})")
+            return end_broken(locked.job, reason=f"its schedule cannot be evaluated any more ({error})")
 
     def _pay_attention(self, now: Instant) -> None:
         """Keep account of since when we have been looking without a break; a clock that jumps breaks it, too."""
-        last, since = self._looked_at, self._attentive_since
+        last, since = self._looked_at, self._watching_since
         if last is None or since is None or now - last > _INATTENTIVE_S * SECOND:
-            self._attentive_since = now
+            self._watching_since = now
         else:
-            self._attentive_since = min(since, now)  # a clock set back: what comes due from now on is not missed
+            self._watching_since = min(since, now)  # a clock set back: what comes due from now on is not missed
 
     def _present(self, now: Instant) -> Present:
         return Present(
             now=now,
-            attentive_since=now if self._attentive_since is None else self._attentive_since,
+            watching_since=now if self._watching_since is None else self._watching_since,
             new_id=lambda: new_id(now),
             draw=random.random,
         )

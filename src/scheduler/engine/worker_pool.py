@@ -105,7 +105,7 @@ class WorkerPool:
     async def _find_lost(self) -> None:
         """Start what an earlier claim committed although its answer was lost."""
         known = self._tasks.keys() | self._deliverer.unwritten()  # before looking: what ends meanwhile was not lost
-        for claim in await self._queue.held():
+        for claim in await self._queue.claimed():
             if claim.execution.id not in known:
                 self._start(claim)
         self._in_doubt = False

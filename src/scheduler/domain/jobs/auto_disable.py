@@ -1,4 +1,4 @@
-"""Giving up politely: what the service disables by itself, because nobody at the other end wants it any more."""
+"""When the service disables a job or a webhook by itself: its receiver is gone, or all of its runs fail for days."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.runs.execution import Settlement, Status
 
-PATIENCE_S = 5 * 86_400
-LEAST_RUNS = 20
+FAILING_FOR_S = 5 * 86_400
+FAILING_RUNS = 20
+"""A job is disabled when so many runs in a row failed, the first of them so long ago."""
 GONE = (
     f"{DisabledBy.GONE}: the receiver answered 410 Gone; give it another address, or enable it again when the receiver "
     "is back"
 )
 
 _LONGEST_NOTE = 2000
-_OURS = "Disabled by the scheduler: "
+_NOTE_MARK = "Disabled by the scheduler: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DisabledItem:
-    """What the service disabled, and why: a webhook, or a whole job."""
+    """A webhook that the service disabled, or a job where ``webhook_id`` is ``None``, and why."""
 
     account_id: str
     job_id: str
@@ -30,26 +31,26 @@ class DisabledItem:
     reason: str
 
 
-def says_gone(settlement: Settlement) -> bool:
-    """Did the receiver say that it will never take this again?"""
+def is_gone(settlement: Settlement) -> bool:
+    """Did the receiver answer 410 Gone (RFC 9110, 15.5.11)?"""
     return settlement.status is Status.DEAD_LETTER and settlement.outcome.response_code == 410
 
 
-def is_another_failed_run(settlement: Settlement) -> bool:
-    """Did a run go to the dead letter for the first time? One that was redriven in vain is still the same run."""
+def is_first_dead_letter(settlement: Settlement) -> bool:
+    """Did a run go to the dead letter for the first time? A redrive that fails is no further failed run."""
     return settlement.status is Status.DEAD_LETTER and settlement.execution.budget_from == 1
 
 
-def is_hopeless(dead_count: int, dead_since_at: Instant, now: Instant) -> bool:
-    """Have enough runs failed for long enough, with no success between?"""
-    return dead_count >= LEAST_RUNS and now - dead_since_at >= seconds(PATIENCE_S)
+def is_failing(dead_count: int, dead_since_at: Instant, now: Instant) -> bool:
+    """Have enough runs of a job failed, for long enough, since its last success?"""
+    return dead_count >= FAILING_RUNS and now - dead_since_at >= seconds(FAILING_FOR_S)
 
 
-def give_up_on(job: Job, dead_count: int, dead_since_at: Instant, now: Instant, *, last_error: str | None) -> Job:
+def disable_failing(job: Job, dead_count: int, dead_since_at: Instant, now: Instant, *, last_error: str | None) -> Job:
     """The job, disabled at ``now`` because all of its last ``dead_count`` runs went to the dead letter."""
     since = format_instant(dead_since_at)
     fact = f"all {dead_count} runs since {since} went to the dead letter"
-    ours = f"{_OURS}{fact}, the last one with: {(last_error or 'no error')[:200]}. "
+    ours = f"{_NOTE_MARK}{fact}, the last one with: {(last_error or 'no error')[:200]}. "
     ours += "Once the receiver works, enable the job again; auto_disable: false keeps it going whatever happens."
     both = ours if job.note is None else f"{ours}\n{job.note}"
     return replace(
@@ -64,7 +65,7 @@ def give_up_on(job: Job, dead_count: int, dead_since_at: Instant, now: Instant, 
 
 
 def without_our_note(job: Job) -> Job:
-    """The job, without what ``give_up_on`` wrote into its note, if that still stands there."""
-    if job.disabled_by is not DisabledBy.FAILING or job.note is None or not job.note.startswith(_OURS):
+    """The job with its note as it was before ``disable_failing`` added a line, if that line still stands there."""
+    if job.disabled_by is not DisabledBy.FAILING or job.note is None or not job.note.startswith(_NOTE_MARK):
         return job
     return replace(job, note=job.note.partition("\n")[2] or None)

@@ -1,4 +1,4 @@
-"""Why an attempt failed, as a value: what decides about retries, and the first word of the error that people read."""
+"""Why an attempt failed, as a value that retries are decided by and that the error text begins with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The stable code of a failure. It stands in a column of its own; no decision is read out of the text beside it."""
+    """The stable code of a failure, stored in the column ``error_code``; the text in ``error`` begins with it."""
 
     DNS_FAILED = "dns_failed"
     BLOCKED_ADDRESS = "blocked_address"
@@ -25,7 +25,7 @@ class ErrorCode(StrEnum):
     INTERRUPTED = "interrupted"
     """The service stopped, or lost its lease, while the request was in flight."""
     CRASH_SUSPECT = "crash_suspect"
-    """The last of several attempts that were interrupted one after another."""
+    """Every repeat of an interrupted attempt was interrupted as well."""
 
 
 TIMEOUTS = frozenset({ErrorCode.TIMEOUT, ErrorCode.CONNECT_TIMEOUT})

@@ -1,7 +1,7 @@
 """An execution is one attempt to deliver one run. This module is its state machine.
 
-``queued`` → ``running`` → ``success`` | ``failure`` | ``timed_out`` | ``dead_letter``; ``skipped`` and ``cancelled``
-say why an attempt never was. A final row never changes: another try is another row of the same run.
+``queued`` → ``running`` → ``success`` | ``failure`` | ``timed_out`` | ``dead_letter``; what is not delivered ends as
+``skipped`` or ``cancelled``. A final row never changes: the next attempt is another row of the same run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.error_code import TIMEOUTS, ErrorCode, error_line
 
 CRASH_REPEATS = 3
-"""How often an attempt that our own crash interrupted may be repeated beyond the policy's attempts."""
+"""How often an interrupted attempt may be repeated beyond the attempts of the retry policy."""
 
 _REASON_LIMIT = 200
 _BEFORE = " (before: "
@@ -24,7 +24,7 @@ _CRASHED = "every repeat of this attempt was interrupted by a crash or a stop of
 
 
 class Status(StrEnum):
-    """What became of an attempt."""
+    """The state of an attempt."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -82,11 +82,11 @@ class Execution:
     reason: str | None = None
     """Why the row is ``skipped`` or ``cancelled``."""
     budget_from: int = 1
-    """The attempt with which the present budget of attempts began: 1, or that of the last redrive."""
+    """The first attempt that the retry policy counts: 1, or that of the last redrive."""
     budget_at: Instant
-    """When that budget began; the age of a run is counted from here."""
+    """From when ``max_age_seconds`` of the retry policy counts."""
     prior_errors: str = ""
-    """One clause for each failed attempt before this one."""
+    """The errors of the failed attempts before this one, one clause each."""
     worker_id: str | None = None
     started_at: Instant | None = None
     finished_at: Instant | None = None
@@ -115,7 +115,7 @@ class Outcome:
 
     error_code: ErrorCode | None = None
     error_text: str = ""
-    """What people should know beside the code; one line."""
+    """What the error says after its code; one line."""
     response_code: int | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: str | None = None
@@ -147,7 +147,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settlement:
-    """The end of one attempt as it is written down: the final state of its row and, perhaps, the next attempt."""
+    """How one attempt ended: the final state of its row and, if there is one, the next attempt."""
 
     execution: Execution
     status: Status
@@ -175,9 +175,9 @@ def settle(
     at_most_once: bool = False,
     jitter: float = 0.0,
 ) -> Settlement:
-    """Decide what becomes of an attempt that ended with ``outcome``: success, another attempt, or the dead letter.
+    """Decide how an attempt that ended with ``outcome`` is settled: success, failure with a retry, or dead letter.
 
-    ``jitter`` is a draw from 0 to 1 that spreads retries. Pure: the same arguments give the same settlement.
+    ``jitter`` is a random number from 0 to 1 that spreads retries. Pure: the same arguments give the same settlement.
     """
     code = outcome.error_code
     if code is None:
@@ -192,7 +192,7 @@ def settle(
 
 
 def skip(execution: Execution, now: Instant, *, reason: str) -> Settlement:
-    """End an attempt that is not made at all, because its time has passed."""
+    """The settlement of an attempt that is not made because its time has passed."""
     return Settlement(execution=execution, status=Status.SKIPPED, finished_at=now, outcome=Outcome(), reason=reason)
 
 
@@ -215,14 +215,14 @@ def _next_attempt(
 ) -> Retry | None:
     used = execution.attempt - execution.budget_from + 1
     if code is ErrorCode.INTERRUPTED:
-        # Our own crash is not the receiver's fault: it counts, but the run may go a little beyond its policy.
+        # A stop of the service is not the receiver's fault: it counts as an attempt, but more of them are permitted.
         if used >= policy.max_attempts + CRASH_REPEATS:
             return None
         available_at = now
     else:
         if used >= policy.max_attempts or not policy.covers(code, outcome.response_code):
             return None
-        # The age stops what the policy plans. A receiver that asks for more patience than that gets it.
+        # max_age_seconds limits the delay that the policy plans, not a longer one that the receiver asks for.
         planned_s = policy.delay_s(used, retry_after_s=None, jitter=jitter)
         if now + seconds(planned_s) > execution.budget_at + seconds(policy.max_age_seconds):
             return None
@@ -246,7 +246,7 @@ def _final(execution: Execution, outcome: Outcome, now: Instant, status: Status)
 
 
 def _dead(execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant) -> Settlement:
-    """The end of a run that failed for good; its error tells of all attempts."""
+    """The end of a run that is not tried again; its error has the errors of all attempts."""
     error = outcome.error
     if code is ErrorCode.INTERRUPTED:
         code, error = ErrorCode.CRASH_SUSPECT, error_line(ErrorCode.CRASH_SUSPECT, _CRASHED)
@@ -256,7 +256,7 @@ def _dead(execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant)
 
 
 def prior_errors_with(execution: Execution, error: str | None) -> str:
-    """The clauses of the attempts of a run up to and including this one, which ended with ``error``."""
+    """The errors of the attempts of a run up to and including this one, which ended with ``error``."""
     if error is None:
         return execution.prior_errors
     own = error.partition(_BEFORE)[0]

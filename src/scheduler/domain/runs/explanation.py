@@ -1,4 +1,4 @@
-"""What became of a time: decided from recorded facts alone, so that the answer is the same today and next year."""
+"""What became of a time of a job, worked out from its history and its executions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scheduler.domain.runs.execution import Execution, Status
 _FEW_RUNS = 1000
 _YEAR = 366 * 86_400 * SECOND
 _NEAREST_VERSIONS = 100
-"""How many changes of a job the search for its nearest due time looks across."""
+"""How many versions of a job are searched for its nearest due time."""
 
 
 class Verdict(StrEnum):
@@ -37,14 +37,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """The verdict on a time, a sentence for people, and the facts it rests on."""
+    """The verdict on a time, a sentence for people, and the executions that it rests on."""
 
     at: Instant
     verdict: Verdict
     detail: str
     executions: Sequence[Execution] = ()
     previous_at: Instant | None = None
-    """The nearest due time before, by the version of the job that held then."""
+    """The nearest due time before ``at``, by the version of the job of that time."""
     next_at: Instant | None = None
 
 
@@ -60,7 +60,7 @@ def explain(
     """What became of ``at`` for a job.
 
     ``versions`` are all of the job's, oldest first; ``executions`` are the last attempts of the runs whose rows stand
-    for ``at``, one for each webhook. What was due up to ``pruned_until_at`` may be on record no longer.
+    for ``at``, one for each webhook. Rows for times up to ``pruned_until_at`` may have been pruned.
     """
     verdict, detail = _recorded(executions, at) if executions else _unrecorded(job, versions, at, now)
     if verdict is Verdict.UNRECORDED and pruned_until_at is not None and at <= pruned_until_at:
@@ -76,40 +76,40 @@ def explain(
 
 
 def _recorded(executions: Sequence[Execution], at: Instant) -> tuple[Verdict, str]:
-    """What the rows say; what ran counts more than a record that it did not."""
+    """The verdict by the rows: one that ran, or will, counts more than one that was skipped or cancelled."""
     ended = [execution for execution in executions if execution.status not in (Status.SKIPPED, Status.CANCELLED)]
     own = [execution for execution in ended if execution.scheduled_at == at]
     active = [execution for execution in own if execution.status in (Status.QUEUED, Status.RUNNING)]
     if active:
-        return Verdict.PENDING, _told(active, "it is under way")
+        return Verdict.PENDING, _summary(active, "it is under way")
     if own:
-        return Verdict.RAN, _told(own, "it ran")
+        return Verdict.RAN, _summary(own, "it ran")
     if ended:
         when, covers = format_instant(ended[0].scheduled_at), ended[0].covers
-        return Verdict.MERGED, _told(ended, f"merged into the run of {when}, which stands for {covers} due times")
+        return Verdict.MERGED, _summary(ended, f"merged into the run of {when}, which stands for {covers} due times")
     last = executions[-1]
     verdict = Verdict.SKIPPED if last.status is Status.SKIPPED else Verdict.CANCELLED
     return verdict, last.reason or verdict.value
 
 
-def _told(executions: Sequence[Execution], what: str) -> str:
-    fates = [f"{execution.status.value} with attempt {execution.attempt}" for execution in executions]
-    if len(fates) == 1:
-        return f"{what}: {fates[0]}"
-    counted = [f"{fates.count(fate)} {fate}" for fate in dict.fromkeys(fates)]
-    return f"{what} for {len(fates)} webhooks: {', '.join(counted)}"
+def _summary(executions: Sequence[Execution], what: str) -> str:
+    ends = [f"{execution.status.value} with attempt {execution.attempt}" for execution in executions]
+    if len(ends) == 1:
+        return f"{what}: {ends[0]}"
+    counted = [f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)]
+    return f"{what} for {len(ends)} webhooks: {', '.join(counted)}"
 
 
 def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Instant) -> tuple[Verdict, str]:
-    """Why there is no row: most of all, because none was due."""
-    held = [version for version in versions if version.changed_at < at]
-    if at <= job.created_at or not held:
+    """The verdict when there is no row, by the version of the job of that time."""
+    past = [version for version in versions if version.changed_at < at]
+    if at <= job.created_at or not past:
         return Verdict.BEFORE_CREATION, f"the job was only created at {format_instant(job.created_at)}"
-    version = held[-1]
+    version = past[-1]
     if not version.timing.is_due(at):
         return Verdict.NOT_DUE, _not_due(version.timing, at)
     if not version.enabled:
-        return _disabled(job, held, is_current=len(held) == len(versions))
+        return _disabled(job, past, is_current=len(past) == len(versions))
     if at > now:
         if _is_through_by(job, at):
             return Verdict.NOT_DUE, f"the job will be through before: it ends after {job.max_runs} runs"
@@ -127,22 +127,22 @@ def _not_due(timing: Timing, at: Instant) -> str:
     return f"the schedule that held then, {timing.schedule!r} in {timing.timezone}, has no run at this time"
 
 
-def _disabled(job: Job, held: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:
-    """Through, or paused: since when, by whom and why. ``held`` ends with the version that held then."""
-    since = len(held) - 1
-    while since and not held[since - 1].enabled:
+def _disabled(job: Job, past: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:
+    """The verdict when the last of the ``past`` versions is not enabled: through, or paused, since when and by whom."""
+    since = len(past) - 1
+    while since and not past[since - 1].enabled:
         since -= 1
-    when, who = format_instant(held[since].changed_at), held[since].changed_by
-    note = (job.disabled_reason or job.note) if is_current else held[-1].note
-    if held[-1].disabled_by is DisabledBy.THROUGH:
+    when, who = format_instant(past[since].changed_at), past[since].changed_by
+    note = (job.disabled_reason or job.note) if is_current else past[-1].note
+    if past[-1].disabled_by is DisabledBy.THROUGH:
         return Verdict.NOT_DUE, f"the job was through after {when}: no time was left within ends_at and max_runs"
     return Verdict.PAUSED, f"the job was paused by {who} at {when}" + (f": {note}" if note else "")
 
 
 def _nearest_before(versions: Sequence[JobVersion], at: Instant) -> Instant | None:
-    held = bisect_left(versions, at, key=lambda version: version.changed_at)
+    count = bisect_left(versions, at, key=lambda version: version.changed_at)
     until_at = at - 1
-    for version in reversed(versions[max(0, held - _NEAREST_VERSIONS) : held]):
+    for version in reversed(versions[max(0, count - _NEAREST_VERSIONS) : count]):
         found = version.latest_between(version.changed_at + 1, until_at)
         if found is not None:
             return found
@@ -151,8 +151,8 @@ def _nearest_before(versions: Sequence[JobVersion], at: Instant) -> Instant | No
 
 
 def _nearest_after(job: Job, versions: Sequence[JobVersion], at: Instant) -> Instant | None:
-    held = max(0, bisect_left(versions, at, key=lambda version: version.changed_at) - 1)
-    for number in range(held, min(held + _NEAREST_VERSIONS, len(versions))):
+    first = max(0, bisect_left(versions, at, key=lambda version: version.changed_at) - 1)
+    for number in range(first, min(first + _NEAREST_VERSIONS, len(versions))):
         is_last = number + 1 == len(versions)
         found = versions[number].next_after(max(at, versions[number].changed_at))
         if found is not None and (is_last or found <= versions[number + 1].changed_at):
@@ -163,7 +163,7 @@ def _nearest_after(job: Job, versions: Sequence[JobVersion], at: Instant) -> Ins
 def _is_through_by(job: Job, at: Instant) -> bool:
     """Will ``max_runs`` have been reached before ``at``?
 
-    With many runs left, only the next year is counted: counting centuries takes seconds, and nobody plans them.
+    With many runs left only the next year is counted, since counting centuries takes seconds.
     """
     if job.max_runs is None or job.next_run_at is None or at < job.next_run_at:
         return False

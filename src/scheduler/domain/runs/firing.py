@@ -1,6 +1,6 @@
-"""Firing: what a job whose time has come turns into. Every due time up to now ends in a row, or is covered by one.
+"""Firing: turning a due job into executions. Every due time up to now has a row, or a row that covers it.
 
-Pure: the present, the random draws and the ids are arguments, so a test can replay any day of any year.
+Pure: the time, random numbers and new ids are arguments (``Present``), so a test can replay any day of any year.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ THROUGH = f"{DisabledBy.THROUGH}: the schedule has no further time within ends_a
 _OVERLAPPED = "overlap: the previous run was still active"
 _REPLACED = "overlap: a newer run took its place"
 _MOST_ROWS = 1000
-"""Rows that one job may turn into at once, unless it has more webhooks than that."""
+"""The rows that one firing of a job inserts at most, or one for each webhook where it has more webhooks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Present:
-    """What firing takes from the world, so that it need not ask for it."""
+    """What firing needs besides the job: the time, new ids and random numbers."""
 
     now: Instant
-    attentive_since: Instant
-    """Since when the trigger loop has been looking without a break: what was due before was missed."""
+    watching_since: Instant
+    """Since when the trigger loop has looked for due jobs without a break: what was due before was missed."""
     new_id: Callable[[], str]
     draw: Callable[[], float]
-    """A number from 0 to 1 for each jittered run."""
+    """A random number from 0 to 1 for each run with jitter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firing:
-    """What one job turns into: rows to insert, and how it goes on."""
+    """What firing does with one job: the rows to insert, and the new values of the job."""
 
     job: Job
-    """As it was."""
+    """The job before it was fired."""
     next_run_at: Instant | None
     last_run_at: Instant | None
     run_count: int
     executions: list[Execution]
     """Ready to be queued, or final from the start (skipped, no webhook)."""
     buffered: list[Execution]
-    """To be queued behind what is active."""
+    """To be queued behind the active run."""
     cancels_active: bool = False
-    """Whatever is queued or running for the job is to be cancelled first."""
+    """Are the queued and running executions of the job to be cancelled first?"""
     ended_by: DisabledBy | None = None
-    """Why the job ends with this and is disabled; ``None`` when it goes on."""
+    """Why the job is disabled; ``None`` when it goes on."""
     end_reason: str | None = None
     """The same as a sentence."""
     ends_behind: Instant | None = None
-    """The last time that was due, when the job ends."""
+    """The last due time of a job that is disabled: up to there it was enabled."""
 
     @property
     def rows(self) -> list[Execution]:
-        """All that it inserts."""
+        """All rows to insert."""
         return [*self.executions, *self.buffered]
 
 
@@ -75,7 +75,7 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
     portions, reached_at = account_for(
         job,
         present.now,
-        attentive_since=present.attentive_since,
+        watching_since=present.watching_since,
         most=max(1, _MOST_ROWS // max(1, len(webhook_ids))),
     )
     ready, buffered, cancels = _overlap(job, portions, active=active, waiting=waiting)
@@ -96,8 +96,8 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
     )
 
 
-def give_up(job: Job, *, reason: str) -> Firing:
-    """End a job that cannot be fired. What was due already gets no rows: nobody can tell when that was."""
+def end_broken(job: Job, *, reason: str) -> Firing:
+    """Disable a job whose schedule cannot be evaluated. Due times get no rows, since they cannot be computed."""
     return Firing(
         job=job,
         next_run_at=None,
@@ -120,7 +120,7 @@ def start(
     active: int = 0,
     waiting: int = 0,
 ) -> Firing:
-    """A run that a person starts now: an identity of its own, the schedule untouched, the overlap theirs to choose."""
+    """A run that a person starts now, with an overlap policy of its own; the schedule goes on unchanged."""
     run = Portion(at=present.now, trigger=Trigger.MANUAL)
     ready, buffered, cancels = _overlap(replace(job, overlap=overlap), [run], active=active, waiting=waiting)
     starts = bool(buffered) or any(portion.skipped is None for portion in ready)
@@ -162,10 +162,10 @@ def backfill(
     *,
     known: Mapping[str, tuple[int, Status]],
 ) -> Firing:
-    """Runs for due times that had none, as a person asks for. A run that exists keeps what it has.
+    """Runs for past due times that had none. A run that exists gets no further attempt.
 
-    ``known`` has the last attempt, and what became of it, of each run that exists. A record that a time was skipped is
-    no run: its next attempt is one.
+    ``known`` has the last attempt, and its status, of each run that exists. A time that was skipped had no run: it gets
+    one as the next attempt.
     """
     rows = []
     for row in (
@@ -187,14 +187,14 @@ def backfill(
 
 
 def run_ids_of(job: Job, webhook_ids: Sequence[str], times: Sequence[Instant]) -> list[str]:
-    """The identities of the scheduled runs of a job at these times."""
+    """The ids of the scheduled runs of a job at these times."""
     return [run_id_of(webhook_id, at) for at in times for webhook_id in webhook_ids or (job.id,)]
 
 
 def _overlap(
     job: Job, portions: Sequence[Portion], *, active: int, waiting: int
 ) -> tuple[Sequence[Portion], Sequence[Portion], bool]:
-    """Apply the overlap policy: what may start, what waits behind the active run, and whether that is cancelled."""
+    """Apply the overlap policy: what starts, what waits behind the active run, and whether that is cancelled."""
     if job.overlap == "allow":
         return portions, [], False
     records = [portion for portion in portions if portion.skipped]
@@ -216,11 +216,11 @@ def _rows(
 ) -> list[Execution]:
     """One row for each webhook of the job; one without a webhook when it has none.
 
-    The identity of a time that is due can be computed again; a run that a person starts gets a random one.
+    The run id of a due time can be computed again; a run that a person starts gets a random one.
     """
     by_hand = portion.trigger is Trigger.MANUAL
     is_scheduled = is_due or not by_hand
-    late = by_hand or portion.at < present.attentive_since
+    late = by_hand or portion.at < present.watching_since
     start_at = present.now if late else portion.at
     status = Status.SKIPPED if portion.skipped else Status.QUEUED if webhook_ids else Status.FAILURE
     rows = []
@@ -252,5 +252,5 @@ def _rows(
 
 
 def _shift(job: Job, present: Present) -> int:
-    """How far jitter and spread move the start, in microseconds; never the identity."""
+    """How far jitter and spread move the start, in microseconds; the run id stays."""
     return job.spread() + (seconds(job.jitter_s * present.draw()) if job.jitter_s else 0)

@@ -1,4 +1,4 @@
-"""The dead letter: what gave up, and how it is tried again or thrown away."""
+"""Dead letters: runs that are not tried again; they are listed, redriven (queued again) or purged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scheduler.store.executions.executions import (
 from scheduler.store.ids import new_id
 from scheduler.store.queue.attempts import next_attempt
 
-# A dead letter that was redriven has a later attempt; what is listed, redriven and purged is what is still dead.
+# A dead letter that was redriven has a later attempt and is not listed, redriven or purged any more.
 _STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
   SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
 )"""
@@ -51,7 +51,7 @@ class DeadLetterStore:
         self._events = events
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
-        """What is still dead in the accounts ``user`` belongs to, newest first; times narrow by its end."""
+        """The dead letters of the accounts of ``user``, newest first; its times are those of their end."""
         conditions, params = conditions_of(filter, time_column="e.finished_at")
         return await fetch_page(
             self._db, [_STILL_DEAD, MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit
@@ -60,7 +60,7 @@ class DeadLetterStore:
     async def redrive(
         self, user: str, selection: Selection, now: Instant, *, dry_run: bool, by: Actor | None = None
     ) -> int:
-        """Queue the selected dead letters again, counting attempts on; returns how many (or how many it would be)."""
+        """Queue the next attempt of each selected dead letter; returns how many. ``dry_run`` only counts."""
         chosen = await self._chosen(user, selection)
         if dry_run:
             return len(chosen)
@@ -78,7 +78,7 @@ class DeadLetterStore:
         return count
 
     async def purge(self, user: str, selection: Selection, *, dry_run: bool, by: Actor | None = None) -> int:
-        """Delete the selected dead letters, with the earlier attempts of their runs; returns how many runs."""
+        """Delete the runs of the selected dead letters with all of their attempts; returns how many runs."""
         chosen = await self._chosen(user, selection)
         if dry_run:
             return len(chosen)
@@ -99,7 +99,7 @@ class DeadLetterStore:
         return count
 
     async def retry(self, execution_id: str, now: Instant, *, by: Actor | None = None) -> Execution | None:
-        """Queue the next attempt of a run that ended; ``None`` when its state does not permit that."""
+        """Queue the next attempt of a run that ended dead, cancelled or skipped; ``None`` for one in another state."""
 
         async def retry(tx: Transaction) -> Execution | None:
             row = await tx.fetch_one(
@@ -122,7 +122,7 @@ class DeadLetterStore:
         return queued
 
     async def _chosen(self, user: str, selection: Selection) -> list[str]:
-        """The ids of what is selected, still dead and ``user``'s, at this moment."""
+        """The ids of the selected dead letters that are still dead and belong to an account of ``user``."""
         if selection.ids is not None:
             chosen = []
             for execution_id in dict.fromkeys(selection.ids):
@@ -142,7 +142,7 @@ class DeadLetterStore:
 
 
 async def _record(tx: Transaction, by: Actor | None, action: Action, executions: Iterable[Execution]) -> None:
-    """One record for each job that had dead letters among them."""
+    """Write one audit entry for each job that had dead letters among them."""
     jobs = Counter(execution.job_id for execution in executions)
     done = [(job_id, AuditedAction(action=action, subject_id=job_id, subjects=count)) for job_id, count in jobs.items()]
     await record_on_jobs(tx, by, done)
@@ -163,7 +163,7 @@ async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
 async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) -> list[Execution]:
     """Queue the next attempt of each run with a fresh budget.
 
-    A run that already has one is left out, and so is one whose webhook is gone: it has nowhere to go.
+    A run that already has a next attempt is left out, and so is one whose webhook was deleted.
     """
     queued = []
     for execution in ended:

@@ -1,4 +1,4 @@
-"""Executions as people see them: one by one, in lists, in numbers; and calling one off."""
+"""Executions for the API: one, a page, counts, and cancelling one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionFilter:
-    """Which executions; what is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
+    """Which executions; a field that is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
 
     account_id: str | None = None
     job_id: str | None = None
@@ -68,15 +68,14 @@ class ExecutionStore:
         return row["account_id"] if row else None
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
-        """Executions of the accounts ``user`` belongs to, newest first; times narrow by creation."""
+        """The executions of the accounts of ``user``, newest first; the times of the filter are those of creation."""
         conditions, params = conditions_of(filter, time_column="e.created_at")
         return await fetch_page(self._db, [MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
 
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
-        """The last attempts of the scheduled runs, and the records, that stand for the due time ``at`` of a job.
+        """The last attempts of the scheduled runs of a job that stand for the due time ``at``, skipped ones included.
 
-        Nothing is recorded before it is due, so older rows are not looked at; a run that a person started stands for no
-        due time.
+        A row is created when its time is due or later, so older rows need not be read.
         """
         rows = await self._db.fetch_all(
             f"""
@@ -145,7 +144,7 @@ class ExecutionStore:
 
     async def counts(self) -> dict[Status, int]:
         """How many executions are queued, running and dead, over all accounts; for operators."""
-        # Word for word the conditions of the partial indexes, or they would not be used.
+        # Each condition is word for word that of a partial index; otherwise the index would not be used.
         rows = [
             *await self._db.fetch_all(
                 "SELECT status, COUNT(*) AS n FROM executions WHERE status IN ('queued', 'running') GROUP BY status"
@@ -174,7 +173,7 @@ async def fetch_page(
 
 
 def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
-    """The conditions of what the filter names; only those, so that each can use its index."""
+    """The SQL conditions for the fields of the filter that are set; no others, so that each can use its index."""
     wanted: list[tuple[str, str, Any]] = [
         ("e.account_id = :account_id", "account_id", filter.account_id),
         ("e.job_id = :job_id", "job_id", filter.job_id),

@@ -1,7 +1,7 @@
-"""Pruning: runs that were over long ago, or that are not among the newest of their job, are deleted in slices.
+"""Pruning: deleting, in slices, runs that ended long ago or that are not among the newest of their job.
 
-Ids are time-ordered, so the oldest rows come from the start of an index that is there anyway. A run goes whole or not
-at all, judged by its newest attempt.
+Ids are time-ordered, so the oldest rows come from the start of an index. A run is deleted with all of its attempts or
+kept with all of them, depending on its newest one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scheduler.domain.errors import invalid
 from scheduler.store.database import Database, Params, Row, Transaction
 from scheduler.store.sql import in_list
 
-# Does the run of attempt e go? A subquery with a limit is never turned into a join with the whole table.
+# Is the run of attempt e to be deleted? A subquery with a limit is never turned into a join with the whole table.
 _GOES = """(
   SELECT CASE
     WHEN n.status IN ('queued', 'running') THEN 0
@@ -32,14 +32,14 @@ UPDATE jobs SET pruned_until_at = :at WHERE id = :job_id AND (pruned_until_at IS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """Up to which ids, included, runs may go; an empty one keeps all."""
+    """Up to which execution ids, included, runs may be deleted; an empty id keeps all."""
 
     until_id: str
     dead_until_id: str
 
     @property
     def last_id(self) -> str:
-        """Nothing behind it goes."""
+        """No execution behind this id is deleted."""
         return max(self.until_id, self.dead_until_id)
 
     @property
@@ -49,22 +49,22 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """What a look at some executions found."""
+    """What was found among some executions."""
 
     last_id: str
-    """The last one that was looked at: go on behind it."""
+    """The last execution that was read: the next slice begins behind it."""
     going: Mapping[str, str]
-    """The runs among them that go, as things stood, each with its job."""
+    """The runs among them to be deleted, each with its job."""
 
 
 class PruningStore:
-    """Finds and deletes what is not kept any longer."""
+    """Finds and deletes runs that retention does not keep."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def oldest(self, edge: Edge, *, after_id: str, limit: int) -> Slice | None:
-        """Look at the oldest executions of all jobs behind one id; ``None`` when there are none up to the edge."""
+        """The oldest executions of all jobs behind ``after_id``; ``None`` when there are none up to the edge."""
         return await self._look(
             f"""
             SELECT {_FOUND} FROM executions e WHERE e.id > :after_id AND e.id <= :last_id ORDER BY e.id LIMIT :limit
@@ -89,7 +89,7 @@ class PruningStore:
         return Slice(last_id=rows[-1]["id"], going={row["run_id"]: row["job_id"] for row in rows if row["goes"]})
 
     async def crowded(self, *, after_job_id: str, kept: int, limit: int) -> list[tuple[str, str | None]]:
-        """The next ``limit`` jobs, each with the id of the newest execution that is one too many, if one is."""
+        """The next ``limit`` jobs, each with the id of its newest execution but ``kept``, if it has so many."""
         rows = await self._db.fetch_all(
             """
             SELECT j.id, (
@@ -102,10 +102,10 @@ class PruningStore:
         return [(row["id"], row["until_id"]) for row in rows]
 
     async def prune(self, going: Mapping[str, str], edge: Edge) -> int:
-        """Delete the runs, each given with its job, that still go; returns how many executions that were.
+        """Delete these runs, each given with its job, unless they are kept by now; returns how many executions.
 
-        Each job is told up to when its runs may be missing. Jobs that somebody is just changing are left for next time:
-        whoever queues a run again has its job locked.
+        Each job gets the newest scheduled time that was deleted (``pruned_until_at``). Jobs that are locked by another
+        transaction are left for the next time: a redrive locks the job of its run.
         """
         if not going:
             return 0
@@ -143,7 +143,7 @@ async def check_not_pruned(tx: Transaction, job_id: str, times: Sequence[Instant
 
 
 def _marks(pruned: Sequence[Row]) -> list[dict[str, str | int]]:
-    """The newest scheduled time of each job among these; runs that a person started stand for none."""
+    """The newest scheduled time of each job among these; runs that a person started have none."""
     newest: dict[str, Instant] = {}
     for row in pruned:
         if row["is_scheduled"]:

@@ -20,7 +20,7 @@ from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.jobs.history import recall, remember
 from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.jobs.webhooks import WebhookStore
-from scheduler.store.queue.auto_disable import FORGIVE
+from scheduler.store.queue.auto_disable import RESET_FAILURES
 from scheduler.store.queue.holds import PAUSED_TOO_LONG, hold, release
 from scheduler.store.rows import Table
 from scheduler.store.sql import select_page
@@ -123,7 +123,7 @@ class JobStore:
         ``by`` is who is on record for it, if not the service.
 
         Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``, and
-        forgives the runs that failed before.
+        counts its failed runs from 0 again.
         """
 
         async def update(tx: Transaction) -> tuple[Job, int] | None:
@@ -141,7 +141,7 @@ class JobStore:
                 await hold(tx, job_id)
             if not after.enabled or before.enabled:
                 return after, 0
-            await tx.execute(FORGIVE, {"job_id": job_id})
+            await tx.execute(RESET_FAILURES, {"job_id": job_id})
             deadline = after.updated_at - seconds(after.retry.max_age_seconds)
             return after, await release(tx, job_id, after.updated_at, deadline=deadline)
 

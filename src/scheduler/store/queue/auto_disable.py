@@ -1,4 +1,4 @@
-"""What a run that failed for good means for its job and its webhook; decided where its end is written down."""
+"""Disabling what keeps failing: jobs and webhooks, in the transaction that writes down how attempts ended."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 from scheduler.domain.accounts.audit import SERVICE, Action, Actor, AuditedAction, audited_job_change
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.auto_disable import (
+    FAILING_RUNS,
     GONE,
-    LEAST_RUNS,
     DisabledItem,
-    give_up_on,
-    is_another_failed_run,
-    is_hopeless,
-    says_gone,
+    disable_failing,
+    is_failing,
+    is_first_dead_letter,
+    is_gone,
 )
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
@@ -27,39 +27,39 @@ from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.queue.holds import hold
 from scheduler.store.sql import in_list
 
-FORGIVE = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
-"""Forget the runs of a job that failed so far."""
-_BLAME = """
+RESET_FAILURES = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
+"""Begin to count the failed runs of a job anew."""
+_COUNT_FAILURE = """
 UPDATE jobs SET dead_count = dead_count + 1, dead_since_at = COALESCE(dead_since_at, :finished_at) WHERE id = :job_id
 """
 
 
-async def draw_consequences(
-    tx: Transaction, settled: Sequence[Settlement], now: Instant, *, forgiving: Collection[str]
+async def apply_auto_disable(
+    tx: Transaction, settled: Sequence[Settlement], now: Instant, *, with_failures: Collection[str]
 ) -> list[DisabledItem]:
-    """Keep account of failed runs and disable what has no future; returns what was disabled.
+    """Count the runs of each job that failed since its last success, and disable what fails; returns what was disabled.
 
-    ``forgiving`` has the ids of the executions whose jobs had failed runs on their account when they were claimed. A
-    success of any other costs nothing, not even a statement.
+    ``with_failures`` are the ids of the executions whose job had failed runs when they were claimed: only their success
+    resets a count, so that a success of any other costs no statement.
     """
     dead = [one for one in settled if one.status is Status.DEAD_LETTER]
     recovered = {
-        one.execution.job_id for one in settled if one.status is Status.SUCCESS and one.execution.id in forgiving
+        one.execution.job_id for one in settled if one.status is Status.SUCCESS and one.execution.id in with_failures
     }
     if not dead and not recovered:
         return []
-    blamed = [
-        {"job_id": one.execution.job_id, "finished_at": one.finished_at} for one in dead if is_another_failed_run(one)
+    failed = [
+        {"job_id": one.execution.job_id, "finished_at": one.finished_at} for one in dead if is_first_dead_letter(one)
     ]
-    await tx.execute_batch([(FORGIVE, [{"job_id": job_id} for job_id in recovered]), (_BLAME, blamed)])
+    await tx.execute_batch([(RESET_FAILURES, [{"job_id": job_id} for job_id in recovered]), (_COUNT_FAILURE, failed)])
     return [*await _disable_webhooks(tx, dead, now), *await _disable_jobs(tx, dead, now)]
 
 
 async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[DisabledItem]:
-    """Disable the webhooks whose receivers are gone; the job's others go on."""
+    """Disable the webhooks whose receiver answered 410; other webhooks of the job stay enabled."""
     asked_at: dict[str, Instant] = {}
     for one in dead:
-        if says_gone(one) and one.execution.webhook_id is not None and one.execution.started_at is not None:
+        if is_gone(one) and one.execution.webhook_id is not None and one.execution.started_at is not None:
             asked_at[one.execution.webhook_id] = one.execution.started_at
     if not asked_at:
         return []
@@ -71,7 +71,7 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
         """,
         params,
     )
-    # One that was changed since the request left may well lead elsewhere now.
+    # A webhook that was changed since the request was sent may have another address now.
     gone = [row for row in rows if row["updated_at"] <= asked_at[row["id"]]]
     await tx.execute_many(
         """
@@ -91,7 +91,7 @@ async def _disable_webhooks(tx: Transaction, dead: Sequence[Settlement], now: In
 
 
 async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instant) -> list[DisabledItem]:
-    """Disable the jobs that have failed often enough, for long enough."""
+    """Disable the jobs of which enough runs failed, for long enough."""
     last = {one.execution.job_id: one for one in dead}
     if not last:
         return []
@@ -99,25 +99,25 @@ async def _disable_jobs(tx: Transaction, dead: Sequence[Settlement], now: Instan
     rows = await tx.fetch_all(
         f"""
         SELECT {JOBS.columns("j")}, j.dead_count, j.dead_since_at FROM jobs j
-        WHERE j.id IN ({placeholders}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :least_runs
+        WHERE j.id IN ({placeholders}) AND j.enabled = 1 AND j.auto_disable = 1 AND j.dead_count >= :failing_runs
         """,
-        {**params, "least_runs": LEAST_RUNS},
+        {**params, "failing_runs": FAILING_RUNS},
     )
     disabled = []
     for row in rows:
         job, end = JOBS.decode(row), last[row["id"]]
-        if is_hopeless(row["dead_count"], row["dead_since_at"], end.finished_at):
-            after = give_up_on(job, row["dead_count"], row["dead_since_at"], now, last_error=end.outcome.error)
-            await _pause(tx, job, after)
+        if is_failing(row["dead_count"], row["dead_since_at"], end.finished_at):
+            after = disable_failing(job, row["dead_count"], row["dead_since_at"], now, last_error=end.outcome.error)
+            await _disable_job(tx, job, after)
             disabled.append(DisabledItem(account_id=job.account_id, job_id=job.id, reason=after.disabled_reason or ""))
     return disabled
 
 
-async def _pause(tx: Transaction, job: Job, after: Job) -> None:
+async def _disable_job(tx: Transaction, job: Job, after: Job) -> None:
     await tx.execute(UPDATE_JOB, JOBS.encode(after))
     version = JobVersion.of(after, changed_by=SERVICE)
     if job.next_run_at is not None and job.next_run_at <= after.updated_at:
-        # Due, but not fired yet, and now it never is: so it belongs to the pause.
+        # This time was due and is not fired any more: it belongs to the version that is disabled.
         version = replace(version, changed_at=job.next_run_at - 1)
     await remember(tx, [version], [after])
     await hold(tx, job.id)

@@ -1,4 +1,4 @@
-"""What a claim is made of: one row with everything that an attempt needs, read at once."""
+"""The row of a claim: all that a delivery needs, read by one statement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decode_claim(row: Row, decode_webhook: Callable[[Row], Webhook], *, worker_i
     try:
         webhook = decode_webhook(row) if row[WEBHOOK_AT] is not None else None
     except WrongKeyError as error:
-        unreadable = str(error)  # the end of this attempt, not of the claims around it
+        unreadable = str(error)  # ends this attempt, not the other claims
     return Claim(
         execution=_decode_execution(row, Status.RUNNING, worker_id, started_at),
         job_name=row["job_name"],

@@ -1,4 +1,4 @@
-"""What keeps queued executions from starting, as the column ``held`` has it (see ``Hold``), and what ends that."""
+"""Holding queued executions back and releasing them: the column ``held``, see ``Hold``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOLD_BY_JOB = f"""
 CASE WHEN j.enabled = 0 AND (j.disabled_by IS NULL OR j.disabled_by = '{DisabledBy.FAILING}')
   THEN {Hold.PAUSED} ELSE {Hold.NONE} END
 """
-"""``held`` of an execution of job ``j``. One that is through is disabled too, but its last runs and retries go on."""
+"""``held`` of an execution of job ``j``. A job that is through is disabled too, but its last runs and retries go on."""
 
 RELEASE_BUFFERED = f"""
 UPDATE executions SET held = (SELECT {HOLD_BY_JOB} FROM jobs j WHERE j.id = executions.job_id)
@@ -22,7 +22,7 @@ WHERE id IN (
   ) FOR NO KEY UPDATE OF b SKIP LOCKED
 )
 """
-"""Let go the runs whose predecessors are all gone; a partial index makes looking free."""
+"""Release the buffered runs whose job has no other active run; a partial index makes the search cheap."""
 
 
 PAUSED_TOO_LONG = "paused for longer than max_age_seconds"
@@ -30,7 +30,7 @@ PAUSED_TOO_LONG = "paused for longer than max_age_seconds"
 
 
 async def hold(tx: Transaction, job_id: str) -> None:
-    """Hold what is queued for a job that is paused now."""
+    """Hold the queued executions of a job that was just paused."""
     await tx.execute(
         f"""
         UPDATE executions SET held = {Hold.PAUSED}
@@ -41,9 +41,9 @@ async def hold(tx: Transaction, job_id: str) -> None:
 
 
 async def release(tx: Transaction, job_id: str, now: Instant, *, deadline: Instant) -> int:
-    """Release what was held for a job that goes on; what has waited since before ``deadline`` is skipped.
+    """Release the held executions of a job that is enabled; those that wait since before ``deadline`` are skipped.
 
-    Returns how many were skipped. A first attempt is available from now on: the pause is none of its delay.
+    Returns how many were skipped. A first attempt becomes available ``now``, so that the pause does not count as delay.
     """
     skipped = await tx.fetch_all(
         f"""

@@ -1,7 +1,7 @@
-"""The nodes: which processes work on this database, each for as long as it renews its lease.
+"""Nodes: the processes that work on this database, each for as long as it renews its lease.
 
-The lease ends by the database's clock. A node whose row is gone has lost its lease, for good: what it held belongs to
-others, and it goes on under a new id, so that nothing it still says under the old one counts.
+A lease ends by the database's clock, and the row of the node is deleted. Its executions are then rescued by others, and
+a process that still runs joins again under a new id, so that what it writes under the old one has no effect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scheduler.store.database import Database, Transaction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One process, until ``expires_at`` by the database's clock."""
+    """One process and its lease, which ends at ``expires_at`` by the database's clock."""
 
     id: str
     started_at: Instant
@@ -28,9 +28,9 @@ class NodeStore:
         self._db = db
 
     async def join(self, node_id: str, *, lease_s: float) -> None:
-        """Begin to work under this id, which nobody had before.
+        """Insert a node with a new id.
 
-        A database that takes one process at a time has no other node than this from now on.
+        All others are deleted from a database that one process at a time works on (SQLite).
         """
         now = await self._db.now()
 
@@ -45,7 +45,7 @@ class NodeStore:
         await self._db.transaction(join)
 
     async def renew(self, node_id: str, *, lease_s: float) -> Instant | None:
-        """Have the lease end ``lease_s`` from now; returns what now is, or ``None`` when the lease is lost."""
+        """Extend the lease to ``lease_s`` from now; returns the database's time, or ``None`` when the lease is lost."""
         now = await self._db.now()
 
         async def renew(tx: Transaction) -> Instant | None:
@@ -58,7 +58,7 @@ class NodeStore:
         return await self._db.transaction(renew)
 
     async def remove_expired(self) -> list[str]:
-        """End the nodes that did not renew in time; from then on what they hold is anybody's."""
+        """Delete the nodes whose lease has ended, and return their ids; their executions are orphans from then on."""
         now = await self._db.now()
         if await self._db.fetch_one("SELECT 1 AS one FROM nodes WHERE expires_at < :now LIMIT 1", {"now": now}) is None:
             return []
@@ -70,7 +70,7 @@ class NodeStore:
         return await self._db.transaction(remove)
 
     async def leave(self, node_id: str) -> None:
-        """Stop working under this id."""
+        """Delete the node."""
 
         async def leave(tx: Transaction) -> None:
             await tx.execute("DELETE FROM nodes WHERE id = :id", {"id": node_id})
@@ -87,6 +87,6 @@ class NodeStore:
 
 
 async def is_member(tx: Transaction, node_id: str) -> bool:
-    """Does this node hold its lease? It cannot lose it before the transaction ends."""
+    """Has this node its lease? Its row is locked, so that it keeps it until the transaction ends."""
     row = await tx.fetch_one("SELECT id FROM nodes WHERE id = :id FOR KEY SHARE", {"id": node_id})
     return row is not None

@@ -1,4 +1,4 @@
-"""The queue side of executions: enqueue, claim, settle, rescue. Every transition is one guarded statement."""
+"""The queue: enqueue, claim, settle, rescue. Each transition of an execution is one guarded UPDATE."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.attempts import QUEUED, enqueue, next_attempt
-from scheduler.store.queue.auto_disable import draw_consequences
+from scheduler.store.queue.auto_disable import apply_auto_disable
 from scheduler.store.queue.claiming import Claimer
 from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM, WEBHOOK_AT, decode_claim
 from scheduler.store.queue.holds import RELEASE_BUFFERED
 from scheduler.store.sql import in_list
 
-# The guard: only the worker that holds the attempt may end it, and only once.
+# The guard: only the worker that claimed the attempt may end it, and only once.
 _SETTLE = """
 UPDATE executions SET
   status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
@@ -35,19 +35,19 @@ _SETTLED = """
 SELECT id FROM executions
 WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at = :finished_at
 """
-# Queued only if this very settlement took effect: a cancelled attempt has no next one.
+# Queued only if this settlement took effect: a cancelled attempt has no next one.
 _RETRY = f"""
 {next_attempt("retry")}
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
 _CHUNK = 500
-MADE_WAY = "overlap: cancelled by a newer run"
-"""The reason of executions that a newer run of their job replaced."""
+BY_NEWER_RUN = "overlap: cancelled by a newer run"
+"""The reason of executions that were cancelled for a newer run of their job."""
 
 
 class ExecutionQueue:
-    """What the engine does with executions. ``worker_id`` names one epoch of one process, see ``NodeStore``."""
+    """The executions for the engine. ``worker_id`` is the id of this process as a node, see ``NodeStore``."""
 
     def __init__(self, db: Database, webhooks: WebhookStore, events: Events, *, worker_id: str) -> None:
         self._db = db
@@ -55,11 +55,11 @@ class ExecutionQueue:
         self._events = events
         self.worker_id = worker_id
         self._claimer = Claimer(db)
-        self._forgiving: set[str] = set()
-        """The attempts under way whose job had failed runs on its account: a success of any other forgives nothing."""
+        self._with_failures: set[str] = set()
+        """The executions in flight whose job had failed runs when they were claimed: their success resets its count."""
 
     def work_as(self, worker_id: str) -> None:
-        """Claim under this id from now on; what was claimed before is settled under the id it was claimed with."""
+        """Claim under this id from now on; what was claimed before is settled under its former id."""
         self.worker_id = worker_id
 
     async def enqueue(self, tx: Transaction, executions: Sequence[Execution], *, buffered: bool = False) -> None:
@@ -71,7 +71,7 @@ class ExecutionQueue:
         await tx.execute_many(statement, [QUEUED.encode(execution) for execution in executions])
 
     async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
-        """Insert what firing made of jobs; returns the ids of executions that made way and must not go on."""
+        """Insert the executions of these firings; returns the ids of those that were cancelled for a newer run."""
         cancelled = [
             execution_id
             for firing in firings
@@ -83,7 +83,7 @@ class ExecutionQueue:
         return cancelled
 
     async def last_attempts(self, tx: Transaction, run_ids: Sequence[str]) -> dict[str, tuple[int, Status]]:
-        """The last attempt of each of these runs that exists, and what became of it."""
+        """The last attempt and its status, for each of these runs that exists."""
         found: dict[str, tuple[int, Status]] = {}
         for start in range(0, len(run_ids), _CHUNK):
             placeholders, params = in_list(run_ids[start : start + _CHUNK])
@@ -105,17 +105,17 @@ class ExecutionQueue:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
         The oldest go first, as far as ``slots`` have room. Committed before it returns, so no byte leaves for an
-        attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker is no node any more.
+        attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker has lost its lease.
         """
         slots = slots or Slots(SlotLimits(size=limit, account_concurrency=limit))
         worker_id = self.worker_id
         rows = await self._claimer.claim(now, limit, slots, worker_id=worker_id)
-        self._forgiving.update(row["id"] for row in rows if row["dead_count"])
+        self._with_failures.update(row["id"] for row in rows if row["dead_count"])
         return [self._decode(row, worker_id=worker_id, started_at=now) for row in rows]
 
     @property
     def has_deferred(self) -> bool:
-        """Did something stay behind that may start once a slot is given back?"""
+        """Do executions wait that may start once a slot is given back?"""
         return self._claimer.has_deferred
 
     async def next_start_at(self, slots: Slots, now: Instant) -> Instant | None:
@@ -128,10 +128,10 @@ class ExecutionQueue:
     async def settle(
         self, settlements: Sequence[Settlement], now: Instant, *, rescued: bool = False
     ) -> list[Settlement]:
-        """Write the ends of attempts and queue their next ones, all in one transaction; returns what took effect.
+        """Write how attempts ended and queue their next ones, all in one transaction; returns what took effect.
 
-        A row that is no longer this attempt's to end (cancelled, deleted, rescued) is left alone. What fails for good
-        may disable its webhook or its job with it. ``rescued``: they were interrupted by the end of their process.
+        A row that was cancelled, deleted or rescued meanwhile stays as it is. A dead letter may disable its webhook or
+        its job. ``rescued``: the attempts were interrupted by the end of their process.
         """
 
         async def settle(tx: Transaction) -> tuple[list[Settlement], bool, list[DisabledItem]]:
@@ -147,10 +147,10 @@ class ExecutionQueue:
             took = list(settlements)
             if changed != len(settlements):
                 took = [one for one in settlements if await tx.fetch_one(_SETTLED, _settled_row(one))]
-            return took, released > 0, await draw_consequences(tx, took, now, forgiving=self._forgiving)
+            return took, released > 0, await apply_auto_disable(tx, took, now, with_failures=self._with_failures)
 
         settled, released, disabled = await self._db.transaction(settle)
-        self._forgiving.difference_update(one.execution.id for one in settlements)
+        self._with_failures.difference_update(one.execution.id for one in settlements)
         self._events.tell(AttemptsSettled(settlements=settled, rescued=rescued))
         if released:
             self._events.tell(WorkReady())
@@ -159,29 +159,29 @@ class ExecutionQueue:
         return settled
 
     async def _lock_jobs(self, tx: Transaction, settlements: Sequence[Settlement]) -> None:
-        """Whoever changes a job waits until what this ends for it, and queues next, is written down."""
+        """Lock the jobs that get a retry or another failure count, so that a pause waits and sees the retry."""
         ids = {
             one.execution.job_id
             for one in settlements
-            if one.retry or one.status is Status.DEAD_LETTER or one.execution.id in self._forgiving
+            if one.retry or one.status is Status.DEAD_LETTER or one.execution.id in self._with_failures
         }
         if ids:
             placeholders, params = in_list(sorted(ids))
             await tx.execute(f"SELECT id FROM jobs WHERE id IN ({placeholders}) ORDER BY id FOR NO KEY UPDATE", params)
 
     async def _cancel_active(self, tx: Transaction, job_id: str, now: Instant) -> list[str]:
-        """Cancel what is queued or running for a job because a newer run takes its place; returns the ids."""
+        """Cancel the queued and running executions of a job for a newer run; returns their ids."""
         rows = await tx.fetch_all(
             """
             UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now
             WHERE job_id = :job_id AND status IN ('queued', 'running') RETURNING id
             """,
-            {"job_id": job_id, "reason": MADE_WAY, "now": now},
+            {"job_id": job_id, "reason": BY_NEWER_RUN, "now": now},
         )
         return [row["id"] for row in rows]
 
-    async def held(self) -> list[Claim]:
-        """What is ``running`` for this worker."""
+    async def claimed(self) -> list[Claim]:
+        """The executions that are ``running`` for this worker."""
         rows = await self._db.fetch_all(
             f"SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM} WHERE e.status = 'running' AND e.worker_id = :worker_id",
             {"worker_id": self.worker_id},
@@ -189,7 +189,7 @@ class ExecutionQueue:
         return [self._decode(row, worker_id=row["worker_id"], started_at=row["started_at"]) for row in rows]
 
     async def orphans(self, limit: int) -> list[Claim]:
-        """Attempts that are ``running`` for a worker that is no node: their process is gone, or lost its lease."""
+        """Executions that are ``running`` for a worker whose process ended or lost its lease, up to ``limit``."""
         rows = await self._db.fetch_all(
             f"""
             SELECT {CLAIM_COLUMNS} FROM {CLAIMED_FROM}

@@ -1,4 +1,4 @@
-"""How much waits, and for how long: what an operator asks every few seconds, and what must cost next to nothing."""
+"""The depth of the queue and its oldest execution, cheap enough to be read every few seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scheduler.domain.runs.execution import Hold
 from scheduler.store.database import Database
 
 COUNTED_TO = 10_000
-"""Nobody counts further: that there are too many is all that matters then."""
+"""Counting stops here, so that a deep queue costs no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Depth:
     in_lanes: int
     """Executions that wait for the share of their account or the limit of their receiver's host."""
     oldest_ready_at: Instant | None
-    """Since when the one that waits longest could have started."""
+    """Since when the oldest of them has been ready."""
     next_due_at: Instant | None
     """When the next job is due, perhaps already."""
 
