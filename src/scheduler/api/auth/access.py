@@ -6,7 +6,9 @@ in both cases.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -23,6 +25,8 @@ from scheduler.domain.runs.execution import Execution
 from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.executions.dead_letters import Selection
 from scheduler.store.executions.executions import ExecutionFilter
+
+Owned = TypeVar("Owned", Job, Execution, ApiKey)
 
 _MOST_ACCOUNTS = 1_000_000
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
@@ -78,11 +82,7 @@ class Caller:
         return (await self.account(account_id, need)).id
 
     async def job(self, job_id: str, need: Role) -> Job:
-        known = canonical_id(job_id)
-        job = await self.services.jobs.get(known) if known else None
-        await self._check_access("JOB", job.account_id if job else None, need)
-        assert job is not None  # noqa: S101 - admitted
-        return job
+        return await self._owned("JOB", self.services.jobs.get, job_id, need)
 
     async def webhook(self, webhook_id: str, need: Role) -> Webhook:
         known = canonical_id(webhook_id)
@@ -93,18 +93,10 @@ class Caller:
         return webhook
 
     async def execution(self, execution_id: str, need: Role) -> Execution:
-        known = canonical_id(execution_id)
-        execution = await self.services.executions.get(known) if known else None
-        await self._check_access("EXECUTION", execution.account_id if execution else None, need)
-        assert execution is not None  # noqa: S101 - admitted
-        return execution
+        return await self._owned("EXECUTION", self.services.executions.get, execution_id, need)
 
     async def api_key(self, key_id: str, need: Role) -> ApiKey:
-        known = canonical_id(key_id)
-        key = await self.services.keys.get(known) if known else None
-        await self._check_access("KEY", key.account_id if key else None, need)
-        assert key is not None  # noqa: S101 - admitted
-        return key
+        return await self._owned("KEY", self.services.keys.get, key_id, need)
 
     async def filter(self, chosen: ExecutionFilter, need: Role) -> ExecutionFilter:
         """``chosen``, if the caller may use the account, the job and the run that it names."""
@@ -130,6 +122,16 @@ class Caller:
         accounts = await self.services.accounts.page(self.user, skip=0, limit=_MOST_ACCOUNTS)
         for account in accounts.items:
             self._check_role(account.role, Role.EDITOR)
+
+    async def _owned(
+        self, what: str, get: Callable[[str], Awaitable[Owned | None]], given_id: str, need: Role
+    ) -> Owned:
+        """What ``get`` returns for this id, if the caller may use it."""
+        known = canonical_id(given_id)
+        found = await get(known) if known else None
+        await self._check_access(what, found.account_id if found else None, need)
+        assert found is not None  # noqa: S101 - otherwise there is no access
+        return found
 
     async def _check_access(self, what: str, account_id: str | None, need: Role) -> None:
         """Raises unless the caller may use something of this account; ``None``: it does not exist."""
