@@ -1,4 +1,4 @@
-"""The exception for everything that a caller of the service is told."""
+"""The exception for every error that is reported to a caller of the service."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from scheduler.api.auth.access import Caller, missing
@@ -19,6 +21,7 @@ from scheduler.api.webhooks.schemas import (
     WebhookPage,
 )
 from scheduler.domain.accounts.account import Role
+from scheduler.domain.webhooks.webhook import Webhook
 
 
 @operation(
@@ -65,16 +68,9 @@ async def read_webhook(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def update_webhook(request: web.Request) -> web.Response:
-    caller, form = Caller.of(request), request[FORM]
-    services, now = caller.services, caller.services.clock.now()
-    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
-    webhook = await services.webhooks.change(
-        webhook_id,
-        lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now),
-        by=caller.actor,
-    )
-    if webhook is None:
-        raise missing("WEBHOOK")
+    services, form = Caller.of(request).services, request[FORM]
+    now = services.clock.now()
+    webhook = await _changed(request, lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now))
     return answer(webhook_document(webhook, reveal=sets_secret(form)))
 
 
@@ -89,18 +85,20 @@ async def update_webhook(request: web.Request) -> web.Response:
     refuses=(403, 404),
 )
 async def rotate_webhook_secret(request: web.Request) -> web.Response:
-    caller, overlap_s = Caller.of(request), request[FORM]["overlap_s"]
-    services, now = caller.services, caller.services.clock.now()
-    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
-    webhook = await services.webhooks.change(
-        webhook_id,
-        lambda webhook: rotate_secret(webhook, overlap_s=overlap_s, now=now),
-        by=caller.actor,
-        rotates=True,
+    overlap_s, now = request[FORM]["overlap_s"], Caller.of(request).services.clock.now()
+    webhook = await _changed(
+        request, lambda webhook: rotate_secret(webhook, overlap_s=overlap_s, now=now), rotates=True
     )
+    return answer(webhook_document(webhook, reveal=True))
+
+
+async def _changed(request: web.Request, change: Callable[[Webhook], Webhook], *, rotates: bool = False) -> Webhook:
+    caller = Caller.of(request)
+    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
+    webhook = await caller.services.webhooks.change(webhook_id, change, by=caller.actor, rotates=rotates)
     if webhook is None:
         raise missing("WEBHOOK")
-    return answer(webhook_document(webhook, reveal=True))
+    return webhook
 
 
 @operation(
