@@ -91,7 +91,7 @@ async def test_turns_are_taken_one_after_the_other(db: PostgresDatabase) -> None
 
     def work(name: str) -> Callable[[Transaction], Awaitable[None]]:
         async def run(tx: Transaction) -> None:
-            await tx.take_turn("one and the same")
+            await tx.advisory_lock("one and the same")
             order.append(name)
             await tx.execute("SELECT pg_sleep(0.05)")
             order.append(name)
@@ -188,13 +188,13 @@ async def test_notices_reach_the_others_and_not_oneself(db: PostgresDatabase, po
     other = await PostgresDatabase.open(postgres_url, pool_size=2)
     heard: asyncio.Queue[str] = asyncio.Queue()
     own: asyncio.Queue[str] = asyncio.Queue()
-    db.hear(own.put_nowait)
-    other.hear(heard.put_nowait)
+    db.subscribe(own.put_nowait)
+    other.subscribe(heard.put_nowait)
     async with asyncio.timeout(10):
         assert (await own.get(), await heard.get()) == ("", "")
-        db.announce("due 1")
-        db.announce("due 1")
-        db.announce("ready")
+        db.notify("due 1")
+        db.notify("due 1")
+        db.notify("ready")
         assert [await heard.get(), await heard.get()] == ["due 1", "ready"]
     assert own.empty() and heard.empty()
     await other.close()
@@ -202,7 +202,7 @@ async def test_notices_reach_the_others_and_not_oneself(db: PostgresDatabase, po
 
 async def test_notices_go_on_after_a_cut(db: PostgresDatabase, postgres_url: str, intruder: asyncpg.Connection) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
-    db.hear(heard.put_nowait)
+    db.subscribe(heard.put_nowait)
     async with asyncio.timeout(20):
         assert await heard.get() == ""
         await intruder.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")

@@ -1,11 +1,11 @@
-"""What a database driver offers to the stores: a handful of calls, one SQL text for every database.
+"""The interface between the stores and a database driver: a few calls, and one SQL text for every database.
 
 SQL is written with named ``:params`` and with the row locks that it needs where several processes write; the driver of
-a database with one writer leaves those out. A row answers to column names. Whatever goes wrong below leaves a driver as
-a ``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying again may help, ``DATABASE_ERROR`` otherwise.
+a database with one writer removes those. Every call raises ``SchedulerError``: ``SERVICE_UNAVAILABLE`` when trying
+again may help, ``DATABASE_ERROR`` otherwise.
 
-Locks are taken in one order, or transactions would wait for each other for ever: an account before its jobs, jobs
-before their executions, and several of a kind in the order of their ids.
+Locks are taken in one order, so that there are no deadlocks: an account before its jobs, jobs before their executions,
+and several of a kind in the order of their ids.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Params = Mapping[str, Any]
 
 
 class DatabaseUnusableError(Exception):
-    """The database cannot be opened; the sentence says why and what to do."""
+    """The database cannot be opened; the message says why and what to do."""
 
 
 class DatabaseInUseError(DatabaseUnusableError):
-    """Another process of ours has it, and it takes but one."""
+    """Another scheduler has the database open, and only one process may."""
 
 
 class Row(Protocol):
@@ -36,17 +36,17 @@ class Row(Protocol):
 
 
 class Reader(Protocol):
-    """What can be read from."""
+    """Runs statements that read."""
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]: ...
 
     async def has_table(self, name: str) -> bool:
-        """Is there a table of this name?"""
+        """Whether there is a table of this name."""
         ...
 
 
 class Transaction(Protocol):
-    """The statements of one transaction; all of them happen or none."""
+    """Runs the statements of one transaction: all of them take effect or none."""
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]: ...
 
@@ -55,15 +55,15 @@ class Transaction(Protocol):
     async def execute(self, sql: str, params: Params | None = None) -> None: ...
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        """Run the statement for each of ``rows``; returns how many rows of the table it changed in all."""
+        """Run the statement once for each of ``rows``; returns how many rows of the table were changed in all."""
         ...
 
     async def execute_batch(self, steps: Sequence[tuple[str, Sequence[Params]]]) -> list[int]:
-        """``execute_many`` for each statement, in order, in one trip; returns what each changed."""
+        """``execute_many`` for each statement, in order, in one round trip; returns how many rows each changed."""
         ...
 
-    async def take_turn(self, name: str) -> None:
-        """Wait until no other transaction has the turn of this name; it is given back when this one ends."""
+    async def advisory_lock(self, name: str) -> None:
+        """Lock a name until this transaction ends; waits while another transaction has it locked."""
         ...
 
 
@@ -74,71 +74,71 @@ class Database(Protocol):
     """
 
     is_shared: bool
-    """May other nodes have it open at the same time?"""
+    """Whether other nodes may have it open at the same time."""
     version: str
     """The name and version of the database, for operators."""
 
     async def fetch_one(self, sql: str, params: Params | None = None) -> Row | None:
-        """One row by a short, indexed read that never waits behind a list."""
+        """The first row, for short reads by an index; it does not wait for lists that are being read."""
         ...
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        """A list or an aggregate."""
+        """All rows, for lists and aggregates."""
         ...
 
-    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, patient: bool = False) -> T:
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, without_time_limit: bool = False) -> T:
         """Run ``work`` as one transaction and return its result once it is committed.
 
         It is not interrupted when the caller is cancelled: a transaction that has begun commits or rolls back whole.
-        ``work`` may be run again after a rollback, so its only effects are its statements and its result. A ``patient``
-        one may take as long as it takes; others are given up when the server does not answer.
+        ``work`` may be run again after a rollback, so its only effects are its statements and its result. It is rolled
+        back when the server does not answer in time, unless it is ``without_time_limit``.
         """
         ...
 
     async def has_table(self, name: str) -> bool:
-        """Is there a table of this name?"""
+        """Whether there is a table of this name."""
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reader]:
-        """A view of one moment, for as long as the context is open."""
+        """Reads that all see the state of one moment, for as long as the context is open."""
         ...
 
     async def now(self) -> Instant:
-        """What the clock says that all nodes go by; never later than the true time of the answer."""
+        """The time by the clock that all nodes share; never later than the moment at which this returns."""
         ...
 
-    def announce(self, notice: str) -> None:
-        """Tell the other nodes, soon and at most once; a notice may be lost, so nothing may depend on it."""
+    def notify(self, notice: str) -> None:
+        """Send a notice to the other nodes, soon and at most once. It may be lost, so nothing may depend on it."""
         ...
 
-    def hear(self, listener: Callable[[str], None]) -> None:
-        """``listener`` hears what other nodes announce from now on."""
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each notice that other nodes send from now on."""
         ...
 
     async def ping(self) -> None:
-        """Raise unless the database takes writes right now; ``SERVICE_UNAVAILABLE`` as long as the last one failed."""
+        """Raise unless the database accepts writes now; ``SERVICE_UNAVAILABLE`` as long as the last write failed."""
         ...
 
     async def maintain(self) -> None:
-        """Housekeeping that is due about once a minute and must not delay writers for long."""
+        """Do the housekeeping that is due about once a minute, such as checkpoints; it delays writers only briefly."""
         ...
 
     async def refresh_statistics(self) -> None:
-        """Get used to what was just copied here in bulk."""
+        """Refresh the planner's statistics, after many rows were copied here."""
         ...
 
     async def compact(self) -> None:
-        """Leave no trace of what was deleted or replaced, as far as the database can; while nobody else uses it."""
+        """Rewrite the files without what was deleted or replaced, as far as the database can. Needs exclusive use."""
         ...
 
     async def close(self) -> None:
-        """Finish what was handed in and let go of the connections."""
+        """Finish the transactions that have begun and close the connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list, and how long the whole list is."""
+    """One page of a list, and the length of the whole list."""
 
     items: list[T]
     total: int

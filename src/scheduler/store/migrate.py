@@ -56,7 +56,7 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
     known = packaged_migrations() if migrations is None else migrations
 
     async def apply(tx: Transaction) -> list[str]:
-        await tx.take_turn("migrate")
+        await tx.advisory_lock("migrate")
         await tx.execute(_CREATE_LEDGER)
         # raises where nothing can be written: opening a read-only file does not
         await tx.execute("UPDATE schema_migrations SET name = name")
@@ -68,7 +68,7 @@ async def migrate(db: Database, now: Instant, migrations: list[Migration] | None
             await _apply_one(tx, migration, now)
         return [migration.name for migration in pending]
 
-    return await db.transaction(apply, patient=True)
+    return await db.transaction(apply, without_time_limit=True)
 
 
 async def pending_migrations(reader: Reader) -> list[Migration]:

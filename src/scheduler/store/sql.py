@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """What stands between the parentheses of ``IN``, and its parameters; there must be one id at least.
+    """The placeholders for ``IN (…)`` and their parameters, for one id at least.
 
-    The last is repeated up to a power of two, so that a server prepares only a few statements of each kind.
+    The last id is repeated up to a power of two, so that a server prepares only a few different statements.
     """
     found = list(ids)
     found += found[-1:] * (2 ** (len(found) - 1).bit_length() - len(found))
@@ -32,7 +32,7 @@ async def select_page(
     limit: int,
     decode: Callable[[Row], T],
 ) -> Page[T]:
-    """One page of what ``scope`` has, which is a FROM with its WHERE, and how many rows it has in all."""
+    """One page of the rows of ``scope``, a FROM with its WHERE, and the number of all of them."""
     rows = await db.fetch_all(
         f"SELECT {columns} {scope} ORDER BY {order} LIMIT :limit OFFSET :skip", {**params, "limit": limit, "skip": skip}
     )

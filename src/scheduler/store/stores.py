@@ -1,4 +1,4 @@
-"""All stores over one database, built together."""
+"""All stores of one database."""
 
 from __future__ import annotations
 

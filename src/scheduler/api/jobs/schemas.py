@@ -36,7 +36,7 @@ from scheduler.api.http.fields import (
 )
 from scheduler.api.http.queries import Paging, QueryFlag
 from scheduler.domain.jobs.job import CATCHUPS, DELIVERIES, OVERLAPS
-from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.jobs.retry import BACKOFF_TYPES, RetryPolicy
 from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, MAX_LINE, MAX_LINES
 
 
@@ -68,7 +68,7 @@ class Retry(Body):
 
     max_attempts = Whole(1, 100, metadata={"default": 3})
     backoff_seconds = Number(0, MONTH_S, metadata={"default": 60})
-    backoff_type = Choice(("exponential", "linear", "fixed"), metadata={"default": "exponential"})
+    backoff_type = Choice(BACKOFF_TYPES, metadata={"default": "exponential"})
     delays = Items(
         Number(0, MONTH_S),
         fewest=1,

@@ -1,6 +1,6 @@
-"""Jobs: what was asked for. Begin with ``job.py``.
+"""Jobs. Begin with ``job.py``.
 
-``timing`` is when a job runs, ``changes`` what a change does to that, ``version`` what held at a past time, ``retry``
-the policy for failures, ``auto_disable`` and ``disabled_by`` when the service
-stops trying, ``forecast`` what will run.
+``timing`` computes when a job is due, ``changes`` creates and changes jobs, ``version`` is what a job was at a past
+time, ``retry`` the policy for failed attempts, ``auto_disable`` and ``disabled_by`` when and why the service disables a
+job or a webhook, ``forecast`` what will run.
 """

@@ -1,4 +1,4 @@
-"""Making and changing jobs: what a new schedule, a pause or a bound does to the next run.
+"""Creates and changes jobs: what a new schedule, a pause or a bound does to the next run.
 
 Pure: ``fields`` are checked values under the names of ``Job`` and of ``Timing``; what is absent takes its default, or
 stays as it is.
@@ -23,7 +23,7 @@ from scheduler.domain.schedule.schedule import check_fires
 def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: Instant) -> Job:
     """A new job of ``now``.
 
-    Raises ``SchedulerError`` when its schedule cannot be read, can never fire, or has no time within its bounds.
+    Raises ``SchedulerError`` when its schedule cannot be parsed, never fires, or has no time within its bounds.
     """
     given = without_timing(fields) | {"id": job_id, "account_id": account_id, "created_at": now, "updated_at": now}
     job = Job(**given, timing=Timing.of(fields, anchor_at=now))

@@ -1,4 +1,4 @@
-"""A job: a schedule, what to do when it was late or overlaps, and how its failures are retried."""
+"""A job: when it runs, what happens when runs are missed or overlap, and how failed attempts are retried."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DELIVERIES = ("at_least_once", "at_most_once")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as stored. Durations are seconds; ``next_run_at`` in the store is the only truth about what fires."""
+    """A job as stored. Durations are seconds. It fires at ``next_run_at``, whatever its timing says."""
 
     id: str
     account_id: str
@@ -26,7 +26,7 @@ class Job:
     type: int = 1
     enabled: bool = True
     max_runs: int | None = None
-    """The job is through after this many scheduled runs."""
+    """The job ends after this many scheduled runs."""
     jitter_s: float = 0
     spread_s: float = 0
     catchup: str = "latest"
@@ -49,16 +49,16 @@ class Job:
     updated_at: Instant
 
     def next_after(self, instant: Instant, *, run_count: int | None = None) -> Instant | None:
-        """The first due time after ``instant`` within the bounds of the job; ``None`` when it is through.
+        """The first due time after ``instant``; ``None`` when there is none within its bounds and ``max_runs``.
 
-        ``run_count`` is how many runs there will have been by then, if not those so far.
+        ``run_count`` is the number of runs until then, by default that until now.
         """
         if self.max_runs is not None and (self.run_count if run_count is None else run_count) >= self.max_runs:
             return None
         return self.timing.next_after(instant)
 
     def spread(self) -> int:
-        """This job's stable share of ``spread_s``, in microseconds: a hash of its id, so it survives everything."""
+        """The part of ``spread_s`` by which this job is delayed, in microseconds: a hash of its id, always the same."""
         if not self.spread_s:
             return 0
         digest = hashlib.sha256(self.id.encode()).digest()

@@ -1,14 +1,15 @@
-"""When a failed attempt is tried again: attempts, backoff, age, and what counts as worth another try."""
+"""The retry policy: which failed attempts are repeated, how often, and after how long."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from scheduler.domain.runs.error_code import TIMEOUTS, ErrorCode
 
 BackoffType = Literal["exponential", "linear", "fixed"]
+BACKOFF_TYPES: tuple[BackoffType, ...] = get_args(BackoffType)
 RETRY_AFTER_LIMIT_S = 86_400.0
 """The longest ``Retry-After`` that is honoured."""
 
@@ -59,7 +60,7 @@ class RetryPolicy:
         return planned + planned * self.jitter * jitter
 
     def covers(self, error_code: ErrorCode, response_code: int | None) -> bool:
-        """Is a failure with this error code and status worth another attempt?"""
+        """Whether a failure with this error code and status is retried."""
         if response_code == 410:
             return False
         if self.retry_on is None:
@@ -82,4 +83,4 @@ class RetryPolicy:
 
 
 DEFAULT_POLICY = RetryPolicy()
-"""What a job gets that says nothing about retries."""
+"""The policy of jobs that are created without one."""

@@ -1,4 +1,4 @@
-"""A version of a job: what planned it between two changes, so that a past time can be judged by what held then."""
+"""A version of a job: what it was between two changes, by which past times are explained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scheduler.domain.jobs.timing import Timing
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobVersion:
-    """What planned a job, and who said so. It holds from behind ``changed_at`` to the next version's, included.
+    """What decided when a job was due, and who changed it. It applies after ``changed_at``, until the next version's.
 
-    A time at which a change came belongs to the version before: what was due by then still fired.
+    A due time equal to ``changed_at`` belongs to the version before: what was due by then still fired.
     """
 
     changed_at: Instant
@@ -23,11 +23,11 @@ class JobVersion:
     timing: Timing
     disabled_by: DisabledBy | None
     note: str | None
-    """Why it was not enabled: what a person noted, or the service's own reason."""
+    """Why it was not enabled: the note of a person, or the service's own reason."""
 
     @classmethod
     def of(cls, job: Job, *, changed_by: str) -> JobVersion:
-        """The version that a job is at, as of its last change."""
+        """The present version of a job."""
         return cls(
             changed_at=job.updated_at,
             changed_by=changed_by,
@@ -38,7 +38,7 @@ class JobVersion:
         )
 
     def plans_like(self, other: JobVersion) -> bool:
-        """Are both due at the same times?"""
+        """Whether both are due at the same times."""
         return (self.enabled, self.timing) == (other.enabled, other.timing)
 
     def latest_between(self, start_at: Instant, end_at: Instant) -> Instant | None:

@@ -19,21 +19,21 @@ class Peers:
         self._db = db
         self._trigger_loop = trigger_loop
         self._pool = pool
-        events.listen(JobPlanned, lambda event: db.announce(f"due {event.due_at}"))
+        events.listen(JobPlanned, lambda event: db.notify(f"due {event.due_at}"))
         events.listen(Fired, self._on_fired)
         events.listen(CancelRequested, self._on_cancel_requested)
 
     def start(self) -> None:
         """Begin to exchange notices; needs a running event loop."""
-        self._db.hear(self._on_notice)
+        self._db.subscribe(self._on_notice)
 
     def _on_fired(self, event: Fired) -> None:
         if sum(len(firing.executions) for firing in event.firings) > self._pool.size - self._pool.in_use:
-            self._db.announce("ready")
+            self._db.notify("ready")
 
     def _on_cancel_requested(self, event: CancelRequested) -> None:
         if not self._pool.is_delivering(event.execution_id):
-            self._db.announce(f"cancel {event.execution_id}")
+            self._db.notify(f"cancel {event.execution_id}")
 
     def _on_notice(self, notice: str) -> None:
         what, _, subject = notice.partition(" ")

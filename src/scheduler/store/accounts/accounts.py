@@ -1,4 +1,4 @@
-"""Accounts and who belongs to them."""
+"""Accounts, as their members see them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SELECT {_COLUMNS} {_OF_MEMBERS} WHERE m.user_id = :user AND m.role = 'owner' ORD
 
 
 class AccountStore:
-    """The accounts, as their members see them."""
+    """Creates, reads, changes and deletes accounts."""
 
     def __init__(self, db: Database, events: Events) -> None:
         self._db = db
         self._events = events
 
     async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
-        """A new account with ``user`` as its owner; ``by`` is who is on record for it."""
+        """A new account with ``user`` as its owner; ``by`` is who creates it."""
 
         async def insert(tx: Transaction) -> Account:
             return await _insert(tx, name=name, user=user, now=now, by=by)
@@ -42,8 +42,8 @@ class AccountStore:
             return _ACCOUNTS.decode(row)
 
         async def find_or_insert(tx: Transaction) -> Account:
-            # Looked at again when nobody else can: two first requests of a user must not make two accounts.
-            await tx.take_turn(f"the personal account of {user}")
+            # Read again under the lock: two first requests of a user must not make two accounts.
+            await tx.advisory_lock(f"the personal account of {user}")
             found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
             return _ACCOUNTS.decode(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
 
@@ -58,11 +58,11 @@ class AccountStore:
         return _ACCOUNTS.decode(row) if row else None
 
     async def exists(self, account_id: str) -> bool:
-        """Is there an account with this id, whoever owns it?"""
+        """Whether there is an account with this id, whoever owns it."""
         return await self._db.fetch_one("SELECT 1 AS one FROM accounts WHERE id = :id", {"id": account_id}) is not None
 
     async def role_of(self, account_id: str, user: str) -> Role | None:
-        """What ``user`` may do in the account; ``None`` for strangers."""
+        """The role of ``user`` in the account; ``None`` when they are no member."""
         row = await self._db.fetch_one(
             "SELECT role FROM members WHERE account_id = :id AND user_id = :user", {"id": account_id, "user": user}
         )

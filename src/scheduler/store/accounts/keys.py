@@ -1,4 +1,4 @@
-"""API keys: digests in, records out. A key is a member of its account for as long as it is not revoked."""
+"""API keys, of which only digests are stored. A key is a member of its account until it is revoked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = _KEYS.columns("k")
 
 
 class KeyStore:
-    """The keys of all accounts."""
+    """Adds, finds and revokes API keys; writes when they were last used."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -30,7 +30,7 @@ class KeyStore:
     async def insert(self, key: ApiKey, digest: str, *, by: Actor | None = None, most: int = 0) -> None:
         """Add a key and make it a member of its account, which must exist.
 
-        Raises ``RATE_LIMITED`` when the account would have more than ``most`` in force; 0 is no limit.
+        Raises ``RATE_LIMITED`` when the account would have more than ``most`` valid keys; 0 is no limit.
         """
 
         async def insert(tx: Transaction) -> SchedulerError | None:
@@ -59,7 +59,7 @@ class KeyStore:
             raise refusal
 
     async def find(self, digest: str) -> ApiKey | None:
-        """The key with this digest, whether it still counts or not."""
+        """The key with this digest, be it valid or not."""
         row = await self._db.fetch_one(
             f"SELECT {_COLUMNS} FROM api_keys k WHERE k.digest = :digest", {"digest": digest}
         )
@@ -81,7 +81,7 @@ class KeyStore:
         )
 
     async def revoke(self, key_id: str, now: Instant, *, by: Actor | None = None) -> bool:
-        """End the key for good and its membership with it; false when it is unknown or has already ended."""
+        """Revoke the key and end its membership; false when it is unknown or already revoked."""
 
         async def revoke(tx: Transaction) -> bool:
             row = await tx.fetch_one(
@@ -103,7 +103,7 @@ class KeyStore:
         self._used[key_id] = now
 
     async def write_uses(self) -> None:
-        """Write down when keys were last used; due once a minute."""
+        """Store when keys were last used; to be called once a minute."""
         used, self._used = self._used, {}
         if not used:
             return
@@ -121,7 +121,7 @@ class KeyStore:
             raise
 
     def _decode(self, row: Row) -> ApiKey:
-        """The key of a row that has ``_COLUMNS``, with the last use that is known, written or not."""
+        """The key of a row of ``_COLUMNS``, with its last use, be it stored yet or not."""
         key, used_at = _KEYS.decode(row), self._used.get(row["id"])
         if used_at is None or (key.last_used_at is not None and used_at <= key.last_used_at):
             return key

@@ -1,4 +1,4 @@
-"""Who belongs to an account. An account never loses its last owner; keys are members of another kind, and not here."""
+"""The people who are members of accounts. An account keeps at least one owner. API keys are members, too; not here."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PEOPLE = "m.account_id = :account_id AND m.key_id IS NULL"
 
 
 class Refusal(Enum):
-    """Why the members of an account stay as they are."""
+    """Why a change of the members of an account was refused."""
 
     NO_MEMBER = auto()
     LAST_OWNER = auto()
 
 
 class MemberStore:
-    """The people of all accounts."""
+    """Adds, changes and removes members."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -45,7 +45,7 @@ class MemberStore:
     async def add(
         self, account_id: str, user: str, role: Role, now: Instant, *, by: Actor | None = None
     ) -> Member | None:
-        """Make ``user`` a member; ``None`` for somebody who is one already. The account must exist."""
+        """Make ``user`` a member; ``None`` when they are one already. The account must exist."""
 
         async def insert(tx: Transaction) -> Member | None:
             row = await tx.fetch_one(
@@ -87,7 +87,7 @@ class MemberStore:
         return await self._db.transaction(update)
 
     async def remove(self, account_id: str, user: str, *, by: Actor | None = None) -> Refusal | None:
-        """End a membership; ``None`` when that is done."""
+        """End a membership; ``None`` when it has ended."""
 
         async def delete(tx: Transaction) -> Refusal | None:
             if refusal := await _refusal(tx, account_id, user):
@@ -103,8 +103,8 @@ class MemberStore:
 
 
 async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | None:
-    """May this member cease to be an owner?"""
-    # Changes of one account's members wait for each other: two owners who demote one another must not both succeed.
+    """Why this member may not cease to be an owner; ``None`` when they may."""
+    # Locks the account: when two owners demote each other at the same time, one must be refused.
     await tx.execute("UPDATE accounts SET id = id WHERE id = :account_id", {"account_id": account_id})
     params = {"account_id": account_id, "user": user}
     row = await tx.fetch_one(f"SELECT m.role FROM members m WHERE {_PEOPLE} AND m.user_id = :user", params)

@@ -1,4 +1,4 @@
-"""How many things an account may have, where the operator has set a limit."""
+"""Limits on how many jobs and API keys an account may have, as the operator has set them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.store.database import Transaction
 
 _RETRY_AFTER_S = 60
-"""Time alone makes no room, so there is no hurry to ask again."""
+"""Arbitrary: only deleting something makes room."""
 
 
 class _Quota(NamedTuple):
@@ -35,13 +35,13 @@ _QUOTAS: Final[Mapping[str, _Quota]] = {
 async def over_quota(
     tx: Transaction, what: Literal["jobs", "keys"], wanted: Mapping[str, int], *, most: int, now: Instant = 0
 ) -> SchedulerError | None:
-    """The refusal, when so many more for each of these accounts are more than ``most``; 0 is no limit.
+    """The refusal to add what is ``wanted`` by account, if one would then have more than ``most``; 0 is no limit.
 
-    A value and no exception: a transaction that fails costs those that share its commit a second try.
+    It is returned, not raised: a transaction that raises has those that share its commit run again.
     """
     quota = _QUOTAS[what]
     for account_id, more in sorted(wanted.items()) if most else ():
-        # who adds to the same account at the same moment waits, and counts this
+        # locked, so that two transactions that add at the same time count each other
         await tx.execute("SELECT id FROM accounts WHERE id = :id FOR NO KEY UPDATE", {"id": account_id})
         row = await tx.fetch_one(quota.counting, {"account_id": account_id, "now": now})
         present = row["n"] if row else 0

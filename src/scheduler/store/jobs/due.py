@@ -14,7 +14,7 @@ from scheduler.domain.runs.execution import Hold
 from scheduler.domain.runs.firing import Firing
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Params, Row, Transaction
-from scheduler.store.jobs.history import remember
+from scheduler.store.jobs.history import add_versions
 from scheduler.store.jobs.job_table import JOBS
 from scheduler.store.sql import in_list
 
@@ -137,7 +137,7 @@ class DueJobStore:
             for firing in firings
             if firing.ended_by
         ]
-        await remember(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
+        await add_versions(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
         broken = [job.id for job in ended if job.disabled_by is not DisabledBy.THROUGH]
         done = [AuditedAction(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
         await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(audited.subject_id, audited) for audited in done])

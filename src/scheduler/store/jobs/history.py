@@ -13,7 +13,7 @@ from scheduler.store.rows import Table
 _VERSIONS = Table(JobVersion)
 
 
-async def remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
+async def add_versions(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequence[Job]) -> None:
     """Add one version to the history of each job."""
     await tx.execute_many(
         f"INSERT INTO job_history {_VERSIONS.values(id=':id', job_id=':job_id')}",
@@ -24,7 +24,7 @@ async def remember(tx: Transaction, versions: Sequence[JobVersion], jobs: Sequen
     )
 
 
-async def recall(db: Database, job_id: str) -> list[JobVersion]:
+async def read_versions(db: Database, job_id: str) -> list[JobVersion]:
     """All versions of a job, oldest first."""
     rows = await db.fetch_all(
         f"SELECT {_VERSIONS.columns()} FROM job_history WHERE job_id = :job_id ORDER BY changed_at, id",

@@ -17,7 +17,7 @@ from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Transaction
-from scheduler.store.jobs.history import recall, remember
+from scheduler.store.jobs.history import add_versions, read_versions
 from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.queue.auto_disable import RESET_FAILURES
@@ -56,9 +56,9 @@ class JobStore:
     async def insert(
         self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: Actor | None = None, most: int = 0
     ) -> None:
-        """Add jobs with their webhooks, all or none; ``by`` is who is on record for it, if not the service.
+        """Add jobs with their webhooks, all or none; ``by`` is who creates them, ``None`` for the service itself.
 
-        Raises ``RATE_LIMITED`` when an account would have more than ``most`` of them; 0 is no limit.
+        Raises ``RATE_LIMITED`` when an account would have more than ``most`` jobs; 0 is no limit.
         """
         wanted = Counter(job.account_id for job, _ in entries)
 
@@ -67,7 +67,7 @@ class JobStore:
                 return refusal
             await tx.execute_many(f"INSERT INTO jobs {JOBS.values()}", [JOBS.encode(job) for job, _ in entries])
             versions = [JobVersion.of(job, changed_by=_name(by)) for job, _ in entries]
-            await remember(tx, versions, [job for job, _ in entries])
+            await add_versions(tx, versions, [job for job, _ in entries])
             done = [AuditedAction(action=Action.JOB_CREATED, subject_id=job.id) for job, _ in entries]
             await record_on_jobs(tx, by, [(audited.subject_id, audited) for audited in done])
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks], by=by)
@@ -107,7 +107,7 @@ class JobStore:
     async def plans(
         self, user: str, now: Instant, until_at: Instant, *, account_id: str | None = None, limit: int
     ) -> list[Plan]:
-        """What the jobs of the accounts ``user`` belongs to have planned before ``until_at``, alike ones as one."""
+        """The runs until ``until_at`` of the jobs of the accounts ``user`` belongs to, grouped by equal times."""
         rows = await self._db.fetch_all(
             f"""
             SELECT {_PLANS.columns()}, COUNT(*) AS jobs FROM (SELECT {_PLANNED_COLUMNS} {_PLANNED}) planned
@@ -118,12 +118,10 @@ class JobStore:
         return [_decode_plan(row, row["jobs"]) for row in rows]
 
     async def change(self, job_id: str, change: Callable[[Job], Job], *, by: Actor | None = None) -> Job | None:
-        """Read, apply ``change``, write, in one transaction; ``None`` when there is no such job.
+        """Read a job, apply ``change``, write it, in one transaction; ``None`` when there is no such job.
 
-        ``by`` is who is on record for it, if not the service.
-
-        Pausing holds what is queued; enabling releases it, unless it has grown older than ``max_age_seconds``, and
-        counts its failed runs from 0 again.
+        ``by`` is who changes it, ``None`` for the service itself. Pausing holds the executions that are queued.
+        Enabling releases them, skips those older than ``max_age_seconds``, and resets the count of failed runs.
         """
 
         async def update(tx: Transaction) -> tuple[Job, int] | None:
@@ -136,7 +134,7 @@ class JobStore:
             await record_on_jobs(tx, by, [(job_id, audited)] if audited else [])
             version = JobVersion.of(after, changed_by=_name(by))
             if not version.plans_like(JobVersion.of(before, changed_by=_name(by))):
-                await remember(tx, [version], [after])
+                await add_versions(tx, [version], [after])
             if before.enabled and not after.enabled and after.disabled_by is None:
                 await hold(tx, job_id)
             if not after.enabled or before.enabled:
@@ -166,18 +164,18 @@ class JobStore:
         return await self._db.transaction(delete)
 
     async def lock(self, tx: Transaction, job_id: str) -> Job | None:
-        """The job as this transaction sees it, safe from other writers until it ends."""
+        """The job, locked until ``tx`` ends; ``None`` when there is no such job."""
         row = await tx.fetch_one(f"{_GET} FOR NO KEY UPDATE", {"id": job_id})
         return JOBS.decode(row) if row else None
 
     async def pruned_until_at(self, job_id: str) -> Instant | None:
-        """The newest scheduled time whose run was pruned; ``None`` while all are on record."""
+        """The newest scheduled time whose run was pruned; ``None`` when none was."""
         row = await self._db.fetch_one("SELECT pruned_until_at FROM jobs WHERE id = :id", {"id": job_id})
         return row["pruned_until_at"] if row else None
 
     async def history(self, job_id: str) -> list[JobVersion]:
-        """What the job was, from its creation on, oldest first."""
-        return await recall(self._db, job_id)
+        """The versions of a job from its creation on, oldest first."""
+        return await read_versions(self._db, job_id)
 
     def _tell_planned(self, jobs: Sequence[Job]) -> None:
         due_at = min((job.next_run_at for job in jobs if job.next_run_at is not None), default=None)

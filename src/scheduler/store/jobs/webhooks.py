@@ -1,4 +1,4 @@
-"""Webhooks; header values and signing secrets are sealed before they touch the disk."""
+"""Webhooks. Header values and signing secrets are stored encrypted (sealed)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WebhookStore:
         await self._db.transaction(insert)
 
     async def insert_many(self, tx: Transaction, webhooks: list[Webhook], *, by: Actor | None = None) -> None:
-        """Add webhooks inside a transaction that somebody else began."""
+        """Add webhooks as part of a transaction; their jobs must exist."""
         await tx.execute_many(
             f"INSERT INTO webhooks {WEBHOOKS.values()}", [self._rows.encode(webhook) for webhook in webhooks]
         )
@@ -78,9 +78,9 @@ class WebhookStore:
         )
 
     def decoder(self, start: int) -> Callable[[Row], Webhook]:
-        """What makes a webhook of a row that has the columns of ``WEBHOOKS`` from position ``start`` on.
+        """A function that decodes a row in which the columns of ``WEBHOOKS`` begin at position ``start``.
 
-        It raises ``WrongKeyError`` for a webhook whose secrets cannot be opened.
+        It raises ``WrongKeyError`` when the secrets are sealed with an unknown key.
         """
         return self._rows.decoder(start)
 
@@ -92,9 +92,9 @@ class WebhookStore:
         by: Actor | None = None,
         rotates: bool = False,
     ) -> Webhook | None:
-        """Read, apply ``change``, write, in one transaction; ``None`` when there is no such webhook.
+        """Read a webhook, apply ``change``, write it, in one transaction; ``None`` when there is no such webhook.
 
-        ``by`` is who is on record for it; with ``rotates``, for a new signing secret.
+        ``by`` is who changes it; with ``rotates`` the audit names it a rotation of the signing secret.
         """
 
         async def update(tx: Transaction) -> Webhook | None:
@@ -111,7 +111,7 @@ class WebhookStore:
         return await self._db.transaction(update)
 
     async def delete(self, webhook_id: str, now: Instant, *, by: Actor | None = None) -> bool:
-        """Delete the webhook; what was queued for it is cancelled, its history stays. False: no such webhook."""
+        """Delete the webhook and cancel what is queued for it; its history stays. False for an unknown webhook."""
 
         async def delete(tx: Transaction) -> int | None:
             gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
@@ -135,7 +135,7 @@ class WebhookStore:
 
 
 def _sealed(vault: Vault, column: str, codec: Codec = TEXT) -> Codec:
-    """What ``codec`` makes of the values of a column, sealed by ``vault`` and bound to the row."""
+    """A codec that seals what ``codec`` makes of a value with ``vault``, bound to the column and the row's id."""
 
     def encode(value: Any, webhook_id: str) -> str | None:
         text = codec.encode(value)

@@ -110,10 +110,14 @@ class PostgresDatabase:
         async with self._lists:
             return await self._read(sql, params)
 
-    async def transaction(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool = False) -> T:
+    async def transaction(
+        self, work: Callable[[PostgresTransaction], Awaitable[T]], *, without_time_limit: bool = False
+    ) -> T:
         if self._closing:
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is closed: the service is stopping")
-        task = asyncio.create_task(self._transact(work, patient=patient), name="postgres-transaction")
+        task = asyncio.create_task(
+            self._transact(work, without_time_limit=without_time_limit), name="postgres-transaction"
+        )
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -140,11 +144,11 @@ class PostgresDatabase:
         at: Instant = rows[0]["now"]
         return at
 
-    def announce(self, notice: str) -> None:
-        self._notices.announce(notice)
+    def notify(self, notice: str) -> None:
+        self._notices.notify(notice)
 
-    def hear(self, listener: Callable[[str], None]) -> None:
-        self._notices.hear(listener)
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        self._notices.subscribe(listener)
 
     async def ping(self) -> None:
         # a server that fell back to a copy of itself, or whose disk is full, reads as ever
@@ -186,12 +190,12 @@ class PostgresDatabase:
                     raise refusal_of(error) from error
         raise AssertionError
 
-    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, patient: bool) -> T:
+    async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, without_time_limit: bool) -> T:
         for attempt in itertools.count(1):
             started = time.perf_counter()
             try:
                 async with self._connection() as connection, connection.transaction():
-                    if patient:
+                    if without_time_limit:
                         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
                     result = await work(PostgresTransaction(connection))
             except AGAIN as error:

@@ -1,7 +1,7 @@
 """Notices between the nodes of one Postgres database (LISTEN and NOTIFY), on a connection of their own.
 
-They only make things happen sooner than the next look would. One may be lost: while the connection is away, or with a
-server that knows no notices.
+They only make nodes look sooner than they would have. A notice may be lost: while there is no connection, or with a
+server without LISTEN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Notices:
-    """Sends and hears notices from the first listener on; a broken connection is made anew."""
+    """Sends and receives notices once there is a listener; a broken connection is made anew."""
 
     def __init__(self, dsn: str, *, timeout_s: float) -> None:
         self._dsn = dsn
@@ -33,20 +33,20 @@ class Notices:
         self._changed = asyncio.Event()
         self._exchanging: asyncio.Task[None] | None = None
 
-    def hear(self, listener: Callable[[str], None]) -> None:
-        """``listener`` hears what others announce; an empty notice says that some may have been missed."""
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each notice of others; an empty one says that some may have been missed."""
         self._listener = listener
         if self._exchanging is None:
             self._exchanging = asyncio.create_task(self._exchange(), name="notices")
 
-    def announce(self, notice: str) -> None:
-        """Tell the others soon. What waits to be told already is told once."""
+    def notify(self, notice: str) -> None:
+        """Send a notice to the others, soon. One that is waiting to be sent already is sent once."""
         if self._exchanging is not None:
             self._waiting[notice] = None
             self._changed.set()
 
     async def close(self) -> None:
-        """Hear nothing more."""
+        """Stop receiving and sending."""
         if self._exchanging is not None:
             self._exchanging.cancel()
             with suppress(asyncio.CancelledError):
@@ -69,20 +69,20 @@ class Notices:
             await asyncio.sleep(_RECONNECT_S)
 
     async def _serve(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Hear and tell over one connection, until it breaks."""
+        """Receive and send over one connection, until it breaks."""
         own = connection.get_server_pid()
 
-        def heard(_connection: Any, sender: int, _channel: str, notice: object) -> None:
+        def receive(_connection: Any, sender: int, _channel: str, notice: object) -> None:
             if sender != own:
                 self._listener(str(notice))
 
         connection.add_termination_listener(lambda _: self._changed.set())
-        await connection.add_listener(_CHANNEL, heard)
+        await connection.add_listener(_CHANNEL, receive)
         self._listener("")
         while not connection.is_closed():
             await self._changed.wait()
             self._changed.clear()
-            told, self._waiting = self._waiting, {}
-            for notice in told:
+            sending, self._waiting = self._waiting, {}
+            for notice in sending:
                 await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, notice)
         raise ConnectionError("the connection was closed")

@@ -54,7 +54,7 @@ class PostgresTransaction:
     async def has_table(self, name: str) -> bool:
         return await self.fetch_all(HAS_TABLE, {"name": name}) != []
 
-    async def take_turn(self, name: str) -> None:
+    async def advisory_lock(self, name: str) -> None:
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
         await self._connection.execute("SELECT pg_advisory_xact_lock($1)", key)
 

@@ -22,7 +22,7 @@ from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Settlement, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Transaction
-from scheduler.store.jobs.history import remember
+from scheduler.store.jobs.history import add_versions
 from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.queue.holds import hold
 from scheduler.store.sql import in_list
@@ -119,7 +119,7 @@ async def _disable_job(tx: Transaction, job: Job, after: Job) -> None:
     if job.next_run_at is not None and job.next_run_at <= after.updated_at:
         # This time was due and is not fired any more: it belongs to the version that is disabled.
         version = replace(version, changed_at=job.next_run_at - 1)
-    await remember(tx, [version], [after])
+    await add_versions(tx, [version], [after])
     await hold(tx, job.id)
     audited = audited_job_change(job, after)
     await record_on_jobs(tx, Actor(name=SERVICE, at=after.updated_at), [(job.id, audited)] if audited else [])

@@ -81,7 +81,9 @@ class SqliteDatabase:
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
         return await _read(self._lister, sql, params)
 
-    async def transaction(self, work: Callable[[SqliteTransaction], Awaitable[T]], *, patient: bool = False) -> T:
+    async def transaction(
+        self, work: Callable[[SqliteTransaction], Awaitable[T]], *, without_time_limit: bool = False
+    ) -> T:
         return await self._group_commit.transaction(work)
 
     async def close(self) -> None:
@@ -104,11 +106,11 @@ class SqliteDatabase:
     async def now(self) -> Instant:
         return SystemClock().now()
 
-    def announce(self, notice: str) -> None:
-        """Nobody to tell: the file is this process's alone."""
+    def notify(self, notice: str) -> None:
+        """Nothing to do: no other process has the file open."""
 
-    def hear(self, listener: Callable[[str], None]) -> None:
-        """Nobody to hear."""
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """Nothing to do: no other process sends notices."""
 
     async def ping(self) -> None:
         # As long as the last write failed only another one can tell: a full disk still lets transactions begin.

@@ -68,8 +68,8 @@ class SqliteTransaction:
         bare = [(without_locks(sql), rows) for sql, rows in steps]
         return await self._trip(lambda raw: [raw.executemany(sql, rows).rowcount if rows else 0 for sql, rows in bare])
 
-    async def take_turn(self, name: str) -> None:
-        """Nothing to wait for: transactions of the one writer take turns anyway."""
+    async def advisory_lock(self, name: str) -> None:
+        """Nothing to wait for: the one writer runs transactions one after the other."""
 
     async def _trip(self, call: Callable[[sqlite3.Connection], T]) -> T:
         def run(raw: sqlite3.Connection) -> T:
