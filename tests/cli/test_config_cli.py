@@ -111,7 +111,7 @@ def test_help_names_every_command_and_loads_none() -> None:
     ("arguments", "code", "stdout"),
     [(["--version"], 0, f"scheduler {__version__}\n"), (["nonsense"], 2, ""), (["serve", "--port", "70000"], 2, "")],
 )
-def test_exit_codes(
+def test_the_program_ends_with_these_exit_codes(
     arguments: list[str], code: int, stdout: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["scheduler", *arguments])
