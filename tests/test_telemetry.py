@@ -1,4 +1,4 @@
-"""Metrics that scrapers accept, and log lines that no value can forge."""
+"""What the service tells about itself: metrics that scrapers accept and lines that nobody can forge."""
 
 from __future__ import annotations
 

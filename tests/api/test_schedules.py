@@ -67,7 +67,17 @@ async def test_a_preview_goes_up_to_a_thousand_and_ends_with_its_schedule(api: A
 async def test_a_preview_aligns_intervals_to_the_anchor(api: Api) -> None:
     items = (await preview(api, schedule="@every 1h", count=2, anchor="2026-05-01T00:07:00Z")).json["items"]
     assert [item["at"] for item in items] == ["2026-06-01T00:07:00Z", "2026-06-01T01:07:00Z"]
-    assert (await preview(api, schedule="@every 1h", count=1)).json["items"][0]["at"] == START
+
+
+async def test_a_preview_of_an_interval_shows_what_a_job_made_now_would_run(api: Api) -> None:
+    job = await api.new_job(schedule="@every 1h")
+    for schedule in ("@every 1h", "@in 1h"):
+        items = (await preview(api, schedule=schedule, count=1)).json["items"]
+        assert items[0]["at"] == job["next_run_at"] == "2026-06-01T01:00:00Z"
+    later = (await preview(api, schedule="@every 1h", count=1, **{"from": "2026-07-01T10:30:00Z"})).json["items"]
+    assert later[0]["at"] == "2026-07-01T11:00:00Z"
+    both = (await preview(api, schedule="@every 1h\n@hourly", count=1)).json["items"]
+    assert both[0]["at"] == START
 
 
 async def test_a_preview_takes_the_zone_from_the_schedule(api: Api) -> None:

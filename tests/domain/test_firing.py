@@ -33,7 +33,7 @@ def _job(**fields: Any) -> Job:
         "updated_at": created_at,
         **fields,
     }
-    job = Job(**without_timing(chosen), timing=Timing.of(chosen, anchor_at=created_at))
+    job = Job(**without_timing(chosen), timing=Timing.of(chosen, now=created_at))
     return replace(job, next_run_at=job.next_after(created_at)) if "next_run_at" not in fields else job
 
 

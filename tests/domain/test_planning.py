@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,13 +63,80 @@ def test_a_change_of_anything_else_leaves_the_plan_alone() -> None:
 
 
 def test_a_line_that_was_once_good_does_not_hinder_pausing() -> None:
-    """One of its lines lies in the past by now; only a new schedule must be able to fire as a whole."""
+    """One of its lines lies in the past by now."""
     before = job(schedule="0 5 * * *\n@at 2026-06-01T00:05:00Z")
     paused = change_job(before, {"enabled": False}, LATER)
     assert next_run(paused) is None
     assert next_run(change_job(paused, {"enabled": True}, LATER)) == "2026-06-01T05:00:00Z"
-    with pytest.raises(SchedulerError, match="past"):
-        change_job(before, {"timezone": "Asia/Tokyo"}, LATER)
+
+
+@pytest.mark.parametrize(
+    ("fields", "planned"),
+    [
+        ({"timezone": "Asia/Tokyo"}, "2026-06-01T20:00:00Z"),
+        ({"dst_policy": "skip"}, "2026-06-01T05:00:00Z"),
+        ({"schedule": "0 6 * * *\n@at 2026-06-01T00:05:00Z"}, "2026-06-01T06:00:00Z"),
+        ({"schedule": "0 5 * * *\n@at 2026-06-01T00:05:00Z\n@in 1h"}, "2026-06-01T01:10:00Z"),
+    ],
+)
+def test_after_an_at_line_has_passed_the_rest_can_be_changed(fields: dict[str, Any], planned: str) -> None:
+    before = job(schedule="0 5 * * *\n@at 2026-06-01T00:05:00Z")
+    fired = replace(before, next_run_at=parse_instant("2026-06-01T05:00:00Z"))
+    assert next_run(change_job(fired, fields, LATER)) == planned
+
+
+@pytest.mark.parametrize(
+    "schedule", ["0 5 * * *\n@at 2026-06-01T00:06:00Z", "0 5 * * *\n0 0 30 2 *\n@at 2026-06-01T00:05:00Z"]
+)
+def test_a_new_line_must_still_come(schedule: str) -> None:
+    before = job(schedule="0 5 * * *\n@at 2026-06-01T00:05:00Z")
+    with pytest.raises(SchedulerError, match=r"past|never fires"):
+        change_job(before, {"schedule": schedule}, LATER)
+
+
+def test_a_job_that_is_through_can_be_renamed_and_given_another_zone() -> None:
+    over = replace(job(schedule="@at 2026-06-01T00:05:00Z"), enabled=False, next_run_at=None)
+    changed = change_job(over, {"name": "x", "timezone": "Asia/Tokyo", "schedule": over.timing.schedule}, LATER)
+    assert (changed.name, changed.timing.timezone, changed.next_run_at) == ("x", "Asia/Tokyo", None)
+    with pytest.raises(SchedulerError, match="no time to come"):
+        change_job(over, {"enabled": True}, LATER)
+
+
+def test_an_interval_counts_from_the_start_where_no_anchor_is_given() -> None:
+    start = parse_instant("2026-06-01T03:20:00Z")
+    made = job(starts_at=start)
+    assert (made.timing.anchor_at, next_run(made)) == (start, "2026-06-01T03:20:00Z")
+    assert next_run(job(starts_at=start, anchor_at=LATER)) == "2026-06-01T04:10:00Z"
+    later = parse_instant("2026-06-01T05:45:00Z")
+    assert next_run(change_job(made, {"starts_at": later}, LATER)) == "2026-06-01T05:45:00Z"
+    assert change_job(made, {"starts_at": None}, LATER).timing.anchor_at == NOW
+    anchored = job(anchor_at=LATER + 60_000_000)
+    assert next_run(change_job(anchored, {"starts_at": later}, LATER)) == "2026-06-01T06:11:00Z"
+
+
+def test_in_is_the_time_that_it_means_when_it_is_set() -> None:
+    made = job(schedule="@in 10m")
+    assert (made.timing.schedule, next_run(made)) == ("@at 2026-06-01T00:10:00Z", "2026-06-01T00:10:00Z")
+    changed = change_job(made, {"schedule": "CRON_TZ=Asia/Tokyo @IN 1h30m\n0 9 * * *"}, LATER)
+    assert changed.timing.schedule == "CRON_TZ=Asia/Tokyo @at 2026-06-01T01:40:00Z\n0 9 * * *"
+    assert change_job(changed, {"schedule": changed.timing.schedule}, LATER + 1).timing == changed.timing
+    precise = create_job({"name": "x", "schedule": "@in 1s"}, job_id="j", account_id="a", now=NOW + 5)
+    assert precise.timing.schedule == "@at 2026-06-01T00:00:01.000005Z"
+
+
+@pytest.mark.parametrize("schedule", ["@in 0s", "@in 10", "@in 1M", "@in 99999w", "@in", "@in -5m", "@in 10 m"])
+def test_in_takes_what_every_takes(schedule: str) -> None:
+    with pytest.raises(SchedulerError) as caught:
+        job(schedule=schedule)
+    assert caught.value.code == "INVALID_CRON_EXPRESSION"
+
+
+def test_a_stored_unit_in_upper_case_means_what_it_meant() -> None:
+    stored = replace(job(), timing=replace(job().timing, schedule="@every 90M"))
+    assert stored.next_after(NOW) == parse_instant("2026-06-01T01:30:00Z")
+    assert next_run(change_job(stored, {"timezone": "Asia/Tokyo"}, LATER)) == "2026-06-01T01:30:00Z"
+    with pytest.raises(SchedulerError, match=r"months \(M\)"):
+        change_job(stored, {"schedule": "@every 30M"}, LATER)
 
 
 def test_an_overdue_time_stays_until_it_has_fired() -> None:

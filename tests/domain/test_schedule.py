@@ -140,7 +140,7 @@ def test_every_is_aligned_to_its_anchor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "interval_s"), [("90s", 90), ("1h30m", 5400), ("1w1d", 691_200), ("1s", 1), ("2D", 172_800)]
+    ("text", "interval_s"), [("90s", 90), ("1h30m", 5400), ("1w1d", 691_200), ("1s", 1), ("2d", 172_800)]
 )
 def test_every_takes_each_unit(text: str, interval_s: int) -> None:
     assert schedule(f"@every {text}").next_after(NEW_YEAR) == NEW_YEAR + interval_s * SECOND
@@ -306,6 +306,8 @@ def test_unknown_policies_are_a_validation_error(option: str, word: str) -> None
         ("@every -5m", "as in @every 1h30m"),
         ("@every 1h1h", "each at most once"),
         ("@every 1h 30m", "as in @every 1h30m"),
+        ("@every 2D", "write @every 2d"),
+        ("@every 1M", "months (M), which are no fixed interval"),
         ("@every 500ms", "as in @every 1h30m"),
         ("@every 99999w", "an interval of 1 s to"),
         ("@at", "a time such as"),

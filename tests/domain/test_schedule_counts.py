@@ -40,8 +40,8 @@ LINES = st.tuples(fields(0, 59), fields(0, 23), MONTH_DAYS, MONTHS, WEEKDAYS).ma
 DAYS_ONLY = st.tuples(MONTH_DAYS, MONTHS, WEEKDAYS).map(lambda days: " ".join(("0", "0", *days)))
 
 
-def schedule(text: str, zone: str = "UTC", policy: str = "debian", **options: str) -> Schedule:
-    return parse_schedule(text, timezone=zone, anchor_at=YEAR_2026, dst_policy=policy, **options)
+def schedule(text: str, zone: str = "UTC", policy: str = "debian", day_match: str = "or") -> Schedule:
+    return parse_schedule(text, timezone=zone, anchor_at=YEAR_2026, dst_policy=policy, day_match=day_match)
 
 
 def visited(ours: Schedule, start_at: Instant, end_at: Instant) -> list[Instant]:

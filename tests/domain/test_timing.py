@@ -14,7 +14,7 @@ ANCHOR = parse_instant("2026-06-01T00:00:00Z")
 
 
 def timing(**fields: Any) -> Timing:
-    return Timing.of({"schedule": "0 * * * *", **fields}, anchor_at=ANCHOR)
+    return Timing.of({"schedule": "0 * * * *", **fields}, now=ANCHOR)
 
 
 def at(text: str) -> int:
@@ -79,10 +79,10 @@ def test_the_time_zone_comes_from_the_user_or_from_the_schedule(fields: dict[str
 
 def test_a_new_schedule_keeps_the_time_zone_unless_it_names_another() -> None:
     before = timing(timezone="Asia/Tokyo")
-    assert before.changed({"schedule": "0 5 * * *"}).timezone == "Asia/Tokyo"
-    assert before.changed({"schedule": "CRON_TZ=Europe/Paris 0 5 * * *"}).timezone == "Europe/Paris"
-    assert before.changed({"schedule": "0 5 * * *", "timezone": "UTC"}).timezone == "UTC"
-    assert before.changed({"name": "other"}) == before
+    assert before.changed({"schedule": "0 5 * * *"}, now=ANCHOR).timezone == "Asia/Tokyo"
+    assert before.changed({"schedule": "CRON_TZ=Europe/Paris 0 5 * * *"}, now=ANCHOR).timezone == "Europe/Paris"
+    assert before.changed({"schedule": "0 5 * * *", "timezone": "UTC"}, now=ANCHOR).timezone == "UTC"
+    assert before.changed({"name": "other"}, now=ANCHOR) == before
 
 
 def test_intervals_count_from_the_anchor_that_was_given() -> None:
@@ -95,7 +95,7 @@ def test_intervals_count_from_the_anchor_that_was_given() -> None:
 def test_other_values_of_a_job_are_none_of_its_timing() -> None:
     given = {"name": "x", "schedule": "0 5 * * *", "ends_at": None, "max_runs": 3}
     assert without_timing(given) == {"name": "x", "max_runs": 3}
-    assert Timing.of(given, anchor_at=ANCHOR) == Timing(schedule="0 5 * * *", anchor_at=ANCHOR)
+    assert Timing.of(given, now=ANCHOR) == Timing(schedule="0 5 * * *", anchor_at=ANCHOR)
 
 
 def test_a_schedule_that_names_an_unknown_time_zone_is_refused() -> None:

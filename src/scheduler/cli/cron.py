@@ -38,7 +38,11 @@ def _schedule_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Whether one of day-of-month and day-of-week has to match, or both.",
         ),
-        click.option("--anchor", metavar="RFC3339", help="What @every is aligned to; default: the time of --from."),
+        click.option(
+            "--anchor",
+            metavar="RFC3339",
+            help="What @every is aligned to; default: the time of --from, which @in counts from as well.",
+        ),
         click.option("--zone-data", is_flag=True, help="Also print which time zone data the times come from."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
@@ -94,10 +98,11 @@ def _preview(
     from scheduler.domain.schedule.schedule import check_fires
 
     start_at = SystemClock().now() if start is None else _instant("--from", start)
-    anchor_at = start_at if anchor is None else _instant("--anchor", anchor)
+    given: dict[str, Any] = {name: value for name, value in timing.items() if value is not None}
+    if anchor is not None:
+        given["anchor_at"] = _instant("--anchor", anchor)
     try:
-        given = {name: value for name, value in timing.items() if value is not None}
-        schedule = Timing.of({"schedule": expression, **given}, anchor_at=anchor_at).parsed()
+        schedule = Timing.of({"schedule": expression, **given}, now=start_at).parsed(is_stored=False)
         check_fires(schedule, start_at)
     except SchedulerError as error:
         raise Failure(error.message, exit_code=ExitCode.USAGE) from None

@@ -107,8 +107,8 @@ class JobChange(Body):
             "format": "cron",
             "minLength": 1,
             "maxLength": MAX_LINES * (MAX_LINE + 2),
-            "description": "Five fields, six (seconds first), a macro, `@every 90s` or `@at 2026-12-24T18:00:00Z`; "
-            "several lines are a union.",
+            "description": "Five fields, six (seconds first), a macro, `@every 90s`, `@at 2026-12-24T18:00:00Z` or "
+            "`@in 10m` (stored as the `@at` that it means); several lines are a union.",
             "example": "0 2 * * *",
         },
     )
@@ -125,7 +125,9 @@ class JobChange(Body):
         DAY_MATCHES,
         metadata={"description": "Whether one of day-of-month and day-of-week has to match, or both; default or."},
     )
-    anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default the creation."})
+    anchor_at = Time(
+        data_key="anchor", metadata={"description": "Where `@every` counts from; default `starts_at`, or the creation."}
+    )
     starts_at = Time(
         allow_none=True, metadata={"description": "No run before (included).", "example": "2027-01-01T00:00:00Z"}
     )

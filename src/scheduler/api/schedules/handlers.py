@@ -30,19 +30,22 @@ _MOST_MINUTES = 500_000
 @operation(
     tag="schedules",
     summary="Preview the runs of a schedule",
-    description="Nothing is stored. `transition` says that a change of the clocks moved (gap) or repeats (overlap) it.",
+    description="What a job that is made now would run, or from `from` on; nothing is stored. `transition` says that a "
+    "change of the clocks moved (gap) or repeats (overlap) it.",
     query=Preview,
     answers={200: PreviewDocument},
 )
 async def preview_schedule(request: web.Request) -> web.Response:
     query, now = request[QUERY], Caller.of(request).services.clock.now()
-    return answer(await offload(request, _preview, query, query.get("from_at", now)))
+    return answer(await offload(request, _preview, query, now))
 
 
-def _preview(query: Mapping[str, Any], from_at: Instant) -> Document:
-    schedule = Timing.of(query, anchor_at=from_at).parsed()
+def _preview(query: Mapping[str, Any], now: Instant) -> Document:
+    from_at = query.get("from_at", now)
+    schedule = Timing.of(query, now=now).parsed(is_stored=False)
     check_fires(schedule, from_at - 1)
-    return preview_document(schedule, preview(schedule, from_at, query["count"]))
+    made_at = None if "anchor_at" in query else now
+    return preview_document(schedule, preview(schedule, from_at, query["count"], made_at=made_at))
 
 
 @operation(

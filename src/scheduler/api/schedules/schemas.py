@@ -13,7 +13,7 @@ class Preview(Query):
     timezone = DomainText(metadata={"format": "iana-timezone", "example": "Europe/Paris"})
     dst_policy = Choice(DST_POLICIES, load_default=DST_POLICIES[0])
     day_match = Choice(DAY_MATCHES, load_default=DAY_MATCHES[0])
-    anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default `from`."})
+    anchor_at = Time(data_key="anchor", metadata={"description": "Where `@every` counts from; default now."})
     from_at = Time(data_key="from", metadata={"description": "Included; default now."})
     count = QueryWhole(1, 1000, load_default=10)
 

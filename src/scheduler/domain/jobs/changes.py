@@ -26,8 +26,8 @@ def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: 
     Raises ``SchedulerError`` when its schedule cannot be parsed, never fires, or has no time within its bounds.
     """
     given = without_timing(fields) | {"id": job_id, "account_id": account_id, "created_at": now, "updated_at": now}
-    job = Job(**given, timing=Timing.of(fields, anchor_at=now))
-    check_fires(job.timing.parsed(), now)
+    job = Job(**given, timing=Timing.of(fields, now=now))
+    check_fires(job.timing.parsed(is_stored=False), now)
     next_run_at = job.next_after(now)
     if next_run_at is None:
         raise _through(job)
@@ -46,23 +46,31 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     given = without_timing(fields)
     if job.enabled and given.get("enabled") is False:
         given.setdefault("note", None)  # a note says why a job is paused: an old one would be a wrong answer
-    changed = replace(job, **given, timing=job.timing.changed(fields), updated_at=now)
+    changed = replace(job, **given, timing=_changed_timing(job, fields, now), updated_at=now)
     if (changed.timing, changed.max_runs, changed.enabled) == (job.timing, job.max_runs, job.enabled):
         return changed
     if changed.timing.without_bounds() != job.timing.without_bounds():
-        check_fires(changed.timing.parsed(), now)
+        _check_timing(changed.timing, before=job.timing, now=now)
     return _planned(changed, before=job, now=now)
 
 
-def replan(job: Job, since_at: Instant) -> Job:
-    """The job as planned by rules of its time zone that hold from ``since_at`` (included) on.
+def _changed_timing(job: Job, fields: Mapping[str, Any], now: Instant) -> Timing:
+    """An anchor that nobody has chosen is ``starts_at``, or the creation, and follows a change of ``starts_at``."""
+    if "starts_at" in fields and job.timing.anchor_at == (job.timing.starts_at or job.created_at):
+        fields = {"anchor_at": fields["starts_at"] or job.created_at, **fields}
+    return job.timing.changed(fields, now=now)
 
-    What was due before stays as it is. Raises ``SchedulerError`` when the schedule cannot be parsed.
+
+def _check_timing(timing: Timing, *, before: Timing, now: Instant) -> None:
+    """Check that each line of the schedule fires again, but for those that the job had and that are over by ``now``.
+
+    So once an ``@at`` line has passed, the rest can still be changed.
     """
-    if not job.enabled or job.next_run_at is None or job.next_run_at < since_at:
-        return job
-    next_run_at = job.next_after(since_at - 1)
-    return _ended(job) if next_run_at is None else replace(job, next_run_at=next_run_at)
+    schedule = timing.parsed(is_stored=timing.schedule == before.schedule)
+    over = {line.text for line in before.parsed().lines_over(now)}
+    remaining = tuple(line for line in schedule.lines if line.text not in over)
+    if remaining:
+        check_fires(replace(schedule, lines=remaining), now)
 
 
 def upcoming(job: Job, count: int) -> list[Instant]:
@@ -87,10 +95,6 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
         return replace(without_our_note(job), next_run_at=next_run_at, disabled_by=None, disabled_reason=None)
     if not before.enabled:
         raise _through(job)
-    return _ended(job)
-
-
-def _ended(job: Job) -> Job:
     return replace(job, enabled=False, next_run_at=None, disabled_by=DisabledBy.THROUGH, disabled_reason=THROUGH)
 
 

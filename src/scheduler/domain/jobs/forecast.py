@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.timing import Timing
-from scheduler.domain.schedule.lines import Transition
+from scheduler.domain.schedule.lines import Interval, Transition
 from scheduler.domain.schedule.schedule import Schedule
 
 MINUTE = 60 * SECOND
@@ -38,14 +38,24 @@ class Plan:
     """How many jobs there are."""
 
 
-def preview(schedule: Schedule, from_at: Instant, count: int) -> list[PreviewedRun]:
-    """The first ``count`` times from ``from_at`` on (included); fewer when the schedule ends."""
+def preview(schedule: Schedule, from_at: Instant, count: int, *, made_at: Instant | None = None) -> list[PreviewedRun]:
+    """The first ``count`` times from ``from_at`` on (included); fewer when the schedule ends.
+
+    An interval that counts from ``made_at``, the creation of its job, does not run then.
+    """
     runs: list[PreviewedRun] = []
     at = schedule.next_after(from_at - 1)
+    if at is not None and at == made_at and not _fires_without_intervals(schedule, at):
+        at = schedule.next_after(at)
     while at is not None and len(runs) < count:
         runs.append(PreviewedRun(at=at, local=schedule.local(at), transition=schedule.transition(at)))
         at = schedule.next_after(at)
     return runs
+
+
+def _fires_without_intervals(schedule: Schedule, at: Instant) -> bool:
+    lines = tuple(line for line in schedule.lines if not isinstance(line, Interval))
+    return replace(schedule, lines=lines).next_after(at - 1) == at
 
 
 def soonest_runs(jobs: Sequence[Job], from_at: Instant, until_at: Instant, limit: int) -> list[tuple[Instant, Job]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.schedule.schedule import Schedule
-from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, parse_schedule
+from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, parse_schedule, settle_delays
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,18 +31,19 @@ class Timing:
     """No run from this instant on (excluded)."""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, anchor_at: Instant) -> Timing:
-        """The timing that ``given`` values ask for, under the names of its fields; others are ignored.
+    def of(cls, given: Mapping[str, Any], *, now: Instant) -> Timing:
+        """The timing that ``given`` values ask for at ``now``, under the names of its fields; others are ignored.
 
-        Without a ``timezone`` it is that of ``CRON_TZ=`` in the schedule, or UTC; without an ``anchor_at`` the one
-        here. Raises ``SchedulerError`` when ``CRON_TZ=`` cannot be parsed.
+        Without a ``timezone`` it is that of ``CRON_TZ=`` in the schedule, or UTC; without an ``anchor_at`` it counts
+        from ``starts_at``, or from ``now``. Raises ``SchedulerError`` when ``CRON_TZ=`` cannot be parsed.
         """
-        chosen = _timing_in(given)
-        return cls(**{"anchor_at": anchor_at} | chosen | {"timezone": _timezone(chosen, fallback="UTC")})
+        chosen = _timing_in(given, now)
+        chosen.setdefault("anchor_at", chosen.get("starts_at") or now)
+        return cls(**chosen | {"timezone": _timezone(chosen, fallback="UTC")})
 
-    def changed(self, given: Mapping[str, Any]) -> Timing:
+    def changed(self, given: Mapping[str, Any], *, now: Instant) -> Timing:
         """With ``given`` values in place of its own; a new schedule may name another time zone by ``CRON_TZ=``."""
-        chosen = _timing_in(given)
+        chosen = _timing_in(given, now)
         if "schedule" in chosen:
             chosen["timezone"] = _timezone(chosen, fallback=self.timezone)
         return replace(self, **chosen)
@@ -51,14 +52,18 @@ class Timing:
         """The same schedule without its first and its last instant."""
         return replace(self, starts_at=None, ends_at=None)
 
-    def parsed(self) -> Schedule:
-        """The schedule, which knows no bounds. Cheap: parsing is cached. Raises ``SchedulerError``."""
+    def parsed(self, *, is_stored: bool = True) -> Schedule:
+        """The schedule, which knows no bounds. Cheap: parsing is cached. Raises ``SchedulerError``.
+
+        What is not stored yet is judged more strictly.
+        """
         return parse_schedule(
             self.schedule,
             timezone=self.timezone,
             anchor_at=self.anchor_at,
             dst_policy=self.dst_policy,
             day_match=self.day_match,
+            is_stored=is_stored,
         )
 
     def next_after(self, instant: Instant) -> Instant | None:
@@ -94,8 +99,9 @@ def without_timing(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in _NAMES}
 
 
-def _timing_in(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name in _NAMES}
+def _timing_in(given: Mapping[str, Any], now: Instant) -> dict[str, Any]:
+    chosen = {name: value for name, value in given.items() if name in _NAMES}
+    return chosen | {"schedule": settle_delays(chosen["schedule"], now)} if "schedule" in chosen else chosen
 
 
 def _timezone(given: Mapping[str, Any], *, fallback: str) -> str:

@@ -21,12 +21,14 @@ from scheduler.domain.schedule.fields import (
     invalid_item,
     parse_field,
     parse_value,
+    quoted,
 )
 from scheduler.domain.schedule.masks import below, bits, highest, lowest
 
 DAY_S = 86_400
-_MONTH_DAY_SPECIAL = re.compile(r"(L)(?:-([0-9]+))?|([0-9]+)W|LW")
-_WEEKDAY_SPECIAL = re.compile(r"([0-9A-Z]+)#([0-9]+)|L([0-9A-Z]+)|([0-9A-Z]+)L")
+_MONTH_DAY_SPECIAL = re.compile(r"(L)(?:-([0-9]+))?|([0-9]+)W|LW", re.ASCII | re.IGNORECASE)
+_WEEKDAY_SPECIAL = re.compile(r"([0-9A-Z]+)#([0-9]+)|L([0-9A-Z]+)|([0-9A-Z]+)L", re.ASCII | re.IGNORECASE)
+_YEAR = re.compile(r"[*?]|[12][0-9]{3}\S*")
 _SHAPE = "minute hour day-of-month month day-of-week, or six with seconds first"
 
 
@@ -139,11 +141,11 @@ def parse_cron(expression: str, *, text: str | None = None, needs_both: bool = F
     ``text`` is what the author wrote, where that is a macro. With ``needs_both`` a day has to match both day-of-month
     and day-of-week when both are restricted; POSIX: either. Raises ``InvalidScheduleError``.
     """
-    words = expression.upper().split()
+    words = expression.split()
     if len(words) not in (5, 6):
         fields = f"{len(words)} field{'s' * (len(words) != 1)}"
-        year = "; a year field is not supported" if len(words) == 7 else ""
-        raise InvalidScheduleError(f'"{expression}" has {fields}: five are needed, {_SHAPE}{year}')
+        year = "; a year field is not supported" if len(words) == 7 and _YEAR.fullmatch(words[6]) else ""
+        raise InvalidScheduleError(f"{quoted(expression)} has {fields}: five are needed, {_SHAPE}{year}")
     second, minute, hour, month_day, month, weekday = words if len(words) == 6 else ["0", *words]
     return CronLine(
         text=text or expression,
@@ -166,7 +168,7 @@ def _day_rule(month_day: str, month: str, weekday: str, needs_both: bool) -> Day
         month_days=plain_days,
         from_last=tuple(_days_back(match[2], match[0]) for match in near_or_last if match[1]),
         workdays_near=tuple(parse_value(MONTH_DAY, match[3], match[0]) for match in near_or_last if match[3]),
-        last_workday=any(match[0] == "LW" for match in near_or_last),
+        last_workday=any(match[0].upper() == "LW" for match in near_or_last),
         weekdays=plain_weekdays,
         nth_weekdays=tuple((parse_value(WEEKDAY, day, item) % 7, _nth(number, item)) for day, number, item in nth),
         last_weekdays=tuple(parse_value(WEEKDAY, day, item) % 7 for day, item in last),

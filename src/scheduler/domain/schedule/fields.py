@@ -37,6 +37,7 @@ class Field:
 
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_LONGEST_QUOTED = 256
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 SECOND = Field(name="second", low=0, high=59, size=60, position=0)
@@ -46,15 +47,14 @@ MONTH_DAY = Field(name="day-of-month", low=1, high=31, size=31, position=2)
 MONTH = Field(name="month", low=1, high=12, size=12, position=3, names=_MONTHS)
 WEEKDAY = Field(name="day-of-week", low=0, high=7, size=7, position=4, names=_WEEKDAYS)
 
-_ITEM = re.compile(r"(?:(\*)|([0-9A-Z]+)(?:-([0-9A-Z]+))?)(?:/([0-9]+))?")
-_HASHED = re.compile(r"[HR](?:\(.*\))?(?:/.*)?")
+_ITEM = re.compile(r"(?:(\*)|([0-9A-Z]+)(?:-([0-9A-Z]+))?)(?:/([0-9]+))?", re.ASCII | re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def parse_field(field: Field, text: str) -> int:
     """The values of a field as a mask with bit 0 for ``field.low``.
 
-    ``text`` is in upper case, without the items of day fields that have ``L``, ``W`` or ``#``. Raises
+    ``text`` is as its author wrote it, without the items of day fields that have ``L``, ``W`` or ``#``. Raises
     ``InvalidScheduleError``.
     """
     if text == "*":
@@ -76,8 +76,8 @@ def parse_field(field: Field, text: str) -> int:
 
 def parse_value(field: Field, text: str, item: str) -> int:
     """The value of one number or name; ``item`` is the item that it is in, for the message."""
-    if text in field.names:
-        return field.names.index(text) + field.low
+    if text.upper() in field.names:
+        return field.names.index(text.upper()) + field.low
     if not text.isdigit():
         raise _not_a_value(field, text, item)
     value = int(text)
@@ -88,7 +88,14 @@ def parse_value(field: Field, text: str, item: str) -> int:
 
 def invalid_item(field: Field, item: str, reason: str) -> InvalidScheduleError:
     """The error for one item of a field; ``reason`` says what would be valid."""
-    return InvalidScheduleError(f'"{item}" in {field.name}: {reason}')
+    return InvalidScheduleError(f"{quoted(item)} in {field.name}: {reason}")
+
+
+def quoted(text: str) -> str:
+    """The text as it was written, in quotation marks that it does not have itself, and not all of it if it is long."""
+    shown = text if len(text) <= _LONGEST_QUOTED else f"{text[: _LONGEST_QUOTED - 3]}..."
+    mark = next((mark for mark in "\"'`" if mark not in shown), "|")
+    return f"{mark}{shown}{mark}"
 
 
 def _canonical(field: Field, item: str) -> str:
@@ -133,26 +140,21 @@ def _bit(field: Field, value: int) -> int:
 def _not_an_item(field: Field, item: str) -> InvalidScheduleError:
     if not item:
         return InvalidScheduleError(f"an empty item in {field.name}: {field.values}")
-    if _HASHED.fullmatch(item):
-        return _hashed(field, item)
     if item == "?":
-        return invalid_item(field, item, "? stands alone, in day-of-month or day-of-week; here write *")
+        return invalid_item(field, item, "? stands alone, in day-of-month or day-of-week")
+    if item.startswith("#") and field is WEEKDAY:
+        return invalid_item(field, item, "a day is missing before the #, as in FRI#2")
     if "#" in item:
         return invalid_item(field, item, "# belongs to day-of-week, as in FRI#2, with neither range nor step")
     return invalid_item(field, item, f"a number, a range or a step of {field.values}")
 
 
 def _not_a_value(field: Field, text: str, item: str) -> InvalidScheduleError:
-    if _HASHED.fullmatch(text):
-        return _hashed(field, item)
-    if re.fullmatch(r"L[0-9]*|[0-9]+L", text):
+    letters = text.upper()
+    if re.fullmatch(r"L[0-9]*|[0-9]+L", letters):
         return invalid_item(
             field, item, "L is for the last day (L in day-of-month) or weekday (L5 in day-of-week), alone"
         )
-    if re.fullmatch(r"[0-9]*W|LW", text):
+    if re.fullmatch(r"[0-9]*W|LW", letters):
         return invalid_item(field, item, "W belongs to day-of-month, as in 15W, with neither range nor step")
     return invalid_item(field, item, field.values)
-
-
-def _hashed(field: Field, item: str) -> InvalidScheduleError:
-    return invalid_item(field, item, f"H and R (a hashed or random value) are not supported; write {field.values}")

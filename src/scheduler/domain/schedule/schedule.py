@@ -47,6 +47,10 @@ class Schedule:
         found = [at for line in self.lines if (at := _first_after(line, instant)) is not None]
         return min(found, default=None)
 
+    def lines_over(self, instant: Instant) -> list[Line]:
+        """The lines that do not fire after ``instant`` any more."""
+        return [line for line in self.lines if _first_after(line, instant) is None]
+
     def latest_between(self, start_at: Instant, end_at: Instant) -> Instant | None:
         """The newest fire time t with ``start_at <= t <= end_at``; ``None`` when there is none."""
         found: list[Instant] = []

@@ -1,0 +1,309 @@
+"""What people paste from elsewhere is refused, and the refusal leads to what was meant and never to something else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from scheduler.domain.clock import parse_instant
+from scheduler.domain.errors import SchedulerError
+from scheduler.domain.schedule.foreign.advice import advise
+from scheduler.domain.schedule.foreign.zones.windows import WINDOWS_ZONES
+from scheduler.domain.schedule.text import parse_schedule
+from scheduler.domain.schedule.zones import load_zone
+from tests.domain.test_schedule_fuzz import noise
+
+NOW = parse_instant("2026-06-01T00:00:00Z")
+GIVEN: list[dict[str, str]] = json.loads((Path(__file__).parent / "data" / "foreign_schedules.json").read_text())
+IN_WORDS = {  # where the data say in words what a refusal must lead to
+    "0 0 12 ? * MON-FRI *": ("0 0 12 ? * MON-FRI", "weekdays count from Sunday = 0 here"),
+    "every 5 minutes": ("@every 5m or */5 * * * *",),
+    "0 2 * * * Europe/Paris": ("timezone", "CRON_TZ=Europe/Paris 0 2 * * *"),
+    "cron_tz=Europe/Paris 0 2 * * *": ("upper case", "CRON_TZ=Europe/Paris 0 2 * * *"),
+    "0 9 * * MON - FRI": ("blanks", "write 0 9 * * MON-FRI"),
+    "0 9 * * * root /usr/bin/backup": ("fields alone", "write 0 9 * * *;"),
+    "0 0 * * #2": ("a day is missing before the #, as in FRI#2",),
+    "@every 1M": ("months", "no fixed interval", "m is minutes"),
+    "@at 2026-02-30T00:00:00Z": ("there is no 30 February",),
+    "@at 2027-01-01T09:00": ("seconds are missing", "write @at 2027-01-01T09:00:00"),
+    "0 9 * * MON\u2013FRI": ("write -", "write 0 9 * * MON-FRI"),
+    '"0 9 * * *"': ("without the quotes", "write 0 9 * * *"),
+}
+
+
+def refusal(text: str, timezone: str | None = None) -> str:
+    with pytest.raises(SchedulerError) as caught:
+        parse_schedule(text, timezone=timezone, anchor_at=NOW)
+    message = caught.value.message.removeprefix("schedule: ")
+    assert message.isascii() and len(message) < 700 and '""' not in message
+    return message
+
+
+def proposed(message: str) -> list[str]:
+    """The schedules that a refusal says to write."""
+    found = re.search(r"\bwrite ([^;]*)", re.sub(r"\([^)]*\)", "", message))
+    return found[1].split(" or ") if found else []
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=lambda given: given["text"])
+def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> None:
+    message = refusal(given["text"])
+    for words in IN_WORDS.get(given["text"], (given["the refusal must lead to"],)):
+        assert words in message
+    if "and never to" in given:
+        assert given["and never to"] not in proposed(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "write"),
+    [
+        # EventBridge
+        ("0 12 ? * 2-6 *", ["0 12 * * MON-FRI"]),
+        ("cron(0/5 8-17 ? * MON-FRI *)", ["0/5 8-17 * * MON-FRI"]),
+        ("cron(0 9 ? * 6L *)", ["0 9 * * FRIL"]),
+        ("cron(0 9 ? * 6#3 *)", ["0 9 * * FRI#3"]),
+        ("cron(0 9 ? * 1,7 *)", ["0 9 * * SUN,SAT"]),
+        ("cron(0 9 L * ? *)", ["0 9 L * *"]),
+        ("cron(0 8 1 1 ? 2027)", ["@at 2027-01-01T08:00:00"]),
+        ("rate(1 day)", ["@every 1d", "@daily"]),
+        ("rate(90 minutes)", ["@every 90m"]),
+        ("at(2027-01-01T00:00:00)", ["@at 2027-01-01T00:00:00"]),
+        # Quartz
+        ("0 0 12 ? * 2-6 2026-2028", ["0 0 12 ? * MON-FRI"]),
+        ("0 0 12 1 1 ? 2030", ["@at 2030-01-01T12:00:00"]),
+        ("0 15 10 ? * 6L 2022-2029", ["0 15 10 ? * FRIL"]),
+        ("0 0 12 ? * L", ["0 0 12 ? * SAT"]),
+        ("0 0/5 14,18 * * ? *", ["0 0/5 14,18 * * ?"]),
+        # systemd
+        ("*:0/15", ["*/15 * * * *"]),
+        ("*-*-* 03:00:00", ["0 3 * * *"]),
+        ("*-*-01 04:00", ["0 4 1 * *"]),
+        ("Mon,Wed *-*-* 10:00:30", ["30 0 10 * * MON,WED"]),
+        ("Sat *-*-1..7 18:00", ["0 18 1-7 * SAT"]),
+        ("*-*~3 12:00", ["0 12 L-2 * *"]),
+        ("OnCalendar=*-*-* 02:30:00 Europe/Paris", ["CRON_TZ=Europe/Paris 30 2 * * *"]),
+        ("OnUnitActiveSec=15min", ["@every 15m"]),
+        ("weekly", ["@weekly", "0 0 * * MON"]),
+        ("minutely", ["* * * * *"]),
+        # ISO 8601 and other notations
+        ("PT90M", ["@every 90m"]),
+        ("P1DT12H", ["@every 1d12h"]),
+        ("P1M", ["@monthly"]),
+        ("R/2026-07-01T00:00:00Z/PT1H", ["@every 1h"]),
+        ("2026-12-24 18:00", ["@at 2026-12-24T18:00:00"]),
+        ("20261224T180000Z", ["@at 2026-12-24T18:00:00Z"]),
+        ("1798135200", ["@at 2026-12-24T18:00:00Z"]),
+        ("24.12.2026 18:00", ["@at 2026-12-24T18:00:00"]),
+        ("Thu, 24 Dec 2026 18:00:00 GMT", ["@at 2026-12-24T18:00:00Z"]),
+        # iCalendar
+        ("RRULE:FREQ=DAILY;BYHOUR=9;BYMINUTE=0", ["0 9 * * *"]),
+        ("FREQ=WEEKLY;BYDAY=MO,WE,FR;BYHOUR=9", ["0 9 * * MON,WED,FRI"]),
+        ("FREQ=MONTHLY;BYDAY=2FR,-1MO;BYHOUR=10;BYMINUTE=30", ["30 10 * * FRI#2,MONL"]),
+        ("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", ["0 0 LW * *"]),
+        ("FREQ=MONTHLY;BYMONTHDAY=-1", ["0 0 L * *"]),
+        ("FREQ=HOURLY;INTERVAL=6", ["@every 6h"]),
+        ("DTSTART;TZID=Europe/Paris:20260601T093000\nRRULE:FREQ=WEEKLY", ["30 9 * * MON"]),
+        # Jenkins and others that choose a time
+        ("H/15 * * * *", ["*/15 * * * *"]),
+        ("H H(2-7) * * 1-5", ["0 2 * * 1-5"]),
+        ("0~59 3 * * *", ["0 3 * * *"]),
+        # plain words
+        ("every minute", ["@every 1m", "* * * * *"]),
+        ("every day at 9am", ["0 9 * * *"]),
+        ("weekdays at 8:15pm", ["15 20 * * MON-FRI"]),
+        ("every monday and friday at 10:30", ["30 10 * * MON,FRI"]),
+        ("first monday of the month at 10:00", ["0 10 * * MON#1"]),
+        ("2nd,third mon,wed of march 17:00", ["0 17 * MAR MON#2,WED#2,MON#3,WED#3"]),
+        ("last day of the month", ["0 0 L * *"]),
+        ("on the 15th of every month", ["0 0 15 * *"]),
+        ("1,15 of month 09:00", ["0 9 1,15 * *"]),
+        ("january 1 at 9am", ["0 9 1 JAN *"]),
+        ("twice a day", ["@every 12h", "0 */12 * * *"]),
+        ("every 1h30m", ["@every 1h30m"]),
+        ("every 10 minutes from 09:00 to 17:00", ["*/10 9-16 * * *"]),
+        ("every hour between 9am and 5pm on weekdays", ["0 9-17 * * MON-FRI"]),
+        ("noon", ["0 12 * * *"]),
+        ("every 1.day", ["@every 1d", "@daily"]),
+        ("in 10 minutes", ["@in 10m"]),
+        ("t\u00e4glich um 9 Uhr", ["0 9 * * *"]),
+        ("toutes les 5 minutes", ["@every 5m", "*/5 * * * *"]),
+        ("jeden Montag um 10:30", ["30 10 * * MON"]),
+        # calls and labels
+        ("crontab(minute=0, hour=7, day_of_week='mon')", ["0 7 * * mon"]),
+        ("timedelta(minutes=5)", ["@every 5m"]),
+        ("fixedRate = 5000", ["@every 5s"]),
+        ("- cron: '0 9 * * *'", ["0 9 * * *"]),
+        # crontabs
+        ("*/5 * * * * curl https://example.com/x?a=b", ["*/5 * * * *"]),
+        ("@daily root /usr/local/bin/backup", ["@daily"]),
+        ("0 9 * * * # every morning", ["0 9 * * *"]),
+        ("*/10 * * * * * /bin/true", ["*/10 * * * * *"]),
+        # zones
+        ("0 2 * * * (Europe/Paris)", ["CRON_TZ=Europe/Paris 0 2 * * *"]),
+        ("0 2 * * * PST", ["CRON_TZ=America/Los_Angeles 0 2 * * *"]),
+        ("TZ=europe/paris 0 2 * * *", ["CRON_TZ=Europe/Paris 0 2 * * *"]),
+        ("every day at 9am Europe/Paris", ["CRON_TZ=Europe/Paris 0 9 * * *"]),
+        # slips
+        ("*/120 * * * *", ["@every 120m"]),
+        ("0 */36 * * *", ["@every 36h"]),
+        ("*/90 * * * * *", ["@every 90s"]),
+        ("0 24 * * *", ["0 0 * * *"]),
+        ("0 24 * * MON", []),
+        ("0 9:30 * * *", ["30 9 * * *"]),
+        ("0 9 * * Monday-Friday", ["0 9 * * MON-FRI"]),
+        ("0 9 * * MO-FR", ["0 9 * * MON-FRI"]),
+        ("0 9 1 MAI *", ["0 9 1 MAY *"]),
+        ("0 9 * * mon, wed, fri", ["0 9 * * mon,wed,fri"]),
+        ("0 9 * * 1 2 3", ["0 9 * * 1,2,3"]),
+        ("* / 5 * * * *", ["*/5 * * * *"]),
+        ("\\*/5 \\* \\* \\* \\*", ["*/5 * * * *"]),
+        ("0 9 * * \u201cMON\u201d", ["0 9 * * MON"]),
+        ("*\u00a0*\u00a0* * *", ["* * * * *"]),
+        ("\ufeff0 9 * * *", ["0 9 * * *"]),
+        ("\u0660 \u0669 * * *", ["0 9 * * *"]),
+        ("@every 5 minutes", ["@every 5m"]),
+        ("@every 1.5h", ["@every 1h30m"]),
+        ("@every 5", ["@every 5m", "@every 5s"]),
+        ("@every 1H", ["@every 1h"]),
+        ("@every PT10M", ["@every 10m"]),
+        ("@every 1mo", ["@monthly"]),
+        ("@every 1y", ["@yearly"]),
+        ("@in 10 minutes", ["@in 10m"]),
+        ("@quarterly", ["0 0 1 1,4,7,10 *"]),
+        ("@at 2027-01-01 9:00 Europe/Paris", ["@at 2027-01-01T09:00:00"]),
+        # nothing here means it, or nobody can tell what is meant
+        ("0 9 * *", []),
+        ("hello world", []),
+        ("-5 * * * *", []),
+        ("every 5 bananas", []),
+        ("tomorrow at 9am", []),
+        ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=3,4", []),
+        ("0 ? * * *", []),
+        ("@reboot", []),
+    ],
+)
+def test_what_to_write_here_is_a_schedule_that_means_the_same(text: str, write: list[str]) -> None:
+    assert proposed(refusal(text)) == write
+    for schedule in write:
+        parse_schedule(schedule, timezone=None, anchor_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("H H * * *", "spread_s: 86400"),
+        ("H/15 * * * *", "spread_s: 900"),
+        ("0 0 12 ? * MON 2026-2028", "ends_at 2029-01-01T00:00:00Z"),
+        ("FREQ=DAILY;BYHOUR=9;COUNT=5", "max_runs: 5"),
+        ("DTSTART;TZID=Europe/Paris:20260601T093000\nRRULE:FREQ=DAILY", "timezone: Europe/Paris"),
+        ("Fri *-*-13 12:00", 'day_match: "and"'),
+        ("now", "POST /api/jobs/{id}/trigger"),
+        ("tomorrow at 9am", "@at 2026-12-24T18:00:00"),
+        ("@every 500ms", "whole seconds are the shortest"),
+        ("R5/PT5M", "max_runs"),
+        ("MAILTO=root", "leave it out"),
+        ("0 9 * * Mont", '"Mont" in day-of-week'),
+        ("0 9 * * Mon-Fryday", '"Mon-Fryday" in day-of-week'),
+        ("0 9 * feb-Juno *", '"feb-Juno" in month'),
+    ],
+)
+def test_what_is_no_schedule_is_said_beside_it_and_items_are_quoted_as_written(text: str, words: str) -> None:
+    assert words in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("UTC+2", "Etc/GMT-2"),
+        ("GMT-5", "Etc/GMT+5"),
+        ("+02:00", "Etc/GMT-2"),
+        ("UTC+5:30", "Asia/Kolkata"),
+        ("PST", "America/Los_Angeles"),
+        ("CEST", "Europe/Berlin"),
+        ("CST", "America/Chicago or Asia/Shanghai"),
+        ("W. Europe Standard Time", "Europe/Berlin"),
+        ("eastern standard time", "America/New_York"),
+        ("(UTC+01:00) Amsterdam, Berlin, Bern, Rome", "Europe/Amsterdam"),
+        ("europe/paris", "Europe/Paris"),
+        ("America/New York", "America/New_York"),
+        ("newyork", "America/New_York"),
+        ("Paris", "Europe/Paris"),
+        ("Europe/Pairs", "Europe/Paris"),
+        ("utc", "UTC"),
+        ("Z", "UTC"),
+    ],
+)
+def test_another_name_of_a_zone_leads_to_the_zone(name: str, write: str) -> None:
+    assert f"not an IANA time zone: write {write}" in refusal("0 2 * * *", timezone=name)
+    for zone in write.split(" or "):
+        load_zone(zone)
+
+
+def test_every_zone_of_windows_has_a_zone_here() -> None:
+    assert len(WINDOWS_ZONES) > 130
+    for zone in WINDOWS_ZONES.values():
+        load_zone(zone)
+
+
+@pytest.mark.parametrize("name", ["", " ", "Mars/Olympus", "UTC+25"])
+def test_an_unknown_zone_leads_to_none(name: str) -> None:
+    message = refusal("0 2 * * *", timezone=name)
+    assert "IANA" in message and "write" not in message
+
+
+def test_no_refusal_quotes_nothing_or_takes_longer_than_5_ms() -> None:
+    choice = random.Random(20261127)
+    foreign = [given["text"] for given in GIVEN] + [
+        "every 5 minutes", "FREQ=WEEKLY;BYDAY=MO", "cron(0 10 * * ? *)", "W. Europe Standard Time", "H H * * *",
+        "mon..fri *-*-* 09:00", "P1DT1H", "first monday of month 09:00", "R/2026-01-01/PT1H", "minutes=5", "1 2 3 4 5",
+    ]  # fmt: skip
+    refusal("every 5 minutes Europe/Paris")  # reads the names of the zones once
+    for _ in range(3000):
+        kinds = [noise(choice), _mutated(choice, choice.choice(foreign)), " ".join([choice.choice(foreign)] * 5)]
+        text = choice.choice(kinds)
+        message = _judged(text)
+        assert '""' not in message and message.isascii() and len(message) < 1000
+        for schedule in proposed(message):
+            parse_schedule(schedule.strip(), timezone=None, anchor_at=NOW)
+        assert _seconds(partial(_judged, text)) < 0.005, text
+
+
+@pytest.mark.parametrize(
+    "piece", ["1 ", "a", "every ", "0-", "*,", "( ", "mon,", "1h", "at 9 ", "FREQ=A;", "=", "\u2013", "/"]
+)
+def test_advice_on_long_texts_is_cheap(piece: str) -> None:
+    text = (piece * 256)[:256]
+    assert _seconds(lambda: advise(text, "no", lambda _: False)) < 0.005
+
+
+def _mutated(choice: random.Random, text: str) -> str:
+    position = choice.randrange(len(text) + 1)
+    return text[:position] + choice.choice(" *-,/?#LWH0123456789aeM.:\u2013") + text[position + choice.randrange(2) :]
+
+
+def _judged(text: str) -> str:
+    """The refusal, or nothing where the text is a schedule."""
+    try:
+        parse_schedule(text, timezone=None, anchor_at=NOW)
+    except SchedulerError as error:
+        return error.message
+    return ""
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """What the work takes of the processor; the shortest of three times, for the garbage of others may be collected."""
+    spent = []
+    for _ in range(3):
+        started = time.thread_time()
+        work()
+        spent.append(time.thread_time() - started)
+        if spent[-1] < 0.005:
+            break
+    return min(spent)
