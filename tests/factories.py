@@ -21,6 +21,7 @@ from scheduler.store.ids import new_id
 from scheduler.store.queue.queue import ExecutionQueue
 from scheduler.store.stores import Stores
 from tests.checks import present
+from tests.conftest import SetClock
 
 USER = "ann"
 
@@ -138,6 +139,19 @@ async def fire_and_deliver(service: Service) -> None:
     """One heartbeat of the trigger loop, then the deliveries that came of it."""
     await service.engine.firer.fire_due(service.clock.now())
     await deliver_ready(service)
+
+
+async def fire_all(service: Service, clock: SetClock) -> None:
+    """Look until nothing is due any more."""
+    due_at: Instant | None = clock.now()
+    while due_at is not None and due_at <= clock.now():
+        due_at = await service.engine.firer.fire_due(clock.now())
+
+
+async def metric(service: Service, series: str) -> float:
+    """The value of a series, such as ``name{label="value"}``; 0 when there is none."""
+    text = (await rendered_metrics(service))[0].decode()
+    return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series + " ")), 0.0)
 
 
 async def rendered_metrics(service: Service) -> tuple[bytes, Mapping[str, str]]:

@@ -19,6 +19,7 @@ from scheduler.service import Service
 from tests.checks import present
 from tests.cli.test_serve import environment
 from tests.conftest import Received, Receiver
+from tests.factories import add_job, deliver_ready, rows_of
 
 CREDENTIAL = "canary-credential-0123456789"
 ORDINARY = "canary-ordinary-0123456789"
@@ -28,11 +29,12 @@ HEADERS = {"Authorization": f"Bearer {CREDENTIAL}", "X-Api-Key": CREDENTIAL, "X-
 
 
 class Running:
-    """A service in a process of its own, and everything that it said."""
+    """A service in a process of its own, and everything that it logged and answered."""
 
     def __init__(self, url: str, token: str, data_dir: Path, log: list[str]) -> None:
         self.url, self.token, self.data_dir, self.log = url, token, data_dir, log
         self.answers: list[str] = []
+        self._line_arrived = asyncio.Event()
 
     async def call(
         self, session: aiohttp.ClientSession, method: str, path: str, body: Any = None, **headers: str
@@ -43,6 +45,18 @@ class Running:
             if answer.status >= 400:
                 self.answers.append(f"{answer.headers} {text}")
             return answer.status, json.loads(text) if answer.content_type == "application/json" else text
+
+    async def keep_log(self, stream: asyncio.StreamReader) -> None:
+        while line := await stream.readline():
+            self.log.append(line.decode())
+            self._line_arrived.set()
+
+    async def logged(self, text: str, count: int, *, within_s: float = 30) -> None:
+        """Until ``count`` lines of the log have this text."""
+        async with asyncio.timeout(within_s):
+            while sum(text in line for line in self.log) < count:
+                self._line_arrived.clear()
+                await self._line_arrived.wait()
 
     def files(self) -> bytes:
         return b"".join(path.read_bytes() for path in self.data_dir.iterdir() if path.name.startswith("scheduler.db"))
@@ -64,8 +78,9 @@ async def serving(tmp_path: Path) -> AsyncIterator[Running]:
             line = (await process.stderr.readline()).decode()
             assert line, log
             log.append(line)
-        reading = asyncio.create_task(_keep(process.stderr, log))
-        yield Running(json.loads(log[-1])["url"], await _token(data_dir), data_dir, log)
+        running = Running(json.loads(log[-1])["url"], await _token(data_dir), data_dir, log)
+        reading = asyncio.create_task(running.keep_log(process.stderr))
+        yield running
         process.terminate()
         assert await process.wait() == 0
     finally:
@@ -74,11 +89,6 @@ async def serving(tmp_path: Path) -> AsyncIterator[Running]:
             await process.wait()
         if reading is not None:
             await reading
-
-
-async def _keep(stream: asyncio.StreamReader, log: list[str]) -> None:
-    while line := await stream.readline():
-        log.append(line.decode())
 
 
 async def _token(data_dir: Path) -> str:
@@ -104,7 +114,9 @@ async def test_planted_secrets_are_found_nowhere(tmp_path: Path, receiver: Recei
             assert (await running.call(session, "PUT", hook_path, {"headers": HEADERS}))[0] == 200
             assert (await running.call(session, "POST", f"/api/jobs/{job['id']}/trigger"))[0] == 202
         await refusals(running, session, hook_path)
-        executions = await ended(running, session, 2)
+        await running.logged("scheduler.attempts", 2)
+        _, executions = await running.call(session, "GET", "/api/executions")
+        assert sum(item["finished_at"] is not None for item in executions["items"]) == 2
         assert {request.headers["authorization"] for request in receiver.requests} == {HEADERS["Authorization"]}
         metrics = [
             (await running.call(session, "GET", "/metrics", Accept=accept))[1] for accept in ("*/*", "application/json")
@@ -141,12 +153,12 @@ async def refusals(running: Running, session: aiohttp.ClientSession, hook_path: 
     ):
         status, answer = await running.call(session, "PUT", hook_path, body)
         assert status == 400, answer
-    for path in (
-        f"/api/jobs?token={CREDENTIAL}",
-        f"/nowhere/{CREDENTIAL}?token={running.token}",
-        f"/api/jobs/{CREDENTIAL}",
+    for path, status in (
+        (f"/api/jobs?token={CREDENTIAL}", 400),
+        (f"/nowhere/{CREDENTIAL}?token={running.token}", 404),
+        (f"/api/jobs/{CREDENTIAL}", 404),
     ):
-        assert (await running.call(session, "GET", path))[0] in (400, 404)
+        assert (await running.call(session, "GET", path))[0] == status
     assert (await running.call(session, "GET", "/api/jobs", Authorization=f"Bearer {CREDENTIAL}"))[0] == 401
     assert (await running.call(session, "GET", "/api/jobs", Authorization=f"Basic {CREDENTIAL}"))[0] == 401
     assert (await running.call(session, "GET", "/api/jobs", Authorization=f"Bearer {running.token}x"))[0] == 401
@@ -154,25 +166,15 @@ async def refusals(running: Running, session: aiohttp.ClientSession, hook_path: 
     for malformed in (f"GET / HTTP/1.1\r\nAuthorization: {running.token}\0\r\n\r\n", f"{CREDENTIAL}\r\n\r\n"):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(malformed.encode())
-        await reader.read()  # the HTTP parser quotes the request to who sent it, and to nobody else
+        await reader.read()  # the HTTP parser quotes the request to its sender, and nowhere else
         writer.close()
         await writer.wait_closed()
-
-
-async def ended(running: Running, session: aiohttp.ClientSession, count: int) -> Any:
-    """The executions, once so many of them have ended."""
-    while True:
-        _, page = await running.call(session, "GET", "/api/executions")
-        if sum(item["finished_at"] is not None for item in page["items"]) >= count:
-            return page
 
 
 @pytest.mark.parametrize("status", [200, 302, 500])
 async def test_what_a_receiver_sends_back_of_a_credential_is_not_stored(
     service: Service, receiver: Receiver, tmp_path: Path, status: int
 ) -> None:
-    from tests.factories import add_job, deliver_ready, rows_of
-
     def echo(request: Received) -> web.Response:
         sent = request.headers["authorization"]
         return web.Response(

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scheduler.config import SETTINGS, Config, ConfigError, database_dsn, database_path, load_config, resolve_config
 from scheduler.config.checks import shown_url
+from tests.configs import load, problems
 
 SECRET = "s" * 32
-
-
-def load(
-    text: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    flags: Mapping[str, object] | None = None,
-    *,
-    tmp_path: Path | None = None,
-) -> Config:
-    path = None
-    if text is not None:
-        assert tmp_path is not None
-        path = tmp_path / "scheduler.toml"
-        path.write_text(text)
-    return load_config(path=path, environ=environ or {}, flags=flags or {})
-
-
-def problems(
-    text: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    flags: Mapping[str, object] | None = None,
-    *,
-    tmp_path: Path | None = None,
-) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load(text, environ, flags, tmp_path=tmp_path)
-    return [str(one).replace(f"{tmp_path}/", "") for one in caught.value.problems]
 
 
 def test_nothing_given_is_the_defaults() -> None:
@@ -110,7 +81,7 @@ def test_lists_in_variables_are_comma_separated(text: str, value: tuple[str, ...
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("0", False), ("Yes", True), ("off", False)])
-def test_truth_in_variables(text: str, value: bool) -> None:
+def test_variables_say_true_and_false_in_several_words(text: str, value: bool) -> None:
     assert load(environ={"SCHEDULER_METRICS__PUBLIC": text}).metrics.public is value
 
 
@@ -229,13 +200,9 @@ WRONG_FORM = (
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
-        ("sqlite:///a.db", None),
-        ("sqlite:////srv/a.db", None),
         ("sqlite://a.db", WRONG_FORM),
         ("sqlite:///", WRONG_FORM),
         ("a.db", WRONG_FORM),
-        ("postgresql://db.example.org/scheduler", None),
-        ("postgresql+asyncpg://ann:secret@db:5433/scheduler", None),
         (
             "postgresql://db:70000/x",
             "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, the port a number from 1 to 65535",
@@ -245,37 +212,31 @@ WRONG_FORM = (
         ("sqlite:///a.db?mode=ro", "must be a plain path, without ? and #"),
     ],
 )
-def test_database_urls(url: str, wrong: str | None) -> None:
-    environ = {"SCHEDULER_DATABASE__URL": url}
-    if wrong is None and url.startswith("postgresql"):
-        assert database_dsn(load(environ=environ)) == url.replace("+asyncpg", "")
-    elif wrong is None:
-        assert database_path(load(environ=environ)) == Path(url.removeprefix("sqlite:///"))
-    else:
-        assert problems(environ=environ) == [f"SCHEDULER_DATABASE__URL: {wrong}"]
+def test_the_url_of_no_database_is_refused(url: str, wrong: str) -> None:
+    assert problems(environ={"SCHEDULER_DATABASE__URL": url}) == [f"SCHEDULER_DATABASE__URL: {wrong}"]
+
+
+@pytest.mark.parametrize(("url", "path"), [("sqlite:///a.db", "a.db"), ("sqlite:////srv/a.db", "/srv/a.db")])
+def test_the_url_of_a_file_names_its_path(url: str, path: str) -> None:
+    assert database_path(load(environ={"SCHEDULER_DATABASE__URL": url})) == Path(path)
+
+
+@pytest.mark.parametrize("url", ["postgresql://db.example.org/scheduler", "postgresql://ann:secret@db:5433/scheduler"])
+def test_the_url_of_a_server_may_name_a_driver(url: str) -> None:
+    for written in (url, url.replace("postgresql:", "postgresql+asyncpg:")):
+        assert database_dsn(load(environ={"SCHEDULER_DATABASE__URL": written})) == url
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "node-1.example.org"])
-def test_hosts(host: str) -> None:
+def test_addresses_and_names_to_listen_at_are_accepted(host: str) -> None:
     assert load(flags={"server.host": host}).server.host == (host,)
 
 
 @pytest.mark.parametrize("host", ["localhost:80", "http://a", "a b", "[::1]"])
-def test_hosts_that_are_none(host: str) -> None:
+def test_a_malformed_host_is_refused(host: str) -> None:
     assert problems(flags={"server.host": host}) == [
         f'--host: must be one address or host name without a port, not "{host}"'
     ]
-
-
-def test_a_secret_is_as_long_as_its_algorithm_asks_and_never_shown(tmp_path: Path) -> None:
-    text = '[auth]\nalgorithm = "HS512"\n'
-    assert load(text, {"SCHEDULER_AUTH__JWT_SECRET": "s" * 64}, tmp_path=tmp_path).auth.algorithm == "HS512"
-    told = problems(text, {"SCHEDULER_AUTH__JWT_SECRET": "s" * 63}, tmp_path=tmp_path)
-    assert told == ["SCHEDULER_AUTH__JWT_SECRET: must be 64 bytes or more for HS512, not 63"]
-    for wrong in ("[auth]\njwt_secret = 31337\n", "secret_key = 'hunter2'\n"):
-        (line,) = problems(wrong, tmp_path=tmp_path)
-        assert "31337" not in line
-        assert "hunter2" not in line
 
 
 def test_variables_of_others_are_left_alone() -> None:
@@ -291,100 +252,13 @@ def test_every_default_is_a_value_that_would_be_accepted(tmp_path: Path) -> None
     assert load(environ=text) == Config()
 
 
-def public_pem(curve: ec.EllipticCurve) -> bytes:
-    """The public half of a new key on this curve."""
-    key = ec.generate_private_key(curve).public_key()
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def test_keys_of_an_identity_provider(tmp_path: Path) -> None:
-    (tmp_path / "key.pem").write_bytes(public_pem(ec.SECP256R1()))
-    auth = load(
-        environ={
-            "SCHEDULER_AUTH__ALGORITHM": "ES256",
-            "SCHEDULER_AUTH__PUBLIC_KEY_FILE": str(tmp_path / "key.pem"),
-            "SCHEDULER_AUTH__KEY_ID": "2027-01",
-        }
-    ).auth
-    assert (auth.algorithm, auth.public_key_file, auth.key_id) == ("ES256", tmp_path / "key.pem", "2027-01")
-    url = "https://id.example.org/keys"
-    auth = load(environ={"SCHEDULER_AUTH__ALGORITHM": "EdDSA", "SCHEDULER_AUTH__JWKS_URL": url}).auth
-    assert (auth.algorithm, auth.jwks_url) == ("EdDSA", url)
-    local = {"SCHEDULER_AUTH__ALGORITHM": "RS256", "SCHEDULER_AUTH__JWKS_URL": "http://127.0.0.1:9000/keys"}
-    assert load(environ=local, flags={"dev": True}).auth.jwks_url == "http://127.0.0.1:9000/keys"
-
-
-def test_settings_of_tokens_that_do_not_fit_together_are_told_at_once(tmp_path: Path) -> None:
-    choices = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA"
-    superfluous = f"is not used with HS256: set auth.algorithm to one of {choices}, or remove it"
-    text = """[auth]
-public_key_file = "key.pem"
-jwks_url = "https://id.example.org/keys"
-jwt_secret = "short"
-"""
-    assert problems(text, tmp_path=tmp_path) == [
-        "scheduler.toml:4: auth.jwt_secret: must be 32 bytes or more for HS256, not 5",
-        f"scheduler.toml:2: auth.public_key_file: {superfluous}",
-        f"scheduler.toml:3: auth.jwks_url: {superfluous}",
-    ]
-    absent = tmp_path / "key.pem"
-    text = f"""[auth]
-algorithm = "RS256"
-public_key_file = "{absent}"
-jwks_url = "http://localhost/keys"
-jwt_secret = "{SECRET}"
-key_id = "a"
-"""
-    assert problems(text, tmp_path=tmp_path) == [
-        "scheduler.toml:4: auth.jwks_url: is set together with auth.public_key_file: keep one of them",
-        "scheduler.toml:5: auth.jwt_secret: is not used with RS256: remove it",
-        "scheduler.toml:6: auth.key_id: is not used with auth.jwks_url, whose keys have their own names: remove it",
-        "scheduler.toml:3: auth.public_key_file: key.pem cannot be read: No such file or directory",
-        "scheduler.toml:4: auth.jwks_url: http on loopback is for development: set dev, or use https",
-    ]
-    assert problems(environ={"SCHEDULER_AUTH__ALGORITHM": "PS512"}) == [
-        "SCHEDULER_AUTH__ALGORITHM: PS512 needs auth.public_key_file or auth.jwks_url"
-    ]
-
-
-def test_an_algorithm_that_is_none_is_the_only_problem_of_its_keys() -> None:
-    environ = {"SCHEDULER_AUTH__ALGORITHM": "RS265", "SCHEDULER_AUTH__JWKS_URL": "https://id.example.org/keys"}
-    (told,) = problems(environ=environ)
-    assert told.startswith("SCHEDULER_AUTH__ALGORITHM: must be one of HS256, ")
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "content", "wrong"),
-    [
-        ("RS256", public_pem(ec.SECP256R1()), "does not fit: RS256 needs an RSA key of 2048 to 8192 bits"),
-        ("ES256", public_pem(ec.SECP384R1()), "does not fit: ES256 needs a key on the curve P-256"),
-        ("EdDSA", public_pem(ec.SECP256R1()), "does not fit: EdDSA needs an Ed25519 key"),
-        ("EdDSA", b"hello", "holds no public key in PEM: -----BEGIN PUBLIC KEY-----"),
-    ],
-)
-def test_a_public_key_must_fit_its_algorithm(tmp_path: Path, algorithm: str, content: bytes, wrong: str) -> None:
-    path = tmp_path / "key.pem"
-    path.write_bytes(content)
-    environ = {"SCHEDULER_AUTH__ALGORITHM": algorithm, "SCHEDULER_AUTH__PUBLIC_KEY_FILE": str(path)}
-    assert problems(environ=environ) == [f"SCHEDULER_AUTH__PUBLIC_KEY_FILE: {path} {wrong}"]
-
-
-@pytest.mark.parametrize(
-    "url", ["http://id.example.org/keys", "id.example.org", "https://", "https://a:b@c/", "https://a/#b", "ftp://a/"]
-)
-def test_addresses_of_key_sets_that_are_refused(url: str) -> None:
-    environ = {"SCHEDULER_AUTH__ALGORITHM": "RS256", "SCHEDULER_AUTH__JWKS_URL": url}
-    (told,) = problems(environ=environ, flags={"dev": True})
-    assert told.startswith("SCHEDULER_AUTH__JWKS_URL: must be")
-
-
 @pytest.mark.parametrize("entry", ["10.0.0.1", "172.18.0.0/16", "::1", "2001:db8::/32"])
 def test_networks_and_addresses_of_proxies_can_be_trusted(entry: str) -> None:
     assert load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry}).server.trusted_proxies == (entry,)
 
 
 @pytest.mark.parametrize("entry", ["proxy", "10.0.0.1/8", "10.0.0.1:80", "*"])
-def test_what_is_no_network_cannot_be_trusted(entry: str) -> None:
+def test_only_networks_and_addresses_can_be_trusted(entry: str) -> None:
     with pytest.raises(ConfigError, match="is no network"):
         load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry})
 

@@ -76,7 +76,7 @@ def test_secrets_of_the_configuration_need_no_files(tmp_path: Path) -> None:
     assert not config.data_dir.exists()
 
 
-def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -95,13 +95,13 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
         ("secret.key", "\x00\xff!", "must be base64 of exactly 32 bytes, such as `openssl rand -base64 32` prints"),
     ],
 )
-def test_secrets_that_are_none(name: str, content: str, says: str, tmp_path: Path) -> None:
+def test_a_malformed_secret_is_refused(name: str, content: str, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     error = refusal(Config(data_dir=tmp_path))
     assert (str(error), error.exit_code) == (f"{tmp_path / name}: {says}", 3)
 
 
-def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = refusal(Config(data_dir=tmp_path / "file"))
     assert error.exit_code == 4
@@ -111,7 +111,7 @@ def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
     assert str(tmp_path / "file" / "below") in str(error)
 
 
-def test_a_database_in_a_directory_that_is_not_there(tmp_path: Path) -> None:
+def test_a_database_in_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path, database=DatabaseConfig(url=f"sqlite:///{tmp_path}/absent/a.db"))
     error = refusal(config)
     assert error.exit_code == 4
@@ -135,7 +135,7 @@ def foreign_directory() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_a_directory_of_somebody_else(foreign_directory: Path) -> None:
+def test_a_directory_of_another_user_is_refused(foreign_directory: Path) -> None:
     for data_dir in (foreign_directory, foreign_directory / "below"):
         error = refusal(Config(data_dir=data_dir))
         assert error.exit_code == 4
@@ -143,7 +143,7 @@ def test_a_directory_of_somebody_else(foreign_directory: Path) -> None:
         assert "Permission denied" in str(error)
 
 
-def test_a_secret_of_somebody_else(foreign_directory: Path) -> None:
+def test_a_secret_of_another_user_is_refused(foreign_directory: Path) -> None:
     if os.geteuid() == 65_534:
         os.seteuid(0)
         (foreign_directory / "jwt.secret").touch(0o600)

@@ -1,4 +1,4 @@
-"""What the service tells about itself: metrics that scrapers accept and lines that nobody can forge."""
+"""Metrics that scrapers accept, and log lines that no value can forge."""
 
 from __future__ import annotations
 

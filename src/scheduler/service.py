@@ -27,6 +27,7 @@ from scheduler.engine.nodes.peers import Peers
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.pruner import Pruner
+from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.health import HealthReport
@@ -139,6 +140,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         rescuer=rescuer,
         recorder=recorder,
         pool=pool,
+        replanner=Replanner(zones=stores.zones, clock=clock, events=events),
         pruner=Pruner(store=stores.pruning, clock=clock, events=events, retention=config.retention),
         peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
         firer=firer,

@@ -95,6 +95,49 @@ async def test_executions_are_filtered_and_newest_first(api: Api) -> None:
     assert first["id"] not in await listed("since=2026-06-01T00:00:05Z")
     assert len(await listed("since=2026-06-01T00:00:05%2B00:00")) == 3
     assert await listed("status=dead_letter") == set()
+    assert await listed("status=success&status=failure") == {first["id"], second["id"], third["id"]}
+    assert await listed(f"webhook_id={third['webhook_id']}") == {third["id"]}
+    assert await listed("until=2026-06-01T00:00:05Z") == {first["id"]}
+    assert await listed("error=http_500") == await listed("error=http") == {second["id"]}
+    assert await listed("error=http_503") == await listed("error=timeout") == set()
+    await api.delete(f"/api/webhooks/{third['webhook_id']}")
+    assert await listed(f"webhook_id={third['webhook_id']}") == {third["id"]}, "its executions stay"
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "reason"),
+    [
+        ("error=broken", "error", "must be http_ and a status, such as http_503, or one of dns_failed, "),
+        ("error=http_5", "error", "http_ must be followed by a status of three digits"),
+        ("status=success&status=done", "status", "must be one of"),
+        ("webhook_id=7", "webhook_id", "must be a UUID"),
+        ("until=tomorrow", "until", "not an RFC 3339 time"),
+        ("since=2026-06-01T00:00:00Z&since=2026-06-01T00:00:00Z", "since", "given more than once"),
+    ],
+)
+async def test_a_filter_that_means_nothing_is_refused(api: Api, query: str, field: str, reason: str) -> None:
+    reply = await api.get(f"/api/executions?{query}")
+    assert (reply.status, reply.json["error_code"]) == (400, "VALIDATION_ERROR")
+    assert reason in reply.json["errors"][field][0]
+
+
+async def test_a_webhook_of_somebody_else_is_no_filter(api: Api) -> None:
+    (execution,) = await run(api, OK)
+    reply = await api.get(f"/api/executions?webhook_id={execution['webhook_id']}", user="somebody else")
+    assert (reply.status, reply.json["error_code"]) == (403, "FORBIDDEN")
+
+
+async def test_large_answers_are_compressed_for_those_who_take_it(api: Api) -> None:
+    await run(api, OK)
+    assert "Content-Encoding" not in (await api.get("/api/executions", headers={"Accept-Encoding": "gzip"})).headers
+    await run(api, *[OK] * 40)
+    plain = await api.get("/api/executions", headers={"Accept-Encoding": "identity, gzip;q=0"})
+    assert "Content-Encoding" not in plain.headers and plain.headers["Vary"] == "Accept-Encoding"
+    for accepted in ("gzip", "br, gzip;q=0.5", "*"):
+        packed = await api.get("/api/executions", headers={"Accept-Encoding": accepted})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert int(packed.headers["Content-Length"]) * 3 < int(plain.headers["Content-Length"])
+        assert packed.json == plain.json
 
 
 async def test_a_run_that_was_given_up_can_be_tried_again(api: Api) -> None:

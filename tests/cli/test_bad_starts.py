@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.store.database import DatabaseUnusableError
+from scheduler.store.sqlite import network_fs
+from scheduler.store.sqlite.file import lock_file
 from scheduler.store.sqlite.network_fs import file_system_of
 from tests.cli.test_serve import command, ending, environment, serving, started_event
 from tests.postgres import Server
@@ -90,7 +93,7 @@ def directory(installation: dict[str, bytes], tmp_path: Path) -> Path:
         (cut_off, 4, "restore it from a backup"),
     ],
 )
-def test_a_database_that_does_not_fit(directory: Path, spoil: Spoil, code: int, told: str) -> None:
+def test_a_database_that_does_not_fit_is_refused(directory: Path, spoil: Spoil, code: int, told: str) -> None:
     spoil(directory)
     before = contents(directory)
     found, out, err = ending("serve", "--port", "0", "--data-dir", str(directory))
@@ -99,7 +102,7 @@ def test_a_database_that_does_not_fit(directory: Path, spoil: Spoil, code: int, 
     assert contents(directory) == before
 
 
-def test_a_full_disk(directory: Path) -> None:
+def test_a_full_disk_is_one_sentence(directory: Path) -> None:
     before = contents(directory)
 
     def no_byte_more() -> None:
@@ -138,7 +141,7 @@ mount --bind "$DIRECTORY" "$DIRECTORY" && mount -o remount,ro,bind "$DIRECTORY" 
 @pytest.mark.parametrize(
     ("script", "told"), [(_FULL, "the disk is full"), (_READ_ONLY, "make it with the right owner")], ids=["full", "ro"]
 )
-def test_a_file_system_that_takes_nothing(
+def test_a_file_system_that_takes_no_writes_is_one_sentence(
     directory: Path, tmp_path_factory: pytest.TempPathFactory, script: str, told: str
 ) -> None:
     before = contents(directory)
@@ -154,18 +157,20 @@ def test_a_file_system_that_takes_nothing(
     assert contents(directory) == before
 
 
-@pytest.mark.parametrize("how", ["directly", "through a link", "while the first is frozen"])
-def test_a_second_process_on_the_same_file(directory: Path, tmp_path_factory: pytest.TempPathFactory, how: str) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["directly", "through a link"])
+@pytest.mark.parametrize("signum", [signal.SIGCONT, signal.SIGSTOP], ids=["running", "frozen"])
+def test_a_second_process_on_the_same_file_is_refused(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, linked: bool, signum: int
+) -> None:
+    link = tmp_path_factory.mktemp("link") / "scheduler.db"
+    link.symlink_to(directory / "scheduler.db")
+    path = link if linked else directory / "scheduler.db"
     with serving("--data-dir", str(directory)) as first:
         started_event(first.stderr)
-        url = f"sqlite:///{directory}/scheduler.db"
-        if how == "through a link":
-            link = tmp_path_factory.mktemp("link") / "scheduler.db"
-            link.symlink_to(directory / "scheduler.db")
-            url = f"sqlite:///{link}"
-        if how == "while the first is frozen":
-            first.send_signal(signal.SIGSTOP)
-        code, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
+        first.send_signal(signum)
+        code, _, err = ending(
+            "serve", "--port", "0", "--data-dir", str(directory), "--database-url", f"sqlite:///{path}"
+        )
         assert (code, err.count("\n")) == (4, 1), err
         assert "in use by another scheduler process" in err
         first.send_signal(signal.SIGCONT)
@@ -179,7 +184,7 @@ def test_a_second_process_on_the_same_file(directory: Path, tmp_path_factory: py
         ("postgresql://db/x?sslmode=perhaps", 4, "is no address of a database"),
     ],
 )
-def test_a_server_that_is_not_there(directory: Path, url: str, code: int, told: str) -> None:
+def test_a_server_that_is_not_there_is_one_sentence(directory: Path, url: str, code: int, told: str) -> None:
     before = contents(directory)
     found, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
     assert (found, err.count("\n")) == (code, 1), err
@@ -187,7 +192,7 @@ def test_a_server_that_is_not_there(directory: Path, url: str, code: int, told: 
     assert contents(directory) == before
 
 
-def test_a_database_that_the_server_does_not_have(directory: Path, postgres_server: Server) -> None:
+def test_a_database_that_the_server_does_not_have_is_one_sentence(directory: Path, postgres_server: Server) -> None:
     url = postgres_server.url("nowhere")
     code, _, err = ending("serve", "--port", "0", "--data-dir", str(directory), "--database-url", url)
     assert (code, err.count("\n")) == (4, 1), err
@@ -217,14 +222,10 @@ def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) ->
     assert file_system_of(Path(path), _MOUNTS) == kind
 
 
-def test_a_network_file_system(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scheduler.store.database import DatabaseUnusableError
-    from scheduler.store.sqlite import network_fs
-    from scheduler.store.sqlite.file import lock_file
-
+def test_a_file_on_a_network_file_system_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = directory / "mountinfo"
     told.write_text(f"30 22 0:26 / {directory.resolve()} rw - nfs4 server:/srv rw\n")
-    monkeypatch.setattr(network_fs, "_MOUNTS", told)
+    monkeypatch.setattr(network_fs, "MOUNTS", told)
     before = contents(directory)
     with pytest.raises(DatabaseUnusableError, match=r"network file system \(nfs4\).*local disk"):
         lock_file(directory / "scheduler.db")

@@ -83,7 +83,12 @@ def test_show_is_a_file_with_origins_and_without_secrets(tmp_path: Path) -> None
     assert f'allow = ["app", "10.0.0.0/8"]  # {path}:4\n' in result.stdout
     assert 'jwt_secret = "***"' in result.stdout
     assert "01234567" not in result.stdout
-    assert tomllib.loads(result.stdout)["server"] == {"host": "127.0.0.1", "port": 81, "trusted_proxies": []}
+    assert tomllib.loads(result.stdout)["server"] == {
+        "host": ["127.0.0.1"],
+        "port": 81,
+        "keepalive_s": 75,
+        "trusted_proxies": [],
+    }
     shown = json.loads(CliRunner().invoke(config, ["show", "--json", "--config", str(path)]).stdout)
     assert shown["auth.jwt_secret"] == "***"
     assert set(shown) == {*SETTINGS, "zone_data"}
@@ -111,7 +116,7 @@ def test_help_names_every_command_and_loads_none() -> None:
     ("arguments", "code", "stdout"),
     [(["--version"], 0, f"scheduler {__version__}\n"), (["nonsense"], 2, ""), (["serve", "--port", "70000"], 2, "")],
 )
-def test_exit_codes(
+def test_the_program_ends_with_these_exit_codes(
     arguments: list[str], code: int, stdout: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["scheduler", *arguments])

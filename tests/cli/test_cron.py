@@ -37,7 +37,7 @@ def test_next_shows_local_time_and_what_a_change_of_the_clocks_did() -> None:
     assert len(run("next", "30 2 * * *", *SPRING, "--dst-policy", "skip").stdout.splitlines()) == 3
 
 
-def test_next_as_json() -> None:
+def test_next_prints_json_on_request() -> None:
     items = json.loads(run("next", "30 2 * * *", *SPRING, "--json").stdout)
     assert items[1] == {"at": "2026-03-08T07:00:00Z", "local": "2026-03-08T03:00:00-04:00", "transition": "gap"}
     assert len(items) == 3

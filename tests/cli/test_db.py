@@ -12,13 +12,16 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from scheduler.cli.db import db
 from scheduler.config import Config, DatabaseConfig
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.jobs.retry import RetryPolicy
@@ -34,7 +37,7 @@ from scheduler.store.sqlite import file as sqlite_file
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.checks import present
-from tests.cli.test_serve import command, ending, environment
+from tests.cli.test_serve import ending, environment
 from tests.conftest import SECRET_KEY, OpenService, Receiver, SetClock
 from tests.factories import add_job, fire_and_deliver, make_job, rows_of, start_run
 
@@ -150,8 +153,9 @@ async def test_a_backup_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
+    written = await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
     sqlite_file.check(tmp_path / "backup.db")
+    assert written.rows["jobs"] == 1
 
 
 async def test_looking_at_a_database_leaves_a_killed_service_its_log(config: Config, tmp_path: Path) -> None:
@@ -231,25 +235,24 @@ async def test_a_copy_survives_a_kill(tmp_path: Path) -> None:
             """,
             [(new_id(1), new_id(1), job_id, account_id) for _ in range(30_000)],
         )
-    line = ["db", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{target}", "--data-dir", str(tmp_path)]
-    copying = subprocess.Popen(command(*line), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    copied = 0
-    while not copied:
-        await asyncio.sleep(0)  # the file appears when it appears
-        assert copying.poll() is None, "the copy was over before it could be killed"
-        if target.exists():
-            with closing(sqlite3.connect(f"{target.as_uri()}?mode=ro", uri=True)) as connection:
-                try:
-                    (copied,) = connection.execute("SELECT COUNT(*) FROM executions").fetchone()
-                except sqlite3.OperationalError:
-                    continue
-    os.kill(copying.pid, signal.SIGKILL)
-    copying.wait()
+    urls = (f"sqlite:///{source}", f"sqlite:///{target}")
+    killed = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "tests.cli.dying_copy", str(tmp_path), *urls, "12345"],
+        env=environment(),
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(target)) as connection:
+        (copied,) = connection.execute("SELECT COUNT(*) FROM executions").fetchone()
+    assert 0 < copied < 30_000
     started = await asyncio.to_thread(
         ending, "serve", "--data-dir", str(tmp_path), "--database-url", f"sqlite:///{target}"
     )
     assert started[0] == 3 and "only a part" in started[2]
-    code, out, err = await asyncio.to_thread(ending, *line, "--json")
+    line = ["db", "copy", "--from", urls[0], "--to", urls[1], "--data-dir", str(tmp_path), "--json"]
+    code, out, err = await asyncio.to_thread(ending, *line)
     told = json.loads(out)
     assert (code, told["resumed"], told["tables"]["executions"]["rows"]) == (0, True, 30_000), err
 
@@ -266,10 +269,6 @@ async def test_a_copy_survives_a_kill(tmp_path: Path) -> None:
 def test_a_copy_that_cannot_be_is_one_sentence(
     source: str, target: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from click.testing import CliRunner
-
-    from scheduler.cli.db import db
-
     asyncio.run(fill(tmp_path / "a.db"))
     before = names(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ def check(*arguments: str, **environ: str) -> Result:
 
 
 @pytest.mark.parametrize("path", ["", "/", "/health"])
-def test_a_ready_service(path: str, port: int) -> None:
+def test_a_ready_service_is_exit_code_0(path: str, port: int) -> None:
     result = check("--url", f"http://127.0.0.1:{port}{path}")
     assert (result.exit_code, result.output) == (0, "")
 
@@ -52,7 +52,7 @@ def test_a_proxy_of_the_environment_is_not_asked(port: int) -> None:
     assert check("--url", f"http://127.0.0.1:{port}", http_proxy="http://127.0.0.1:9").exit_code == 0
 
 
-def test_a_service_that_is_not_ready(port: int) -> None:
+def test_a_service_that_is_not_ready_is_exit_code_1(port: int) -> None:
     url = f"http://127.0.0.1:{port}/draining"
     result = check("--url", url)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{url}: answered 503\n")
@@ -61,12 +61,13 @@ def test_a_service_that_is_not_ready(port: int) -> None:
     assert json.loads(result.stdout) == {"url": url, "ready": False, "reason": "answered 503"}
 
 
-def test_nobody_there(port: int) -> None:
+def test_a_service_that_does_not_answer_is_exit_code_1() -> None:
     result = check("--url", "http://127.0.0.1:1")
     assert result.exit_code == 1
     assert result.stderr.startswith("http://127.0.0.1:1/health/ready: no answer: ")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "file:///etc/passwd", ""])
-def test_what_is_no_address(url: str) -> None:
-    assert check("--url", url).exit_code == (1 if url == "" else 2)
+@pytest.mark.parametrize(("url", "code"), [("localhost:8000", 2), ("file:///etc/passwd", 2), ("", 1)])
+def test_what_is_no_url_is_refused(url: str, code: int) -> None:
+    """An empty one is none: the service is asked where it is configured to listen, and does not."""
+    assert check("--url", url).exit_code == code

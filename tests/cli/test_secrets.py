@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,7 +24,7 @@ from scheduler.config import Config
 from scheduler.domain.webhooks.webhook import FormerSecret
 from scheduler.ops.data_dir import open_data_dir, read_sealing_keys
 from scheduler.ops.start_error import StartError
-from scheduler.service import open_service
+from scheduler.service import Service, open_service
 from scheduler.store.vault import Vault
 from tests.cli.test_serve import ending, environment
 from tests.factories import add_job
@@ -42,7 +41,7 @@ async def rotate(*arguments: str, data_dir: Path, environ: dict[str, str] | None
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Any]:
+async def opened(config: Config) -> AsyncIterator[Service]:
     async with open_service(config, open_data_dir(config)) as service:
         yield service
 
@@ -88,7 +87,7 @@ async def test_a_new_key_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     ]
 
 
-async def test_json(tmp_path: Path) -> None:
+async def test_the_report_is_json_on_request(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config, 1)
     report = json.loads((await rotate("--json", data_dir=tmp_path)).stdout)
@@ -119,7 +118,7 @@ async def test_the_old_key_is_refused_at_the_start_by_name(tmp_path: Path) -> No
     assert path.read_text() == base64.b64encode(old).decode()
 
 
-async def test_a_lost_key_is_got_over_as_readme_says(tmp_path: Path) -> None:
+async def test_a_lost_key_is_recovered_from_as_readme_says(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config)
     (tmp_path / "secret.key").unlink()
@@ -135,7 +134,7 @@ async def test_a_lost_key_is_got_over_as_readme_says(tmp_path: Path) -> None:
     assert {(webhook.headers, webhook.signing_secret) for webhook in webhooks} == {(None, None)}
 
 
-async def test_not_while_the_service_runs(tmp_path: Path) -> None:
+async def test_a_key_is_not_rotated_while_the_service_runs(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
     await fill(config)
     before = (tmp_path / "secret.key").read_bytes()
@@ -183,7 +182,7 @@ async def test_a_configured_key_is_changed_to_the_one_that_is_given(tmp_path: Pa
     assert not (tmp_path / "secret.key").exists()
 
 
-async def test_keys_that_are_none(tmp_path: Path) -> None:
+async def test_a_new_key_that_is_malformed_is_refused(tmp_path: Path) -> None:
     environ = {"SCHEDULER_SECRET_KEY": NEW_KEY}
     (tmp_path / "short").write_text("c2hvcnQ=")
     result = await rotate("--new-key", str(tmp_path / "short"), data_dir=tmp_path, environ=environ)

@@ -1,4 +1,4 @@
-"""The end of a process: in peace with the first signal, at once with the second; and disks that fail under it."""
+"""The end of a process: orderly with the first signal, at once with the second; and disks that fail meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.conftest import Receiver
+from tests.conftest import Received, Receiver
 from tests.crash.service import ServiceProcess, make_token
 
 
@@ -38,12 +38,9 @@ class Client:
         assert status == 201, answer
         return str(answer["id"])
 
-    async def until(self, path: str, status: int) -> Any:
-        """Ask again and again until the answer has this status."""
-        async with asyncio.timeout(30):
-            while (found := await self.call("GET", path))[0] != status:
-                pass
-        return found
+    async def ready(self) -> tuple[int, Any]:
+        status, answer, _ = await self.call("GET", "/health/ready")
+        return status, answer
 
 
 @asynccontextmanager
@@ -65,11 +62,13 @@ def rows(data_dir: Path) -> list[tuple[str, int, str | None]]:
         return connection.execute("SELECT status, attempt, error FROM executions ORDER BY id").fetchall()
 
 
-async def test_a_stop_under_load(tmp_path: Path, receiver: Receiver) -> None:
-    """Not ready at once, answering to the end, claiming nothing more, finishing what it can, re-queueing the rest."""
+async def test_a_stop_under_load_finishes_what_it_can_and_queues_the_rest_again(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """At once it is not ready and claims nothing more; it answers requests to the end."""
     release = asyncio.Event()
 
-    async def slow(received: Any) -> web.Response:
+    async def slow(received: Received) -> web.Response:
         await (release.wait() if received.path == "/slow" else asyncio.Event().wait())
         return web.Response(text="ok")
 
@@ -79,8 +78,9 @@ async def test_a_stop_under_load(tmp_path: Path, receiver: Receiver) -> None:
         await client.add_job(f"{receiver.url}/never")
         await receiver.wait_for(2)
         client.process.signal(signal.SIGTERM)
-        _, told, _ = await client.until("/health/ready", 503)
-        assert told["draining"] is True
+        await client.process.says("stopping")
+        status, told = await client.ready()
+        assert (status, told["draining"]) == (503, True)
         arrived = len(receiver.requests)
         assert (await client.call("GET", "/health/live"))[0] == 200
         assert (await client.call("GET", "/api/jobs"))[0] == 200
@@ -96,7 +96,7 @@ async def test_a_stop_under_load(tmp_path: Path, receiver: Receiver) -> None:
 
 
 async def test_a_second_signal_ends_at_once_and_the_next_start_goes_on(tmp_path: Path, receiver: Receiver) -> None:
-    async def never(_: Any) -> web.Response:
+    async def never(_: Received) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -105,7 +105,7 @@ async def test_a_second_signal_ends_at_once_and_the_next_start_goes_on(tmp_path:
         await client.add_job(receiver.url)
         await receiver.wait_for(1)
         client.process.signal(signal.SIGTERM)
-        await client.until("/health/ready", 503)
+        await client.process.says("stopping")
         client.process.signal(signal.SIGTERM)
         assert await client.process.gone() == 1
     first = receiver.requests[0].headers["webhook-id"]
@@ -119,19 +119,20 @@ async def test_a_second_signal_ends_at_once_and_the_next_start_goes_on(tmp_path:
     assert [headers["x-scheduler-attempt"] for headers in repeated] == ["2"]
 
 
-async def test_a_disk_that_takes_nothing_for_a_while(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_disk_that_is_full_for_a_while_refuses_work_and_loses_none(tmp_path: Path, receiver: Receiver) -> None:
     """The process stays, the API says 503 and when to ask again, nothing is sent without a row, and then it goes on."""
     async with life(tmp_path, receiver) as client:
         await client.add_job(receiver.url)
         await receiver.wait_for(1)
         limit = resource.prlimit(client.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        await client.until("/health/ready", 503)
+        await client.process.says("looking for due jobs failed")
+        assert (await client.ready())[0] == 503
         body = {"name": "refused", "schedule": "@yearly"}
         status, told, headers = await client.call("POST", "/api/jobs", body)
         assert (status, told["error_code"]) == (503, "SERVICE_UNAVAILABLE")
         assert int(headers["Retry-After"]) >= 1
         resource.prlimit(client.process.pid, resource.RLIMIT_FSIZE, limit)
-        await client.until("/health/ready", 200)
+        assert (await client.ready())[0] == 200
         arrived = len(receiver.requests)
         await receiver.wait_for(arrived + 1)
         _, jobs, _ = await client.call("GET", "/api/jobs")
@@ -152,7 +153,7 @@ async def test_a_disk_that_does_not_confirm_ends_the_process(tmp_path: Path, rec
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_an_idle_service_ends_in_peace(tmp_path: Path, receiver: Receiver, signum: int) -> None:
+async def test_an_idle_service_stops_with_exit_code_0(tmp_path: Path, receiver: Receiver, signum: int) -> None:
     async with life(tmp_path, receiver) as client:
         client.process.signal(signum)
         assert await client.process.gone() == 0

@@ -47,10 +47,10 @@ def test_the_secret_stays_the_same_and_every_token_is_another(tmp_path: Path) ->
     assert {claims_of(text, tmp_path)["sub"] for text in (first, second)} == {"eve"}
 
 
-def test_audience_and_issuer(tmp_path: Path) -> None:
+def test_a_token_has_the_audience_and_issuer_of_the_configuration(tmp_path: Path) -> None:
     environ = {"SCHEDULER_AUTH__ISSUER": "https://id.example", "SCHEDULER_AUTH__AUDIENCE": "ours"}
     text = create(data_dir=tmp_path, environ=environ).stdout.strip()
-    claims_of(text, tmp_path, issuer="https://id.example", audience="ours")
+    assert claims_of(text, tmp_path, issuer="https://id.example", audience="ours")["aud"] == "ours"
     text = create("--audience", "theirs", data_dir=tmp_path, environ=environ).stdout.strip()
     assert claims_of(text, tmp_path, audience="theirs")["aud"] == "theirs"
 
@@ -62,7 +62,7 @@ def test_a_secret_of_the_configuration_is_used_and_no_file_made(tmp_path: Path) 
     assert not (tmp_path / "none").exists()
 
 
-def test_never_longer_than_would_be_accepted(tmp_path: Path) -> None:
+def test_no_token_lives_longer_than_would_be_accepted(tmp_path: Path) -> None:
     environ = {"SCHEDULER_AUTH__MAX_TOKEN_AGE_S": "7200"}
     result = create("--days", "1", data_dir=tmp_path, environ=environ)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -78,7 +78,7 @@ def test_arguments_that_make_no_token(arguments: list[str], tmp_path: Path) -> N
     assert arguments[0] in result.stderr
 
 
-def test_bad_configuration_and_bad_directory(tmp_path: Path) -> None:
+def test_a_bad_configuration_and_a_bad_directory_are_refused(tmp_path: Path) -> None:
     result = create(data_dir=tmp_path, environ={"SCHEDULER_AUTH__JWT_SECRET": "short"})
     assert (result.exit_code, result.stdout) == (3, "")
     (tmp_path / "jwt.secret").write_text("short")
@@ -89,7 +89,7 @@ def test_bad_configuration_and_bad_directory(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (4, "")
 
 
-def test_json(tmp_path: Path) -> None:
+def test_the_token_is_json_on_request(tmp_path: Path) -> None:
     answer = json.loads(create("--json", "--days", "2", "--user", "eve", data_dir=tmp_path).stdout)
     assert set(answer) == {"token", "user", "expires_at"}
     assert claims_of(answer["token"], tmp_path)["sub"] == answer["user"] == "eve"

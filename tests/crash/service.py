@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOR_EVER = dict.fromkeys(
     (f"SCHEDULER_RETENTION__{name}" for name in ("EXECUTIONS_DAYS", "EXECUTIONS_PER_JOB", "DEAD_LETTER_DAYS")), "0"
 )
-"""Who checks what became of every run needs all rows, and some of these services fire each second for a long time."""
+"""A check of every run needs all rows, and some of these services fire each second for a long time."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -35,7 +35,8 @@ class ServiceProcess:
         self._process = process
         self._url = asyncio.get_running_loop().create_future()
         self.told: deque[str] = deque(maxlen=50)
-        """Its last words."""
+        """The last lines of its log."""
+        self._line_arrived = asyncio.Event()
         self.complaints: list[str] = []
         """What it logged as errors."""
         self._reading = asyncio.create_task(self._read())
@@ -57,7 +58,7 @@ class ServiceProcess:
         )  # fmt: skip
 
     async def ready(self) -> str:
-        """The base URL, once it listens. Raises ``AssertionError`` with its last words if it ends before."""
+        """The base URL, once it listens. Raises ``AssertionError`` with the last lines of its log if it ends before."""
         return await asyncio.shield(self._url)
 
     @property
@@ -67,6 +68,13 @@ class ServiceProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    async def says(self, text: str, *, within_s: float = 30) -> None:
+        """Until a line of its log that is still kept has this text."""
+        async with asyncio.timeout(within_s):
+            while not any(text in line for line in self.told):
+                self._line_arrived.clear()
+                await self._line_arrived.wait()
 
     def kill(self) -> None:
         """SIGKILL, now."""
@@ -83,7 +91,7 @@ class ServiceProcess:
         return code
 
     async def stop(self) -> int:
-        """Ask it to end in peace, and wait for that."""
+        """Send SIGTERM and wait for its end."""
         self.signal(signal.SIGTERM)
         return await self.gone()
 
@@ -98,13 +106,14 @@ class ServiceProcess:
         async for line in self._process.stderr:
             text = line.decode("utf-8", "replace").rstrip()
             self.told.append(text)
+            self._line_arrived.set()
             if '"level":"error"' in text:
                 self.complaints.append(text)
             if not self._url.done() and '"message":"started"' in text:
                 self._url.set_result(json.loads(text)["url"])
         if not self._url.done():
             self._url.set_exception(AssertionError("the service ended before it listened:\n" + "\n".join(self.told)))
-            self._url.exception()  # a start that was killed on purpose has nobody who waits for it
+            self._url.exception()  # a start that was killed on purpose is not waited for
 
 
 async def make_token(data_dir: Path) -> str:

@@ -13,9 +13,17 @@ from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Outcome, settle
 from scheduler.service import Service
 from tests.conftest import Receiver, SetClock, both_databases
-from tests.engine.test_lateness import metric
 from tests.event_log import EventLog
-from tests.factories import add_job, change_stored, deliver_ready, fire_and_deliver, read_job, rows_of, webhooks_of
+from tests.factories import (
+    add_job,
+    change_stored,
+    deliver_ready,
+    fire_and_deliver,
+    metric,
+    read_job,
+    rows_of,
+    webhooks_of,
+)
 
 pytestmark = both_databases
 

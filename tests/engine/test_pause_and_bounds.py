@@ -18,13 +18,13 @@ from scheduler.domain.runs.execution import run_id_of
 from scheduler.service import Service
 from tests.checks import present
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.engine.test_lateness import metric
 from tests.event_log import EventLog
 from tests.factories import (
     add_job,
     deliver_ready,
     fire_and_deliver,
     make_webhook,
+    metric,
     read_job,
     rows_of,
     webhooks_of,

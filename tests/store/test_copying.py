@@ -82,6 +82,7 @@ async def fill(config: Config, *, runs: int = 3) -> None:
         "former_secrets": (FormerSecret(secret="whsec_former", until_at=1),),
     }
     job = await add_job(stores, NOW, webhook=secret, jitter_s=0.1, tags=("a", "ü"), note=None, spread_s=1 / 3)
+    await add_job(stores, NOW, timezone="Europe/Paris")
     for user in ("Zoe", "anna", "Émile", "emil"):
         await stores.accounts.personal(user=user, now=NOW)
     key = ApiKey(

@@ -64,7 +64,7 @@ async def test_filters_narrow_the_dead_letters(stores: Stores, job: Job, clock: 
     assert await _dead(stores, since_at=start, until_at=clock.now()) == 0
     assert await _dead(stores, since_at=clock.now()) == 3
     assert await _dead(stores, job_id="00000000-0000-0000-0000-000000000000") == 0
-    other = await stores.executions.page(USER, ExecutionFilter(status=Status.QUEUED), skip=0, limit=9)
+    other = await stores.executions.page(USER, ExecutionFilter(statuses=(Status.QUEUED,)), skip=0, limit=9)
     assert other.total == 0
 
 

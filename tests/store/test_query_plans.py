@@ -108,7 +108,7 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
         ExecutionFilter(job_id=job.id),
         ExecutionFilter(account_id=job.account_id),
         ExecutionFilter(run_id=execution.run_id),
-        ExecutionFilter(job_id=job.id, status=Status.QUEUED),
+        ExecutionFilter(job_id=job.id, statuses=(Status.QUEUED,)),
     ):
         await stores.executions.page(USER, narrowed, skip=0, limit=10)
         await stores.dead_letters.page(USER, narrowed, skip=0, limit=10)

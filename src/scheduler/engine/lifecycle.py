@@ -18,6 +18,7 @@ from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.housekeeping import keep_house
 from scheduler.engine.upkeep.pruner import Pruner
+from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.stores import Stores
@@ -41,6 +42,7 @@ class Engine:
     rescuer: Rescuer
     recorder: Recorder
     pool: WorkerPool
+    replanner: Replanner
     pruner: Pruner
     firer: Firer
     trigger_loop: TriggerLoop
@@ -56,12 +58,13 @@ class Engine:
         events.listen(DatabaseBroken, lambda event: self._break(event.why))
 
     async def start(self) -> None:
-        """Become a node, close what a crash left open, then fire and deliver."""
+        """Become a node, close what a crash left open, plan by the zone data of today, then fire and deliver."""
         await self.membership.join()
         await self.rescuer.rescue()
+        await self.replanner.start()
         self._run("recorder", self.recorder.run())
         self._run("worker-pool", self.pool.run())
-        self._run("housekeeping", keep_house(self.stores))
+        self._run("housekeeping", keep_house(self.stores, self.replanner))
         self._run("pruner", self.pruner.run())
         if self.stores.db.is_shared:
             self._run("membership", self.membership.run())

@@ -24,6 +24,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "executions": ("id",),
     "key_check": ("id",),
     "audit": ("id",),
+    "zones": ("name", "since_at"),
 }
 """The copied tables with their primary keys; a table stands after those that it refers to."""
 NOT_COPIED = frozenset({"schema_migrations", "nodes", "copies"})

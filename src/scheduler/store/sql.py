@@ -10,15 +10,15 @@ from scheduler.store.database import Database, Page, Params, Row
 T = TypeVar("T")
 
 
-def in_list(ids: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """The placeholders for ``IN (…)`` and their parameters, for one id at least.
+def in_list(ids: Iterable[str], *, name: str = "id") -> tuple[str, dict[str, str]]:
+    """The placeholders for ``IN (…)`` and their parameters, ``name`` with a number each, for one id at least.
 
     The last id is repeated up to a power of two, so that a server prepares only a few different statements.
     """
     found = list(ids)
     found += found[-1:] * (2 ** (len(found) - 1).bit_length() - len(found))
-    params = {f"id{number}": one for number, one in enumerate(found)}
-    return ", ".join(f":{name}" for name in params), params
+    params = {f"{name}{number}": one for number, one in enumerate(found)}
+    return ", ".join(f":{one}" for one in params), params
 
 
 async def select_page(

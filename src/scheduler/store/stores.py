@@ -16,6 +16,7 @@ from scheduler.store.executions.pruning import PruningStore
 from scheduler.store.jobs.due import DueJobStore
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.jobs.zones import ZoneStore
 from scheduler.store.queue.nodes import NodeStore
 from scheduler.store.queue.queue import ExecutionQueue
 from scheduler.store.vault import Vault
@@ -31,6 +32,7 @@ class Stores:
     keys: KeyStore
     jobs: JobStore
     due_jobs: DueJobStore
+    zones: ZoneStore
     webhooks: WebhookStore
     executions: ExecutionStore
     dead_letters: DeadLetterStore
@@ -47,7 +49,8 @@ class Stores:
         """
         events = events or Events()
         webhooks = WebhookStore(db, vault, events)
-        jobs = JobStore(db, webhooks, events)
+        zones = ZoneStore(db)
+        jobs = JobStore(db, webhooks, zones, events)
         queue = ExecutionQueue(db, webhooks, events, worker_id=worker_id)
         return cls(
             db=db,
@@ -56,6 +59,7 @@ class Stores:
             keys=KeyStore(db),
             jobs=jobs,
             due_jobs=DueJobStore(db),
+            zones=zones,
             webhooks=webhooks,
             executions=ExecutionStore(db, events),
             dead_letters=DeadLetterStore(db, events),

@@ -103,6 +103,8 @@ class Caller:
         await self.check_account(chosen.account_id, need)
         if chosen.job_id is not None:
             await self.job(chosen.job_id, need)
+        if chosen.webhook_id is not None and (account_id := await self.services.webhooks.account_of(chosen.webhook_id)):
+            await self._check_access("WEBHOOK", account_id, need)  # one that was deleted still has its executions
         if chosen.run_id is not None:
             await self._check_access("RUN", await self.services.executions.account_of_run(chosen.run_id), need)
         return chosen

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import validates_schema
+from marshmallow import ValidationError, fields, validates_schema
 
 from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, text, texts, uuid_text, whole, word
 from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Items, Part, Text, Time, invalid_field
-from scheduler.api.http.queries import Paging, Query
+from scheduler.api.http.queries import Paging, Query, Several
 from scheduler.domain.jobs.job import OVERLAPS
 from scheduler.domain.runs import execution
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import Verdict
+from scheduler.store.executions.executions import Failure
+
+
+class FailureCode(fields.String):
+    """The code that an error begins with; becomes a ``Failure``."""
+
+    def __init__(self, **options: Any) -> None:
+        pattern = f"^(?:{'|'.join(code.value for code in ErrorCode)}|http_[1-9][0-9]{{2}})$"
+        super().__init__(metadata={"pattern": pattern, **options.pop("metadata", {})}, **options)
+
+    def _deserialize(  # type: ignore[override]
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Failure:
+        word, _, status = str(value).partition("_") if str(value).startswith("http_") else (str(value), "", "")
+        try:
+            failure = Failure(code=ErrorCode(word), response_code=int(status) if status else None)
+        except ValueError:
+            codes = ", ".join(code.value for code in ErrorCode)
+            raise ValidationError(f"must be http_ and a status, such as http_503, or one of {codes}") from None
+        if failure.response_code is not None and not 100 <= failure.response_code <= 999:
+            raise ValidationError("http_ must be followed by a status of three digits, such as http_503")
+        return failure
 
 
 class JobExecutionList(Paging):
-    status = Choice(Status)
+    statuses = Several(Choice(Status), data_key="status", metadata={"description": "May be given several times."})
 
 
 class ExecutionList(JobExecutionList):
     account_id = Id()
     job_id = Id()
+    webhook_id = Id(metadata={"description": "Of a deleted webhook as well."})
     run_id = Id()
+    failure = FailureCode(data_key="error", metadata={"description": "The code that `error` begins with."})
     since_at = Time(data_key="since", metadata={"description": "Created at this time or later."})
+    until_at = Time(data_key="until", metadata={"description": "Created before this time."})
 
 
 class SelectionFilter(Body):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import hdrs, web, web_response
@@ -34,6 +36,11 @@ _UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
 """Errors that leave the body of a request unread: the connection is closed, so that no more of it is sent."""
 
 
+_COMPRESSED_FROM = 16_384
+"""Bytes of a JSON answer from which it is compressed for clients that accept gzip."""
+_GZIP_LEVEL = 5
+
+
 def framing(events: Events) -> Middleware:
     """The outermost middleware of an application; tells ``RequestAnswered``."""
 
@@ -45,6 +52,7 @@ def framing(events: Events) -> Middleware:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers[X_REQUEST_ID] = request_id
+        await _compress(request, response)
         events.tell(
             RequestAnswered(
                 method=request.method if request.method in _METHODS else "OTHER",
@@ -64,6 +72,28 @@ def hide_server_version() -> None:
     aiohttp reads the text from this private constant of the module.
     """
     web_response.SERVER_SOFTWARE = _HEADERS["Server"]  # type: ignore[attr-defined]  # imported there, read from there
+
+
+async def _compress(request: web.Request, response: web.StreamResponse) -> None:
+    """Compress a large JSON answer for a client that takes gzip (RFC 9110, section 12.5.3)."""
+    if not isinstance(response, web.Response) or response.content_type != "application/json":
+        return
+    if isinstance(response.body, bytes) and len(response.body) >= _COMPRESSED_FROM:
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        if _takes_gzip(request.headers.getall(hdrs.ACCEPT_ENCODING, ())):
+            response.body = await asyncio.to_thread(gzip.compress, response.body, _GZIP_LEVEL)
+            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+
+
+def _takes_gzip(accepted: Sequence[str]) -> bool:
+    weights: dict[str, float] = {}
+    for offer in ",".join(accepted).split(","):
+        coding, _, parameter = (part.strip().lower() for part in offer.partition(";"))
+        try:
+            weights[coding] = float(parameter.removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            weights[coding] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
 async def accept_any_expectation(request: web.Request) -> None:

@@ -13,6 +13,7 @@ from webargs.core import missing
 
 from scheduler.api.http.decoder import read_object
 from scheduler.api.http.errors import BODY, shown_name, validation_error
+from scheduler.api.http.queries import Several
 from scheduler.domain.errors import invalid
 
 _OTHER_INPUT = web.RequestKey("other_input", dict[str, Any])
@@ -53,16 +54,20 @@ class RequestParser(AIOHTTPParser):
         raise invalid(BODY, "a JSON object is needed")
 
     def load_querystring(self, req: web.Request, schema: Schema) -> Any:
-        """The query parameters, each of them given once."""
+        """The query parameters, each of them given once, or as a list where the schema takes ``Several``."""
         if not req.rel_url.raw_query_string:
             return {}
-        parameters: dict[str, str] = {}
+        parameters: dict[str, str | list[str]] = {}
+        several = {field.data_key or name for name, field in schema.fields.items() if isinstance(field, Several)}
         for name, value in req.query.items():
-            if name in parameters:
+            if name in parameters and name not in several:
                 raise invalid(shown_name(name), "given more than once")
             if "\0" in value:
                 raise invalid(shown_name(name), "contains a NUL character")
-            parameters[shown_name(name)] = value
+            if name in several:
+                parameters.setdefault(name, []).append(value)  # type: ignore[union-attr]  # a list, as it is several
+            else:
+                parameters[shown_name(name)] = value
         return parameters
 
     def handle_error(

@@ -37,6 +37,13 @@ class QueryWhole(fields.Integer):
         return int(value)
 
 
+class Several(fields.List[Any]):
+    """A parameter that may be given several times; becomes a tuple without repetitions."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        return tuple(dict.fromkeys(self.inner.deserialize(one) for one in value))
+
+
 class Query(Body):
     """The parameters of one operation."""
 

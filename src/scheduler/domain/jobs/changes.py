@@ -73,6 +73,17 @@ def _check_timing(timing: Timing, *, before: Timing, now: Instant) -> None:
         check_fires(replace(schedule, lines=remaining), now)
 
 
+def replan(job: Job, since_at: Instant) -> Job:
+    """The job as planned by rules of its time zone that hold from ``since_at`` (included) on.
+
+    What was due before stays as it is. Raises ``SchedulerError`` when the schedule cannot be parsed.
+    """
+    if not job.enabled or job.next_run_at is None or job.next_run_at < since_at:
+        return job
+    next_run_at = job.next_after(since_at - 1)
+    return _ended(job) if next_run_at is None else replace(job, next_run_at=next_run_at)
+
+
 def upcoming(job: Job, count: int) -> list[Instant]:
     """The next ``count`` times the job will fire, as things stand; fewer when it ends before, none while disabled."""
     if job.max_runs is not None:
@@ -95,6 +106,10 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
         return replace(without_our_note(job), next_run_at=next_run_at, disabled_by=None, disabled_reason=None)
     if not before.enabled:
         raise _through(job)
+    return _ended(job)
+
+
+def _ended(job: Job) -> Job:
     return replace(job, enabled=False, next_run_at=None, disabled_by=DisabledBy.THROUGH, disabled_reason=THROUGH)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scheduler.domain.accounts.audit import SERVICE
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
@@ -23,7 +24,7 @@ class JobVersion:
     timing: Timing
     disabled_by: DisabledBy | None
     note: str | None
-    """Why it was not enabled: the note of a person, or the service's own reason."""
+    """Why it was not enabled: the note of a person, or the service's own reason; or why the service replanned it."""
 
     @classmethod
     def of(cls, job: Job, *, changed_by: str) -> JobVersion:
@@ -36,6 +37,11 @@ class JobVersion:
             disabled_by=job.disabled_by,
             note=job.disabled_reason or job.note,
         )
+
+    @property
+    def is_replanned(self) -> bool:
+        """Did the service itself plan the job anew, since the rules of its time zone had changed?"""
+        return self.enabled and self.changed_by == SERVICE and self.note is not None
 
     def plans_like(self, other: JobVersion) -> bool:
         """Whether both are due at the same times."""

@@ -10,7 +10,6 @@ from enum import StrEnum
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Execution, Status
 
@@ -107,7 +106,7 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
         return Verdict.BEFORE_CREATION, f"the job was only created at {format_instant(job.created_at)}"
     version = past[-1]
     if not version.timing.is_due(at):
-        return Verdict.NOT_DUE, _not_due(version.timing, at)
+        return Verdict.NOT_DUE, _not_due(version, at)
     if not version.enabled:
         return _disabled(job, past, is_current=len(past) == len(versions))
     if at > now:
@@ -119,12 +118,14 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
     return Verdict.UNRECORDED, "this time was due, but its record is gone: somebody purged it"
 
 
-def _not_due(timing: Timing, at: Instant) -> str:
+def _not_due(version: JobVersion, at: Instant) -> str:
+    timing = version.timing
     if timing.starts_at is not None and at < timing.starts_at:
         return f"the job starts only at {format_instant(timing.starts_at)} (starts_at)"
     if timing.ends_at is not None and at >= timing.ends_at:
         return f"the job ended at {format_instant(timing.ends_at)} (ends_at)"
-    return f"the schedule that held then, {timing.schedule!r} in {timing.timezone}, has no run at this time"
+    why = f"the schedule that held then, {timing.schedule!r} in {timing.timezone}, has no run at this time"
+    return f"{why}; {version.note}" if version.is_replanned else why
 
 
 def _disabled(job: Job, past: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:

@@ -58,7 +58,7 @@ def choose_zone_data(path: tuple[str, ...], package: tuple[str, ...], *, by_oper
     if by_operator:
         return ZoneData(source="operator", version=path_version, directories=(*path, *package))
     # Data without a release cannot be compared; the package always has one, and a way to update it.
-    if package_version and (path_version is None or _age(package_version) > _age(path_version)):
+    if package_version and (path_version is None or is_newer(package_version, path_version)):
         return ZoneData(source="package", version=package_version, directories=(*package, *path))
     return ZoneData(source="system", version=path_version, directories=(*path, *package))
 
@@ -137,7 +137,11 @@ def _first_version(directories: tuple[str, ...]) -> str | None:
     return None
 
 
-def _age(version: str) -> tuple[int, int, str]:
-    """Ascends with the age of a release: 2025z comes before 2025aa, and that before 2026a."""
+def is_newer(version: str | None, other: str | None) -> bool:
+    """Is a release newer than another? 2025z comes before 2025aa, and that before 2026a; unknown ones are not newer."""
+    return version is not None and other is not None and _order(version) > _order(other)
+
+
+def _order(version: str) -> tuple[int, int, str]:
     match = _RELEASE.fullmatch(version)
     return (int(match[1]), len(match[2]), match[2]) if match else (0, 0, "")

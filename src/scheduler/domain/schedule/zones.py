@@ -103,6 +103,7 @@ class _InForce:
 
     data: ZoneData = field(default_factory=find_zone_data)
     former: Mapping[str, Sequence[tuple[int, bytes]]] = field(default_factory=dict)
+    newer: Mapping[str, bytes] = field(default_factory=dict)
     generation: int = 0
 
 
@@ -119,13 +120,15 @@ def generation() -> int:
     return _in_force.generation
 
 
-def use_zone_data(data: ZoneData, former: Mapping[str, Sequence[tuple[int, bytes]]]) -> None:
-    """Load all zones anew from ``data``.
+def use_zone_data(
+    data: ZoneData, former: Mapping[str, Sequence[tuple[int, bytes]]], newer: Mapping[str, bytes] | None = None
+) -> None:
+    """Load all zones anew from ``data``; those in ``newer`` have these rules instead, which came from newer data.
 
     ``former`` has compiled rules that held before, by the name of the zone: oldest first, each with the second from
     which on they held no more.
     """
-    _in_force.data, _in_force.former = data, former
+    _in_force.data, _in_force.former, _in_force.newer = data, former, newer or {}
     _in_force.generation += 1
 
 
@@ -135,7 +138,7 @@ def load_zone(name: str) -> Zone:
 
 
 def zone_rules(name: str) -> bytes:
-    """The compiled rules of a zone by the zone data in force. Raises ``LookupError`` when they have none."""
+    """The compiled rules of a zone by the zone data of this process. Raises ``LookupError`` when they have none."""
     if len(name) > 64 or not _NAME.fullmatch(name) or name.startswith(_NOT_IANA):
         raise LookupError(name)
     return read_rules(_in_force.data, name)
@@ -163,7 +166,7 @@ def have_same_rules(name: str, rules: bytes, others: bytes) -> bool:
 
 @lru_cache(maxsize=2048)
 def _load(name: str, generation: int) -> Zone:
-    info = _compiled(name, zone_rules(name))
+    info = _compiled(name, _in_force.newer.get(name) or zone_rules(name))
     return Zone(name, info, [(until, _compiled(name, rules)) for until, rules in _in_force.former.get(name, ())])
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from scheduler.domain.errors import SchedulerError
+from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.store.stores import Stores
 
 _INTERVAL_S = 60
@@ -13,12 +14,16 @@ _INTERVAL_S = 60
 log = logging.getLogger(__name__)
 
 
-async def keep_house(stores: Stores) -> None:
-    """Write down when API keys were last used, and maintain the database, once a minute until cancelled."""
+async def keep_house(stores: Stores, replanner: Replanner) -> None:
+    """Write down when API keys were last used, maintain the database, and look for other zone data.
+
+    Once a minute, until cancelled.
+    """
     while True:
         await asyncio.sleep(_INTERVAL_S)
         try:
             await stores.keys.write_uses()
             await stores.db.maintain()
+            await replanner.look()
         except SchedulerError as error:
             log.error("housekeeping failed: %s", error.message)  # noqa: TRY400

@@ -9,12 +9,13 @@ from typing import Any
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded
+from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import first_id
 from scheduler.store.rows import MAP, Table
-from scheduler.store.sql import select_page
+from scheduler.store.sql import in_list, select_page
 
 RENAMED = {"trigger": "trigger_kind"}
 EXECUTIONS = Table(Execution, codecs={"response_headers": MAP}, renamed=RENAMED)
@@ -23,15 +24,25 @@ MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Executions that failed with this code; of ``HTTP``, with this status if one is given."""
+
+    code: ErrorCode
+    response_code: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionFilter:
     """Which executions; a field that is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
 
     account_id: str | None = None
     job_id: str | None = None
+    webhook_id: str | None = None
     run_id: str | None = None
-    status: Status | None = None
+    statuses: tuple[Status, ...] | None = None
     error: str | None = None
     """A part of the error text."""
+    failure: Failure | None = None
     since_at: Instant | None = None
     until_at: Instant | None = None
 
@@ -178,13 +189,20 @@ def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[st
         ("e.account_id = :account_id", "account_id", filter.account_id),
         ("e.job_id = :job_id", "job_id", filter.job_id),
         ("e.run_id = :run_id", "run_id", filter.run_id),
-        ("e.status = :status", "status", filter.status.value if filter.status else None),
+        ("e.webhook_id = :webhook_id", "webhook_id", filter.webhook_id),
+        ("e.error_code = :error_code", "error_code", filter.failure.code.value if filter.failure else None),
+        ("e.response_code = :response_code", "response_code", filter.failure.response_code if filter.failure else None),
         ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '\\'", "error", _containing(filter.error)),
         (f"{time_column} >= :since_at", "since_at", filter.since_at),
         (f"{time_column} < :until_at", "until_at", filter.until_at),
     ]
     present = [(condition, name, value) for condition, name, value in wanted if value is not None]
-    return [condition for condition, _, _ in present], {name: value for _, name, value in present}
+    conditions, params = [condition for condition, _, _ in present], {name: value for _, name, value in present}
+    if filter.statuses:
+        statuses, found = in_list((status.value for status in filter.statuses), name="status")
+        conditions.append(f"e.status IN ({statuses})")
+        params |= found
+    return conditions, params
 
 
 def _containing(text: str | None) -> str | None:

@@ -20,6 +20,7 @@ from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.jobs.history import add_versions, read_versions
 from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.jobs.webhooks import WebhookStore
+from scheduler.store.jobs.zones import ZoneStore
 from scheduler.store.queue.auto_disable import RESET_FAILURES
 from scheduler.store.queue.holds import PAUSED_TOO_LONG, hold, release
 from scheduler.store.rows import Table
@@ -48,9 +49,10 @@ _PLANNED_COLUMNS = ", ".join(f"{_AS_PLANNED.get(name, f'j.{name}')} AS {name}" f
 class JobStore:
     """The jobs of all accounts, for their users."""
 
-    def __init__(self, db: Database, webhooks: WebhookStore, events: Events) -> None:
+    def __init__(self, db: Database, webhooks: WebhookStore, zones: ZoneStore, events: Events) -> None:
         self._db = db
         self._webhooks = webhooks
+        self._zones = zones
         self._events = events
 
     async def insert(
@@ -73,6 +75,7 @@ class JobStore:
             await self._webhooks.insert_many(tx, [webhook for _, webhooks in entries for webhook in webhooks], by=by)
             return None
 
+        await self._zones.register(job.timing.timezone for job, _ in entries)
         if refusal := await self._db.transaction(insert):
             raise refusal
         self._tell_planned([job for job, _ in entries])
@@ -147,6 +150,7 @@ class JobStore:
         if changed is None:
             return None
         job, skipped = changed
+        await self._zones.register([job.timing.timezone])
         if skipped:
             self._events.tell(ExecutionsEnded(status=Status.SKIPPED, count=skipped, cause=PAUSED_TOO_LONG))
         self._tell_planned([job])

@@ -8,13 +8,13 @@ from pathlib import Path
 _OVER_NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|ncpfs|afs|coda|ceph|glusterfs|lustre|beegfs|ocfs2|gfs2?|9p|fuse\.(sshfs|s3fs|goofys|glusterfs|rclone|gcsfuse)"
 )
-_MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/self/mountinfo")
 
 
 def network_file_system(path: Path) -> str | None:
     """The type of the network file system that ``path`` is on; ``None`` on a local disk, or where nobody can tell."""
     try:
-        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
     kind = file_system_of(path.resolve(), mounts)
