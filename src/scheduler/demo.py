@@ -14,6 +14,7 @@ from scheduler.api.job_creation import JobCreate, draft_job
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
+from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 
 _USER = "admin"
@@ -110,7 +111,7 @@ async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Insta
 async def remove_demo_jobs(stores: Stores) -> None:
     """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
     names = {behaviour.job_name for behaviour in _BEHAVIOURS}
-    for job in (await stores.jobs.page(_USER, skip=0, limit=1000)).items:
+    for job in (await stores.jobs.page(_USER, JobFilter(), skip=0, limit=1000)).items:
         if job.name in names:
             await stores.jobs.delete(job.id)
 

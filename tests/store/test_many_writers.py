@@ -22,6 +22,7 @@ from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
 from scheduler.store.executions.pruning import Edge
 from scheduler.store.ids import new_id
+from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.postgres.database import PostgresDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
@@ -58,7 +59,7 @@ async def test_a_quota_holds_across_nodes(nodes: tuple[Stores, Stores], clock: S
     )
     refused = [error for error in made if isinstance(error, SchedulerError) and error.code == "RATE_LIMITED"]
     assert len(refused) == 11
-    assert (await nodes[0].jobs.page(USER, skip=0, limit=100)).total == 5
+    assert (await nodes[0].jobs.page(USER, JobFilter(), skip=0, limit=100)).total == 5
 
 
 async def test_an_account_keeps_an_owner(nodes: tuple[Stores, Stores], clock: SetClock) -> None:

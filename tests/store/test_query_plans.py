@@ -13,6 +13,7 @@ from scheduler.store.accounts.audit import AuditFilter
 from scheduler.store.database import Database
 from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.executions.pruning import Edge
+from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
 from tests.factories import USER, add_job, add_run, start_run
@@ -112,7 +113,7 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     ):
         await stores.executions.page(USER, narrowed, skip=0, limit=10)
         await stores.dead_letters.page(USER, narrowed, skip=0, limit=10)
-    await stores.jobs.page(USER, skip=0, limit=10)
+    await stores.jobs.page(USER, JobFilter(), skip=0, limit=10)
     await stores.webhooks.page(USER, skip=0, limit=10)
     await stores.webhooks.page(USER, job_id=job.id, skip=0, limit=10)
     await stores.keys.page(USER, skip=0, limit=10)

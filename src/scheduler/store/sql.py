@@ -21,6 +21,16 @@ def in_list(ids: Iterable[str], *, name: str = "id") -> tuple[str, dict[str, str
     return ", ".join(f":{one}" for one in params), params
 
 
+def containing(text: str) -> str:
+    """The pattern for ``LIKE … ESCAPE '!'`` that finds ``text`` anywhere."""
+    return f"%{escaped(text)}%"
+
+
+def escaped(text: str) -> str:
+    """``text`` as a part of a pattern for ``LIKE … ESCAPE '!'`` that stands for itself."""
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
 async def select_page(
     db: Database,
     columns: str,

@@ -9,18 +9,23 @@ from aiohttp import web
 from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
+from scheduler.api.http.queries import split_paging
 from scheduler.api.jobs.documents import job_document, job_summary
 from scheduler.api.jobs.schemas import JobChange, JobDocument, JobList, JobPage, Pause
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.jobs.changes import change_job
+from scheduler.store.jobs.job_filter import JobFilter
 
 
 @operation(tag="jobs", summary="List jobs, oldest first", query=JobList, answers={200: JobPage}, refuses=(403, 404))
 async def list_jobs(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     await caller.check_account(query.get("account_id"), Role.VIEWER)
-    return page_answer(await caller.services.jobs.page(caller.user, **query), job_summary, query)
+    narrowing, paging = split_paging(query)
+    return page_answer(
+        await caller.services.jobs.page(caller.user, JobFilter(**narrowing), **paging), job_summary, query
+    )
 
 
 @operation(tag="jobs", summary="Read a job", answers={200: JobDocument}, refuses=(403, 404))

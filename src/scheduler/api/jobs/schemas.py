@@ -38,11 +38,22 @@ from scheduler.api.http.queries import Paging, QueryFlag
 from scheduler.domain.jobs.job import CATCHUPS, DELIVERIES, OVERLAPS
 from scheduler.domain.jobs.retry import BACKOFF_TYPES, RetryPolicy
 from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, MAX_LINE, MAX_LINES
+from scheduler.store.jobs.job_filter import JobState
 
 
 class JobList(Paging):
     account_id = Id()
     enabled = QueryFlag()
+    state = Choice(
+        JobState,
+        metadata={
+            "description": "`ended`: no time is left within its bounds; `failing`: runs have gone to the dead letter "
+            "since the last success, whatever else the job is."
+        },
+    )
+    name = Text(shortest=1, longest=100, metadata={"description": "A part of the name, in any case."})
+    tag = Text(shortest=1, longest=100)
+    host = Text(shortest=1, longest=253, metadata={"description": "The host that one of its webhooks calls."})
 
 
 MONTH_S = 30 * 86_400

@@ -15,7 +15,7 @@ from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import first_id
 from scheduler.store.rows import MAP, Table
-from scheduler.store.sql import in_list, select_page
+from scheduler.store.sql import containing, in_list, select_page
 
 RENAMED = {"trigger": "trigger_kind"}
 EXECUTIONS = Table(Execution, codecs={"response_headers": MAP}, renamed=RENAMED)
@@ -192,7 +192,7 @@ def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[st
         ("e.webhook_id = :webhook_id", "webhook_id", filter.webhook_id),
         ("e.error_code = :error_code", "error_code", filter.failure.code.value if filter.failure else None),
         ("e.response_code = :response_code", "response_code", filter.failure.response_code if filter.failure else None),
-        ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '\\'", "error", _containing(filter.error)),
+        ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '!'", "error", filter.error and containing(filter.error)),
         (f"{time_column} >= :since_at", "since_at", filter.since_at),
         (f"{time_column} < :until_at", "until_at", filter.until_at),
     ]
@@ -203,10 +203,3 @@ def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[st
         conditions.append(f"e.status IN ({statuses})")
         params |= found
     return conditions, params
-
-
-def _containing(text: str | None) -> str | None:
-    if text is None:
-        return None
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

@@ -18,6 +18,7 @@ from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.jobs.history import add_versions, read_versions
+from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.jobs.zones import ZoneStore
@@ -84,15 +85,14 @@ class JobStore:
         row = await self._db.fetch_one(_GET, {"id": job_id})
         return JOBS.decode(row) if row else None
 
-    async def page(
-        self, user: str, *, account_id: str | None = None, enabled: bool | None = None, skip: int, limit: int
-    ) -> Page[Job]:
+    async def page(self, user: str, filter: JobFilter, *, skip: int, limit: int) -> Page[Job]:  # noqa: A002
         """The jobs of the accounts ``user`` belongs to, oldest first."""
+        conditions, params = filter.conditions()
         return await select_page(
             self._db,
             JOBS.columns("j"),
-            f"{_OF_USER} AND (CAST(:enabled AS SMALLINT) IS NULL OR j.enabled = :enabled)",
-            {"user": user, "account_id": account_id, "enabled": None if enabled is None else int(enabled)},
+            " AND ".join([_OF_USER, *conditions]),
+            {"user": user, "account_id": filter.account_id, **params},
             order="j.id",
             skip=skip,
             limit=limit,
