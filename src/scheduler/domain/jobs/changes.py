@@ -67,10 +67,18 @@ def _check_timing(timing: Timing, *, before: Timing, now: Instant) -> None:
     So once an ``@at`` line has passed, the rest can still be changed.
     """
     schedule = timing.parsed(is_stored=timing.schedule == before.schedule)
-    over = {line.text for line in before.parsed().lines_over(now)}
+    over = _lines_over(before, now)
     remaining = tuple(line for line in schedule.lines if line.text not in over)
     if remaining:
         check_fires(replace(schedule, lines=remaining), now)
+
+
+def _lines_over(timing: Timing, now: Instant) -> frozenset[str]:
+    """The lines that do not come again; none where the schedule cannot be parsed any more."""
+    try:
+        return frozenset(line.text for line in timing.parsed().lines_over(now))
+    except SchedulerError:
+        return frozenset()
 
 
 def replan(job: Job, since_at: Instant) -> Job:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduler.domain.clock import SECOND, Instant, format_instant
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Execution, Status
+from scheduler.domain.schedule.words.clocks import told_change
 
 _FEW_RUNS = 1000
 _YEAR = 366 * 86_400 * SECOND
@@ -64,10 +66,11 @@ def explain(
     verdict, detail = _recorded(executions, at) if executions else _unrecorded(job, versions, at, now)
     if verdict is Verdict.UNRECORDED and pruned_until_at is not None and at <= pruned_until_at:
         detail = "this time was due, but its record was pruned: the operator's settings in [retention] keep no more"
+    clocks = _clocks(versions, at)
     return Explanation(
         at=at,
         verdict=verdict,
-        detail=detail,
+        detail=f"{detail}; {clocks}" if clocks else detail,
         executions=executions,
         previous_at=_nearest_before(versions, at),
         next_at=_nearest_after(job, versions, at),
@@ -138,6 +141,19 @@ def _disabled(job: Job, past: Sequence[JobVersion], *, is_current: bool) -> tupl
     if past[-1].disabled_by is DisabledBy.THROUGH:
         return Verdict.NOT_DUE, f"the job was through after {when}: no time was left within ends_at and max_runs"
     return Verdict.PAUSED, f"the job was paused by {who} at {when}" + (f": {note}" if note else "")
+
+
+def _clocks(versions: Sequence[JobVersion], at: Instant) -> str:
+    """How the clocks change on the day of ``at``; empty where they do not, or the zone is not known any more."""
+    past = [version for version in versions if version.changed_at < at]
+    timing = past[-1].timing if past else None
+    try:
+        schedule = timing.parsed() if timing else None
+    except SchedulerError:
+        return ""
+    if schedule is None or timing is None:
+        return ""
+    return told_change(schedule.lines, schedule.zone, at // SECOND, dst_policy=timing.dst_policy)
 
 
 def _nearest_before(versions: Sequence[JobVersion], at: Instant) -> Instant | None:
