@@ -91,8 +91,15 @@ def in_flight(evidence: Evidence, life: int) -> list[Request]:
 
 
 def duplicates(chain: Chain) -> list[Request]:
-    """The accepted requests of a run after which another one came; each of them made one delivery too many."""
-    return [earlier for earlier, _ in pairwise(chain.requests) if earlier.accepted]
+    """For each request after an accepted one, which of the two made it a delivery too many.
+
+    That is the earlier one, unless the later one came after its own repetition.
+    """
+    return [
+        later if _is_overtaken(later, chain) else earlier
+        for earlier, later in pairwise(chain.requests)
+        if earlier.accepted
+    ]
 
 
 def explain(evidence: Evidence, violation: Violation) -> str:
@@ -178,7 +185,10 @@ def _repeats(chain: Chain, jobs: dict[str, WatchedJob], evidence: Evidence) -> I
     statuses = {row.attempt: row.status for row in chain.rows}
     accepted = [request for request in chain.requests if request.accepted]
     for earlier, later in pairwise(accepted):
-        excused = earlier.life != later.life and _cut_off(earlier, evidence.lives[earlier.life])
+        excused = earlier.life != later.life and (
+            _cut_off(earlier, evidence.lives[earlier.life])
+            or (_is_overtaken(later, chain) and _comes_after(later, evidence.lives[later.life]))
+        )
         if not excused and statuses.get(earlier.attempt) != "timed_out":
             yield "I4", f"attempts {earlier.attempt} and {later.attempt} were both accepted, and no kill explains it"
     for row, following in pairwise(chain.rows):
@@ -277,6 +287,23 @@ def _database(evidence: Evidence) -> Iterator[Violation]:
         told = {status: count for status, count in evidence.counts.items() if count != actual[status]}
         if told:
             yield Violation("I10", f"/metrics tells {told}, the rows are {dict(actual)}")
+
+
+def _is_overtaken(request: Request, chain: Chain) -> bool:
+    """Was its attempt closed as interrupted before it arrived?
+
+    A node that stood still for longer than its lease sends, when it goes on, what it had begun; meanwhile another node
+    may have repeated it.
+    """
+    return any(
+        row.attempt == request.attempt and row.interrupted and (row.finished_at or 0) < request.arrived_at
+        for row in chain.rows
+    )
+
+
+def _comes_after(request: Request, life: Life) -> bool:
+    """Did it arrive when its life had ended already?"""
+    return life.killed_at is not None and request.arrived_at > life.killed_at
 
 
 def _cut_off(request: Request, life: Life) -> bool:

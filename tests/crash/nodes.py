@@ -124,7 +124,7 @@ class _NodeCampaign(Campaign):
     async def _start_all(self) -> None:
         """See to it that there are as many nodes as there should be, and that one of them can be asked.
 
-        A start during a crash of the server ends in one sentence, as it should; somebody has to start it again.
+        A start during a crash of the server ends in one sentence, as it should, and is repeated.
         """
         self._nodes = [node for node in self._nodes if not node.has_ended]
         while len(self._nodes) < self._nodes_plan.nodes:
@@ -209,20 +209,21 @@ class _NodeCampaign(Campaign):
             request.life = numbers.get(whose.get(request.execution_id) or "", 0)
 
     def _life(self, worker: str, workers: Sequence[str], stall: int) -> Life:
-        """The epoch of this worker; it ended with the last blow before the next one of its process, if there is one."""
+        """The epoch of this worker.
+
+        It ended with the last blow before the next epoch of its process, and before others closed its attempts.
+        """
         pid, began_at = _pid(worker), _epoch(worker)
         following = [_epoch(other) for other in workers if _pid(other) == pid and _epoch(other) > began_at]
-        until = min(following, default=now())
+        closed = [row.finished_at or 0 for row in self._evidence.rows if row.worker_id == worker and row.interrupted]
+        until = min([*following, *closed], default=now())
         ends = [
             blow.at
             for blow in self.blows
             if blow.pid in (0, pid) and began_at < blow.at < until and (following or blow.kind != "restart")
         ]
         if not ends and any(f"the lease of {worker} was lost" in complaint for complaint in self.complaints):
-            # A machine that is too busy starves a node of its lease, too: then it was not heard of for that long.
-            closed = [
-                row.finished_at or 0 for row in self._evidence.rows if row.worker_id == worker and row.interrupted
-            ]
+            # A machine that is too busy starves a node of its lease, too: then it has not renewed it for that long.
             ends = [at - int(self._nodes_plan.lease_s * SECOND) for at in closed]
         killed_at = max(ends, default=None)
         # What was answered while the server was away could not be settled before the end came.

@@ -135,6 +135,18 @@ def test_time_that_may_or_may_not_be_due_is_no_violation() -> None:
     assert check(evidence) == []
 
 
+def overtaken(evidence: Evidence) -> None:
+    """The node of the first life stood still while it sent, and its request came after the repetition."""
+    cut = evidence.requests[1]
+    cut.arrived_at, cut.ended_at, cut.row_status = at(4.8), at(4.81), "failure"
+
+
+def test_a_request_of_a_node_that_stood_still_may_come_after_its_repetition() -> None:
+    evidence = story()
+    overtaken(evidence)
+    assert check(evidence) == []
+
+
 def swap(evidence: Evidence, second: int, attempt: int, **fields: Any) -> None:
     """Change the row of an attempt."""
     evidence.rows = [
@@ -225,6 +237,16 @@ def accepted_twice_without_a_kill(evidence: Evidence) -> None:
 
 def accepted_twice_long_before_the_kill(evidence: Evidence) -> None:
     evidence.requests[1].ended_at = KILLED_AT - 400_000
+
+
+def overtaken_although_it_lives(evidence: Evidence) -> None:
+    overtaken(evidence)
+    evidence.lives[0].killed_at = None
+
+
+def overtaken_although_it_was_not_interrupted(evidence: Evidence) -> None:
+    overtaken(evidence)
+    swap(evidence, 2, 1, error="http_500")
 
 
 def repeated_although_at_most_once(evidence: Evidence) -> None:
@@ -324,6 +346,8 @@ def metrics_that_miscount(evidence: Evidence) -> None:
         ("I3", attempt_sent_twice),
         ("I4", accepted_twice_without_a_kill),
         ("I4", accepted_twice_long_before_the_kill),
+        ("I4", overtaken_although_it_lives),
+        ("I4", overtaken_although_it_was_not_interrupted),
         ("I4", repeated_although_at_most_once),
         ("I5", more_duplicates_than_in_flight),
         ("I6", gap_in_the_attempts),

@@ -22,4 +22,4 @@ async def test_every_promise_is_kept_by_several_nodes(tmp_path: Path, postgres_s
     ended = [number for number, life in enumerate(evidence.lives) if life.killed_at is not None]
     assert any(in_flight(evidence, number) for number in ended)
     assert len(evidence.lives) > plan.nodes and [blow.kind for blow in blows].count("freeze") == 1
-    assert takeovers_s(evidence), "nobody had to take over"
+    assert takeovers_s(evidence), "no node had to take over"
