@@ -28,7 +28,7 @@ from tests.crash.oracle import SECOND, due_times, run_id_of
 GRACE = 300_000
 """An answer given so shortly before a kill, in microseconds, counts as in flight: its settlement was on the way.
 
-Where the machine let everybody wait, the campaign included, that time is added: it says nothing about the service.
+The time for which the machine stood still, for the campaign too, is added: it says nothing about the service.
 """
 CRASH_REPEATS = 3
 WAL_LIMIT = 64 * 1024 * 1024
@@ -310,4 +310,4 @@ def _cut_off(request: Request, life: Life) -> bool:
     """May the kill that ended its life have kept the end of this request from being settled?"""
     if life.killed_at is None:
         return False
-    return request.ended_at is None or request.ended_at >= life.killed_at - GRACE - life.stall
+    return request.ended_at is None or request.ended_at >= life.killed_at - GRACE - life.stall - life.settling

@@ -100,9 +100,11 @@ class Life:
     started_at: int
     ready_at: int | None = None
     killed_at: int | None = None
-    """When SIGKILL was sent; ``None`` for the last life, which ends in peace."""
+    """When SIGKILL was sent; ``None`` for the last life, which is stopped."""
     stall: int = 0
     """The longest that this machine let the campaign itself wait in vain, in microseconds."""
+    settling: int = 0
+    """What an answer may take to the disk beyond that, in microseconds: through a server, and while that was away."""
 
 
 class Glimpse(NamedTuple):

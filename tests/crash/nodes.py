@@ -229,7 +229,7 @@ class _NodeCampaign(Campaign):
         # What was answered while the server was away could not be settled before the end came.
         away = [killed_at - blow.at for blow in self.blows if blow.kind == "restart" and killed_at is not None]
         waited = max((time for time in away if 0 <= time < _AWAY), default=0)
-        return Life(started_at=began_at, killed_at=killed_at, stall=stall + waited + _SETTLING)
+        return Life(started_at=began_at, killed_at=killed_at, stall=stall, settling=waited + _SETTLING)
 
 
 class PostgresView:
