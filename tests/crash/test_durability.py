@@ -106,7 +106,9 @@ def remains(data_dir: Path) -> tuple[list[Row], set[str]]:
         return [], set()
     view = DatabaseView(path)
     with closing(sqlite3.connect(path)) as recovering:
-        recovering.execute("SELECT COUNT(*) FROM sqlite_master")
+        (tables,) = recovering.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'executions'").fetchone()
+        if not tables:  # the name of the file is on disk, and nothing of its content
+            return [], set()
         rows, jobs = view.rows(), view.next_runs(0)
         view.close()
     return rows, {job_id for _, job_id, _ in jobs}
