@@ -141,7 +141,9 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         recorder=recorder,
         pool=pool,
         replanner=Replanner(zones=stores.zones, clock=clock, events=events),
-        pruner=Pruner(store=stores.pruning, clock=clock, events=events, retention=config.retention),
+        pruner=Pruner(
+            store=stores.pruning, one_offs=stores.one_offs, clock=clock, events=events, retention=config.retention
+        ),
         peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
         firer=firer,
         trigger_loop=trigger_loop,

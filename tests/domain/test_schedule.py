@@ -9,8 +9,9 @@ import pytest
 
 from scheduler.domain.clock import SECOND, format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.schedule.lines import Moment
 from scheduler.domain.schedule.schedule import Schedule, check_fires
-from scheduler.domain.schedule.text import parse_schedule
+from scheduler.domain.schedule.text import is_one_off, parse_schedule
 from tests.checks import present
 
 NEW_YEAR = parse_instant("2026-01-01T00:00:00Z")
@@ -332,6 +333,22 @@ def test_refusals_say_what_is_wrong_and_what_would_be_right(text: str, words: st
     error = refusal(text)
     assert (error.code, list(error.errors or {})) == ("INVALID_CRON_EXPRESSION", ["schedule"])
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "once"),
+    [
+        ("@at 2026-12-24T18:00:00Z", True),
+        ("\r\n@AT 2026-12-24T18:00:00Z\r\n\r\n  CRON_TZ=Europe/Paris @at 2026-12-25T18:00:00\n", True),
+        ("CRON_TZ=Europe/Paris\n@in 10m", True),
+        ("@at 2026-12-24T18:00:00Z\n@every 1h", False),
+        ("0 0 1 1 *\n@at 2026-12-24T18:00:00Z", False),
+        ("@yearly", False),
+    ],
+)
+def test_a_one_off_has_nothing_but_moments(text: str, once: bool) -> None:
+    assert is_one_off(text) is once
+    assert all(isinstance(line, Moment) for line in schedule(text, None).lines) is once
 
 
 def test_day_match_and_can_make_a_line_that_never_fires() -> None:

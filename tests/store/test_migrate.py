@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.store.migrate import Migration, MigrationError, migrate, packaged_migrations
 from scheduler.store.sqlite.database import SqliteDatabase
+from scheduler.store.stores import Stores
 from tests.conftest import SetClock
+from tests.factories import add_job, read_job
 
 NEXT = Migration(
     version=9000, name="9000_more.sql", sql="CREATE TABLE more (id BIGINT); -- why; not\nCREATE INDEX i ON more (id)"
@@ -41,3 +45,23 @@ async def test_a_failing_file_leaves_nothing_behind(db: SqliteDatabase, clock: S
     with pytest.raises(Exception, match="half"):
         await migrate(db, clock.now(), [*packaged_migrations(), broken])
     assert await db.fetch_all("SELECT name FROM sqlite_master WHERE name = 'half'") == []
+
+
+async def test_one_offs_of_older_versions_are_marked_when_they_were_through(
+    db: SqliteDatabase, stores: Stores, clock: SetClock
+) -> None:
+    now = clock.now()
+    over: dict[str, Any] = {"enabled": False, "disabled_by": DisabledBy.THROUGH}
+    schedules = {
+        "@AT 2026-05-01T00:00:00Z": now - 5,
+        "@at 2026-05-01T00:00:00Z\n@every 1h": None,
+        "* * * * *": None,
+    }
+    jobs = {text: await add_job(stores, now, schedule=text, last_run_at=now - 5, **over) for text in schedules}
+    await add_job(stores, now, schedule="@at 2026-05-01T00:00:00Z", enabled=False)
+    (marking,) = [one for one in packaged_migrations() if "one_offs" in one.name]
+    update = next(part for part in marking.sql.split(";") if "UPDATE" in part)
+    await db.transaction(lambda tx: tx.execute(update))
+    assert {text: (await read_job(stores, job.id)).one_off_ended_at for text, job in jobs.items()} == schedules
+    (counted,) = await db.fetch_all("SELECT COUNT(one_off_ended_at) AS n FROM jobs")
+    assert counted["n"] == 1

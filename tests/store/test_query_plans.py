@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiosqlite
 import pytest
 
@@ -132,6 +134,19 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     await stores.jobs.plans(USER, clock.now(), clock.now() + 1, account_id=job.account_id, limit=10)
 
     assert [scan for scan in await _scans(stores, statements) if " INDEX " not in scan.partition(":")[0]] == []
+
+
+async def test_removing_one_offs_walks_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:
+    over: dict[str, Any] = {"enabled": False, "one_off_ended_at": clock.now()}
+    jobs = [await add_job(stores, clock.now(), name=f"{number}", **over) for number in range(3)]
+    await add_run(stores, jobs[0], clock.now(), Status.FAILURE, Status.SUCCESS)
+    statements.clear()
+    ended = await stores.one_offs.ended(clock.now(), after=None, limit=10)
+    assert len(ended) == 3
+    assert await stores.one_offs.ended(clock.now(), after=ended[-1], limit=10) == []
+    removed = await stores.one_offs.remove([job.id for job in ended], clock.now())
+    assert (removed.executions, removed.jobs) == (2, 3)
+    assert await _scans(stores, statements) == []
 
 
 async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:

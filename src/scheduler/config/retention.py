@@ -1,4 +1,4 @@
-"""How long executions and dead letters are kept."""
+"""How long executions, dead letters and one-off jobs are kept."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ class RetentionConfig:
             live=True,
         ),
     ] = 90
+    ended_jobs_days: Annotated[
+        float,
+        Setting(
+            "Jobs that run only at given moments (@at, @in) are removed, with their executions, so long after they are "
+            "through, days. 0: never.",
+            low=0,
+            high=36_500,
+            live=True,
+        ),
+    ] = 30

@@ -15,6 +15,7 @@ from scheduler.store.executions.executions import ExecutionStore
 from scheduler.store.executions.pruning import PruningStore
 from scheduler.store.jobs.due import DueJobStore
 from scheduler.store.jobs.jobs import JobStore
+from scheduler.store.jobs.one_offs import OneOffStore
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.jobs.zones import ZoneStore
 from scheduler.store.queue.nodes import NodeStore
@@ -32,6 +33,7 @@ class Stores:
     keys: KeyStore
     jobs: JobStore
     due_jobs: DueJobStore
+    one_offs: OneOffStore
     zones: ZoneStore
     webhooks: WebhookStore
     executions: ExecutionStore
@@ -59,6 +61,7 @@ class Stores:
             keys=KeyStore(db),
             jobs=jobs,
             due_jobs=DueJobStore(db),
+            one_offs=OneOffStore(db),
             zones=zones,
             webhooks=webhooks,
             executions=ExecutionStore(db, events),

@@ -15,7 +15,16 @@ SERVICE = "scheduler"
 """The name of the actor where the service acts by itself."""
 
 _UNAUDITED = frozenset(
-    {"updated_at", "next_run_at", "last_run_at", "run_count", "disabled_by", "disabled_reason", "former_secrets"}
+    {
+        "updated_at",
+        "next_run_at",
+        "last_run_at",
+        "run_count",
+        "disabled_by",
+        "disabled_reason",
+        "one_off_ended_at",
+        "former_secrets",
+    }
 )
 """Fields that change by themselves, or as a consequence of a change of others."""
 _API_NAMES = {"anchor_at": "anchor"}

@@ -51,7 +51,18 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
         return changed
     if changed.timing.without_bounds() != job.timing.without_bounds():
         _check_timing(changed.timing, before=job.timing, now=now)
-    return _planned(changed, before=job, now=now)
+    planned = _planned(changed, before=job, now=now)
+    return replace(planned, one_off_ended_at=now if _is_one_off_over(planned, now) else None)
+
+
+def _is_one_off_over(job: Job, now: Instant) -> bool:
+    """Is it a one-off that is through, and does none of its moments come any more?"""
+    if job.disabled_by is not DisabledBy.THROUGH or job.enabled or not job.timing.is_one_off:
+        return False
+    try:
+        return job.next_after(now) is None
+    except SchedulerError:  # its zone is not known any more
+        return False
 
 
 def _changed_timing(job: Job, fields: Mapping[str, Any], now: Instant) -> Timing:
@@ -89,7 +100,9 @@ def replan(job: Job, since_at: Instant) -> Job:
     if not job.enabled or job.next_run_at is None or job.next_run_at < since_at:
         return job
     next_run_at = job.next_after(since_at - 1)
-    return _ended(job) if next_run_at is None else replace(job, next_run_at=next_run_at)
+    if next_run_at is not None:
+        return replace(job, next_run_at=next_run_at)
+    return replace(_ended(job), one_off_ended_at=since_at if job.timing.is_one_off else None)
 
 
 def upcoming(job: Job, count: int) -> list[Instant]:

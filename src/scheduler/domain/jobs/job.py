@@ -45,6 +45,8 @@ class Job:
     """How many due times have fired so far."""
     last_run_at: Instant | None = None
     next_run_at: Instant | None = None
+    one_off_ended_at: Instant | None = None
+    """When a job that runs only at given moments was through; ``None`` for every other job."""
     created_at: Instant
     updated_at: Instant
 

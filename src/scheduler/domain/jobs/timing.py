@@ -12,7 +12,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant
 from scheduler.domain.schedule.schedule import Schedule
-from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, parse_schedule, settle_delays
+from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, is_one_off, parse_schedule, settle_delays
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +65,11 @@ class Timing:
             day_match=self.day_match,
             is_stored=is_stored,
         )
+
+    @property
+    def is_one_off(self) -> bool:
+        """Are all its lines single moments?"""
+        return is_one_off(self.schedule)
 
     def next_after(self, instant: Instant) -> Instant | None:
         """The first due time after ``instant``; ``None`` when there is none."""

@@ -61,6 +61,11 @@ class Firing:
     """The last due time of a job that is disabled: up to there it was enabled."""
 
     @property
+    def ends_one_off(self) -> bool:
+        """Is the job through, and one that runs only at given moments?"""
+        return self.ended_by is DisabledBy.THROUGH and self.job.timing.is_one_off
+
+    @property
     def rows(self) -> list[Execution]:
         """All rows to insert."""
         return [*self.executions, *self.buffered]

@@ -52,6 +52,7 @@ _MACROS = {
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:[0-9]{1,12}[smhdw])+")
 _IN = re.compile(r"(?P<before>\s*(?:CRON_TZ=\S+\s+)?)@in\s+(?P<duration>\S+)\s*", re.IGNORECASE)
+_MOMENT = re.compile(r"\s*(?:CRON_TZ=\S*)?\s*(?:@(?:at|in)\s.*)?", re.IGNORECASE)
 _COUNTS_FROM_ANCHOR = re.compile(r"@(?:every|in)\b", re.IGNORECASE)
 _HAS_OFFSET = re.compile(r"[Zz]$|[+-][0-9:]+$")
 
@@ -100,6 +101,11 @@ def parse_schedule(
         return _parse(text, timezone, anchor_at, dst_policy, day_match, is_stored=is_stored, generation=generation())
     except InvalidScheduleError as error:
         raise invalid_schedule(str(error)) from None
+
+
+def is_one_off(text: str) -> bool:
+    """Are all lines single moments, ``@at`` or ``@in``? ``text`` is a schedule."""
+    return all(_MOMENT.fullmatch(line) for line in text.split("\n"))
 
 
 def settle_delays(text: str, now: Instant) -> str:

@@ -1,4 +1,7 @@
-"""Pruning: executions that retention does not keep are deleted in slices, so that no other write waits for long."""
+"""Pruning: what retention does not keep is deleted in slices, so that no other write waits for long.
+
+Executions go by age and by number; jobs go that run only at given moments and have been through for long.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events, ExecutionsPruned
 from scheduler.store.executions.pruning import Edge, PruningStore
 from scheduler.store.ids import first_id
+from scheduler.store.jobs.one_offs import OneOffStore
 
 SLICE = 200
 """How many runs are looked at, or pruned in one transaction, at a time."""
@@ -28,13 +32,17 @@ log = logging.getLogger(__name__)
 class Pruner:
     """Sweeps through all executions every five minutes."""
 
-    def __init__(self, *, store: PruningStore, clock: Clock, events: Events, retention: RetentionConfig) -> None:
+    def __init__(
+        self, *, store: PruningStore, one_offs: OneOffStore, clock: Clock, events: Events, retention: RetentionConfig
+    ) -> None:
         self._store = store
+        self._one_offs = one_offs
         self._clock = clock
         self._events = events
         self._retention = retention
         self._slices: AsyncIterator[int] | None = None
         self._pruned = 0
+        self._removed = 0
 
     def keep(self, retention: RetentionConfig) -> None:
         """Prune by this retention from the next sweep on."""
@@ -58,9 +66,9 @@ class Pruner:
         try:
             pruned = await anext(slices)
         except StopAsyncIteration:
-            if self._pruned:
-                log.info("pruned %d executions", self._pruned)
-            self._pruned = 0
+            if self._pruned or self._removed:
+                log.info("pruned %d executions and removed %d one-off jobs", self._pruned, self._removed)
+            self._pruned = self._removed = 0
             return BETWEEN_SWEEPS_S
         self._slices = slices
         self._pruned += pruned
@@ -68,13 +76,16 @@ class Pruner:
         return (time.perf_counter() - started) * _REST_FACTOR
 
     async def _sweep(self, now: Instant) -> AsyncIterator[int]:
-        """One sweep: by age, then by count; yields after each slice how many executions it deleted."""
+        """One sweep: by age, by count, then one-offs; yields after each slice how many executions it deleted."""
         dead_until_id = _age_edge(now, self._retention.dead_letter_days)
         edge = Edge(until_id=_age_edge(now, self._retention.executions_days), dead_until_id=dead_until_id)
         async for pruned in self._by_age(edge):
             yield pruned
         if self._retention.executions_per_job:
             async for pruned in self._by_count(dead_until_id):
+                yield pruned
+        if self._retention.ended_jobs_days:
+            async for pruned in self._one_offs_ended(now - seconds(self._retention.ended_jobs_days * _DAY_S)):
                 yield pruned
 
     async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
@@ -109,6 +120,18 @@ class Pruner:
             while found := await self._store.oldest_of(job_id, edge, after_id=after_id, limit=SLICE):
                 yield found.going
                 after_id = found.last_id
+
+    async def _one_offs_ended(self, until_at: Instant) -> AsyncIterator[int]:
+        """Remove the one-offs that were through by then; yields how many executions each slice deleted."""
+        after = None
+        while ended := await self._one_offs.ended(until_at, after=after, limit=SLICE):
+            going, is_done = [job.id for job in ended if not job.is_kept], False
+            while going and not is_done:
+                removed = await self._one_offs.remove(going, until_at)
+                self._removed += removed.jobs
+                is_done = removed.is_done
+                yield removed.executions
+            after = ended[-1]
 
 
 def _age_edge(now: Instant, days: float) -> str:

@@ -110,7 +110,8 @@ class DueJobStore:
         await tx.execute_many(
             """
             UPDATE jobs SET next_run_at = :next_run_at, last_run_at = :last_run_at, run_count = :run_count,
-              enabled = :enabled, disabled_by = :disabled_by, disabled_reason = :disabled_reason
+              enabled = :enabled, disabled_by = :disabled_by, disabled_reason = :disabled_reason,
+              one_off_ended_at = :one_off_ended_at
             WHERE id = :id
             """,
             [
@@ -122,6 +123,7 @@ class DueJobStore:
                     "enabled": int(firing.job.enabled and firing.ended_by is None),
                     "disabled_by": firing.ended_by or firing.job.disabled_by,
                     "disabled_reason": firing.end_reason or firing.job.disabled_reason,
+                    "one_off_ended_at": now if firing.ends_one_off else firing.job.one_off_ended_at,
                 }
                 for firing in firings
             ],
