@@ -182,7 +182,7 @@ async def test_a_request_id_is_taken_if_it_is_plain(api: Api) -> None:
 async def test_a_defect_tells_a_request_id_and_nothing_else(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     """A row that this program did not write makes reading it fail."""
     await api.new_job()
-    await execute(api, """UPDATE jobs SET retry = '{"swordfish": 1}'""")
+    await execute(api, """UPDATE jobs SET jitter_s = 'swordfish'""")
     caplog.set_level(logging.ERROR)
     reply = await api.get("/api/jobs", headers={"X-Request-ID": "find-me"})
     assert (reply.status, reply.json["error_code"]) == (500, "INTERNAL_ERROR")

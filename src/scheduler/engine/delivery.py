@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ _DELETED = Outcome(
 )
 _OVERDUE = "missed: catchup_window_s had passed before it could start"
 _DISABLED = Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook is disabled")
+
+log = logging.getLogger(__name__)
 
 
 class Deliverer:
@@ -79,4 +82,8 @@ class Deliverer:
             request = build_request(claim, fired_at=self._clock.now(), version=__version__)
         except SchedulerError as error:
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=error.message)
+        except Exception as error:
+            # What was valid when it was saved need not be so now: the end of this attempt, not of the worker pool.
+            log.exception("the request of execution %s cannot be built", claim.execution.id)
+            return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=f"the request cannot be built: {error!r}")
         return redact(await self._sender.send(request), claim.webhook)

@@ -180,14 +180,18 @@ class Firer:
         return firings
 
     def _fire(self, locked: LockedJob, now: Instant) -> Firing:
+        job, webhook_ids, present = locked.job, locked.webhook_ids, self._present(now)
         try:
-            return fire(
-                locked.job, locked.webhook_ids, self._present(now), active=locked.active, waiting=locked.waiting
-            )
+            return fire(job, webhook_ids, present, active=locked.active, waiting=locked.waiting)
         except Exception as error:
-            # A zone that an upgrade dropped, say. One job that cannot be fired must not keep all others from it.
-            log.exception("job %s cannot be fired and is disabled", locked.job.id)
-            return end_broken(locked.job, reason=f"its schedule cannot be evaluated any more ({error})")
+            # One job that cannot be fired must not keep all others from it.
+            problem = job.timing.problem()
+            if problem is not None:
+                log.warning("job %s waits without a next time: %s", job.id, problem)
+                active, waiting = locked.active, locked.waiting
+                return fire(job, webhook_ids, present, active=active, waiting=waiting, problem=problem)
+            log.exception("job %s cannot be fired and is disabled", job.id)
+            return end_broken(job, reason=f"its schedule cannot be evaluated any more ({error})")
 
     def _pay_attention(self, now: Instant) -> None:
         """Keep account of since when we have been looking without a break; a clock that jumps breaks it, too."""

@@ -24,6 +24,7 @@ class QueueDocument(Answer):
     ready = whole()
     planned = whole()
     in_lanes = whole()
+    jobs_waiting = whole(what="Enabled jobs that have no next time: see their `warnings`.")
     counted_to = whole()
     lag_s = number(what="How long the oldest that is ready has waited.")
     overdue_s = number(what="How long the most overdue job is due.")
@@ -33,6 +34,7 @@ class ZoneDataDocument(Answer):
     """The time zone data that schedules are evaluated with."""
 
     version = text(null=True, what="The release of the IANA database, such as 2026a; null when the data do not say.")
+    jobs_in_unknown_zones = whole(what="How many jobs have a time zone that the data lack.")
     source = word(
         SOURCES, what="The newer of the system's and the tzdata package's; operator: the directories of PYTHONTZPATH."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -110,7 +111,14 @@ Document = dict[str, Any]
 
 def answer(document: Document, status: int = 200) -> web.Response:
     """The document as a JSON response."""
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+    return web.Response(body=_encoded(document), status=status, content_type="application/json")
+
+
+def _encoded(document: Document) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # half a surrogate pair, stored by a version that accepted it: JSON can escape it
+        return json.dumps(document).encode("ascii")
 
 
 def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:

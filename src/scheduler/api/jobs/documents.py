@@ -10,6 +10,7 @@ from scheduler.domain.jobs.changes import upcoming
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.jobs.timing import Timing
+from scheduler.domain.schedule.zones import generation
 
 _NEXT_RUNS = 5
 
@@ -17,13 +18,15 @@ _NEXT_RUNS = 5
 def job_document(job: Job) -> Document:
     """A job after creating, reading or changing it: with its schedule in English and its next runs."""
     document = job_summary(job)
-    document["description"] = _described(job.timing)
+    problem = job.timing.problem()
+    document["description"] = f"unknown: {problem}" if problem else _described(job.timing, generation())
     document["next_runs"] = [format_instant(at) for at in upcoming(job, _NEXT_RUNS)]
     return document
 
 
 def job_summary(job: Job) -> Document:
     """A job in a list."""
+    problem = job.timing.problem()
     return {
         "id": job.id,
         "account_id": job.account_id,
@@ -50,6 +53,7 @@ def job_summary(job: Job) -> Document:
         "note": job.note,
         "tags": list(job.tags),
         "disabled_reason": job.disabled_reason,
+        "warnings": None if problem is None else [problem],
         "last_run_at": time_or_none(job.last_run_at),
         "next_run_at": time_or_none(job.next_run_at),
         "created_at": format_instant(job.created_at),
@@ -59,7 +63,8 @@ def job_summary(job: Job) -> Document:
 
 # Cached: both are the same for many jobs, and take long enough to show in the time of a request.
 @lru_cache(maxsize=1024)
-def _described(timing: Timing) -> str:
+def _described(timing: Timing, generation: int) -> str:
+    """``generation`` is that of the zones, whose clocks are described, too."""
     return timing.parsed().describe()
 
 

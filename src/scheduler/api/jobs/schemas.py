@@ -219,8 +219,13 @@ class JobSummary(Answer):
     note = text(null=True)
     tags = list_of(fields.String())
     disabled_reason = text(null=True, what="Why the service itself disabled it.")
+    warnings = list_of(
+        fields.String(),
+        null=True,
+        what="What keeps it from running, as it is stored: a time zone, say, that the zone data lack. null: nothing.",
+    )
     last_run_at = instant(null=True)
-    next_run_at = instant(null=True, what="null while it is disabled.")
+    next_run_at = instant(null=True, what="null while it is disabled; `warnings` says why an enabled job has none.")
     created_at = instant()
     updated_at = instant()
 

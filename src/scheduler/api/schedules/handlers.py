@@ -11,12 +11,12 @@ from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import Document, answer
 from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
-from scheduler.api.schedules.documents import preview_document, upcoming_document
+from scheduler.api.schedules.documents import preview_document, upcoming_document, upcoming_warnings
 from scheduler.api.schedules.schemas import Preview, PreviewDocument, Upcoming, UpcomingDocument
 from scheduler.api.services import QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, seconds
-from scheduler.domain.jobs.forecast import preview, soonest_runs, total_load
+from scheduler.domain.jobs.forecast import preview, soonest_runs, split_computable, total_load
 from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.schedule.schedule import check_fires
 
@@ -65,7 +65,11 @@ async def list_upcoming(request: web.Request) -> web.Response:
     until_at = now + seconds(query["hours"] * _HOUR_S)
     soonest = await jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
     plans = await jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
-    runs = await offload(request, soonest_runs, soonest, now, until_at, _MOST_UPCOMING)
-    load, is_whole = await offload(request, total_load, plans, until_at, most_minutes=_MOST_MINUTES)
+    known_jobs, _ = await offload(request, split_computable, soonest)
+    known_plans, left_out = await offload(request, split_computable, plans)
+    waiting = await jobs.count_waiting(caller.user, account_id=account_id)
+    runs = await offload(request, soonest_runs, known_jobs, now, until_at, _MOST_UPCOMING)
+    load, is_whole = await offload(request, total_load, known_plans, until_at, most_minutes=_MOST_MINUTES)
     complete = is_whole and len(plans) < _MOST_PLANS
-    return answer(upcoming_document(now, until_at, runs, load, complete=complete))
+    warnings = upcoming_warnings(left_out, waiting=waiting)
+    return answer(upcoming_document(now, until_at, runs, load, complete=complete, warnings=warnings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from marshmallow import fields
+
 from scheduler.api.http.answers import Answer, flag, instant, list_of, text, uuid_text, whole, word
 from scheduler.api.http.fields import Choice, DomainText, Id, Time
 from scheduler.api.http.queries import Query, QueryWhole
@@ -50,5 +52,10 @@ class UpcomingDocument(Answer):
     to = instant()
     total = whole(what="The sum of `per_minute`.")
     complete = flag(what="False when there are too many different schedules to count all of them.")
+    warnings = list_of(
+        fields.String(),
+        null=True,
+        what="How many jobs are left out, and why: in a time zone, say, that the zone data lack. null: none.",
+    )
     items = list_of(UpcomingRunDocument, what="The first 1,000, soonest first.")
     per_minute = list_of(MinuteDocument, what="Minutes in which something fires.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, number, text, texts, uuid_text, word
+from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, number, text, texts, uuid_text
 from scheduler.api.http.fields import Body, Choice, DomainText, Flag, Id, Number, Text, TextMap
 from scheduler.api.http.queries import Paging
 from scheduler.domain.webhooks.target import LONGEST_URL
@@ -97,7 +97,7 @@ class WebhookDocument(Answer):
     id = uuid_text()
     job_id = uuid_text()
     url = text()
-    method = word(METHODS)
+    method = text(what="One of those of a request, or what an older version accepted.")
     headers = texts(null=True)
     query_params = texts(null=True)
     body_template = text(null=True)

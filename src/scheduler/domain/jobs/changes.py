@@ -18,6 +18,7 @@ from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.timing import Timing, without_timing
 from scheduler.domain.runs.firing import THROUGH
 from scheduler.domain.schedule.schedule import check_fires
+from scheduler.domain.schedule.zones import is_zone
 
 
 def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: Instant) -> Job:
@@ -50,7 +51,7 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     if (changed.timing, changed.max_runs, changed.enabled) == (job.timing, job.max_runs, job.enabled):
         return changed
     if changed.timing.without_bounds() != job.timing.without_bounds():
-        _check_timing(changed.timing, before=job.timing, now=now)
+        _check_timing(_as_given(changed.timing, fields), before=job.timing, now=now)
     planned = _planned(changed, before=job, now=now)
     return replace(planned, one_off_ended_at=now if _is_one_off_over(planned, now) else None)
 
@@ -99,10 +100,22 @@ def replan(job: Job, since_at: Instant) -> Job:
     """
     if not job.enabled or job.next_run_at is None or job.next_run_at < since_at:
         return job
-    next_run_at = job.next_after(since_at - 1)
+    return _planned_next(job, job.next_after(since_at - 1), since_at)
+
+
+def resume(job: Job, waiting_since_at: Instant) -> Job:
+    """A job that waits without a next time, planned again from ``waiting_since_at`` (excluded) on.
+
+    What was due meanwhile is overdue then. Raises ``SchedulerError`` when the due times still cannot be computed.
+    """
+    return _planned_next(job, job.next_after(waiting_since_at), waiting_since_at)
+
+
+def _planned_next(job: Job, next_run_at: Instant | None, at: Instant) -> Job:
+    """The job with its next time, or through at ``at``."""
     if next_run_at is not None:
         return replace(job, next_run_at=next_run_at)
-    return replace(_ended(job), one_off_ended_at=since_at if job.timing.is_one_off else None)
+    return replace(_ended(job), one_off_ended_at=at if job.timing.is_one_off else None)
 
 
 def upcoming(job: Job, count: int) -> list[Instant]:
@@ -111,6 +124,8 @@ def upcoming(job: Job, count: int) -> list[Instant]:
         count = min(count, job.max_runs - job.run_count)
     times: list[Instant] = []
     at = job.next_run_at
+    if at is not None and job.timing.problem() is not None:
+        return [at]  # the only one that is known
     while at is not None and len(times) < count:
         times.append(at)
         at = job.next_after(at)
@@ -122,12 +137,28 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
         return replace(job, next_run_at=None)
     if before.enabled and before.next_run_at is not None and before.next_run_at <= now:
         return job
+    if job.timing.problem() is not None:
+        return _waiting(job, before)
     next_run_at = job.next_after(now)
     if next_run_at is not None:
         return replace(without_our_note(job), next_run_at=next_run_at, disabled_by=None, disabled_reason=None)
     if not before.enabled:
         raise _through(job)
     return _ended(job)
+
+
+def _as_given(timing: Timing, fields: Mapping[str, Any]) -> Timing:
+    """The timing without a stored time zone that the data lack: a change is judged by what it gives."""
+    return timing if "timezone" in fields or is_zone(timing.timezone) else replace(timing, timezone="UTC")
+
+
+def _waiting(job: Job, before: Job) -> Job:
+    """A job whose due times cannot be computed now: it keeps its next time where that still holds, or waits."""
+    at = before.next_run_at
+    if at is not None:
+        is_alike = before.enabled and job.timing.without_bounds() == before.timing.without_bounds()
+        at = at if is_alike and job.timing.clipped(at, at) == (at, at) else None
+    return replace(without_our_note(job), next_run_at=at, disabled_by=None, disabled_reason=None)
 
 
 def _ended(job: Job) -> Job:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
+from typing import TypeVar
 
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.jobs.job import Job
@@ -14,6 +15,7 @@ from scheduler.domain.schedule.lines import Interval, Transition
 from scheduler.domain.schedule.schedule import Schedule
 
 MINUTE = 60 * SECOND
+Timed = TypeVar("Timed", Job, "Plan")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,19 @@ class Plan:
     """How often each job may still fire; ``None`` for no limit."""
     jobs: int
     """How many jobs there are."""
+
+
+def split_computable(timed: Sequence[Timed]) -> tuple[list[Timed], list[tuple[str, Timed]]]:
+    """Those whose due times can be computed now, and the others, each with the reason why not."""
+    computable: list[Timed] = []
+    others: list[tuple[str, Timed]] = []
+    for one in timed:
+        problem = one.timing.problem()
+        if problem is None:
+            computable.append(one)
+        else:
+            others.append((problem, one))
+    return computable, others
 
 
 def preview(schedule: Schedule, from_at: Instant, count: int, *, made_at: Instant | None = None) -> list[PreviewedRun]:

@@ -55,9 +55,13 @@ class Job:
 
         ``run_count`` is the number of runs until then, by default that until now.
         """
-        if self.max_runs is not None and (self.run_count if run_count is None else run_count) >= self.max_runs:
+        if self.has_had_its_runs(self.run_count if run_count is None else run_count):
             return None
         return self.timing.next_after(instant)
+
+    def has_had_its_runs(self, run_count: int) -> bool:
+        """Is ``max_runs`` reached with so many runs?"""
+        return self.max_runs is not None and run_count >= self.max_runs
 
     def spread(self) -> int:
         """The part of ``spread_s`` by which this job is delayed, in microseconds: a hash of its id, always the same."""

@@ -34,8 +34,11 @@ class RetryPolicy:
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> RetryPolicy:
-        """The policy with the given fields and the defaults for the rest; values were validated before."""
-        known = dict(fields)
+        """The policy with the given fields and the defaults for the rest; values were validated before.
+
+        Fields of other versions are left out.
+        """
+        known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
         for name in ("delays", "retry_on"):
             if known.get(name) is not None:
                 known[name] = tuple(known[name])

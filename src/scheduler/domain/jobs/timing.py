@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.schedule.schedule import Schedule
 from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, is_one_off, parse_schedule, settle_delays
+from scheduler.domain.schedule.zones import is_zone, zone_data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,19 @@ class Timing:
     def is_one_off(self) -> bool:
         """Are all its lines single moments?"""
         return is_one_off(self.schedule)
+
+    def problem(self) -> str | None:
+        """Why the due times of a stored timing cannot be computed now, as a sentence; ``None`` when they can.
+
+        It was valid when it was saved. Since then other zone data, or a version that refuses more, may have come.
+        """
+        try:
+            self.parsed()
+        except SchedulerError as error:
+            if not is_zone(self.timezone):
+                return f'its time zone "{self.timezone[:64]}" is not in the time zone data ({zone_data()})'
+            return f"its schedule is not valid any more: {error.message}"
+        return None
 
     def next_after(self, instant: Instant) -> Instant | None:
         """The first due time after ``instant``; ``None`` when there is none."""

@@ -49,8 +49,8 @@ class JobVersion:
 
     def latest_between(self, start_at: Instant, end_at: Instant) -> Instant | None:
         """Its newest due time t with ``start_at <= t <= end_at``; none while it is not enabled."""
-        return self.timing.latest_between(start_at, end_at) if self.enabled else None
+        return self.timing.latest_between(start_at, end_at) if self.enabled and not self.timing.problem() else None
 
     def next_after(self, instant: Instant) -> Instant | None:
         """Its first due time after ``instant``; none while it is not enabled."""
-        return self.timing.next_after(instant) if self.enabled else None
+        return self.timing.next_after(instant) if self.enabled and not self.timing.problem() else None

@@ -46,6 +46,15 @@ def account_for(job: Job, now: Instant, *, watching_since: Instant, most: int) -
     return [_latest(job, first, newest, now, watching_since)], newest
 
 
+def account_for_one(job: Job, now: Instant, *, watching_since: Instant) -> tuple[Sequence[Portion], Instant]:
+    """The same for ``next_run_at`` alone, when the due times after it cannot be computed."""
+    first = job.next_run_at
+    assert first is not None  # noqa: S101 - only due jobs are fired
+    if job.catchup == "none" and first < watching_since:
+        return [_merged(job, first, first, watching_since, skipped=_NOT_CAUGHT_UP)], first
+    return [_latest(job, first, first, now, watching_since)], first
+
+
 def _newest(job: Job, first: Instant, now: Instant) -> Instant:
     """The newest due time up to now; no search when there is but one."""
     following = job.next_after(first)

@@ -34,6 +34,7 @@ class Verdict(StrEnum):
     NOT_DUE = "not_due"
     BEFORE_CREATION = "before_creation"
     UNRECORDED = "unrecorded"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +109,14 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
     if at <= job.created_at or not past:
         return Verdict.BEFORE_CREATION, f"the job was only created at {format_instant(job.created_at)}"
     version = past[-1]
-    if not version.timing.is_due(at):
+    is_current = len(past) == len(versions)
+    problem = (job if is_current else version).timing.problem()
+    if problem is not None and version.enabled and at != job.next_run_at:
+        return Verdict.UNKNOWN, f"whether this time is due cannot be told: {problem}"
+    if problem is None and not version.timing.is_due(at):
         return Verdict.NOT_DUE, _not_due(version, at)
     if not version.enabled:
-        return _disabled(job, past, is_current=len(past) == len(versions))
+        return _disabled(job, past, is_current=is_current)
     if at > now:
         if _is_through_by(job, at):
             return Verdict.NOT_DUE, f"the job will be through before: it ends after {job.max_runs} runs"

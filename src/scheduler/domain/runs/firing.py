@@ -12,7 +12,7 @@ from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.runs.catchup import Portion, account_for
+from scheduler.domain.runs.catchup import Portion, account_for, account_for_one
 from scheduler.domain.runs.error_code import ErrorCode, error_line
 from scheduler.domain.runs.execution import Execution, Status, Trigger, run_id_of
 
@@ -58,7 +58,9 @@ class Firing:
     end_reason: str | None = None
     """The same as a sentence."""
     ends_behind: Instant | None = None
-    """The last due time of a job that is disabled: up to there it was enabled."""
+    """The last due time of a job that is disabled, or waits: up to there it fired."""
+    waits_for: str | None = None
+    """Why a job that goes on has no next time: its due times cannot be computed now."""
 
     @property
     def ends_one_off(self) -> bool:
@@ -71,22 +73,31 @@ class Firing:
         return [*self.executions, *self.buffered]
 
 
-def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int, waiting: int = 0) -> Firing:
+def fire(
+    job: Job,
+    webhook_ids: Sequence[str],
+    present: Present,
+    *,
+    active: int,
+    waiting: int = 0,
+    problem: str | None = None,
+) -> Firing:
     """Turn a due job (``next_run_at`` ≤ now) into executions and its next time.
 
     ``active`` counts the job's queued and running executions, ``waiting`` those of them that wait behind another;
-    both matter only when ``overlap`` is not ``allow``.
+    both matter only when ``overlap`` is not ``allow``. With a ``problem`` the due times cannot be computed now: then
+    ``next_run_at`` alone is fired, which was planned when they could, and the job goes on without a next time.
     """
-    portions, reached_at = account_for(
-        job,
-        present.now,
-        watching_since=present.watching_since,
-        most=max(1, _MOST_ROWS // max(1, len(webhook_ids))),
-    )
+    if problem is None:
+        most = max(1, _MOST_ROWS // max(1, len(webhook_ids)))
+        portions, reached_at = account_for(job, present.now, watching_since=present.watching_since, most=most)
+    else:
+        portions, reached_at = account_for_one(job, present.now, watching_since=present.watching_since)
     ready, buffered, cancels = _overlap(job, portions, active=active, waiting=waiting)
     fired = sum(portion.skipped is None for portion in ready) + len(buffered)
     run_count = job.run_count + fired
-    next_run_at = job.next_after(reached_at, run_count=run_count)
+    next_run_at = job.next_after(reached_at, run_count=run_count) if problem is None else None
+    is_through = next_run_at is None and (problem is None or job.has_had_its_runs(run_count))
     return Firing(
         job=job,
         next_run_at=next_run_at,
@@ -95,9 +106,10 @@ def fire(job: Job, webhook_ids: Sequence[str], present: Present, *, active: int,
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
-        ended_by=DisabledBy.THROUGH if next_run_at is None else None,
-        end_reason=THROUGH if next_run_at is None else None,
+        ended_by=DisabledBy.THROUGH if is_through else None,
+        end_reason=THROUGH if is_through else None,
         ends_behind=reached_at,
+        waits_for=None if is_through else problem,
     )
 
 

@@ -19,6 +19,10 @@ async def keep_house(stores: Stores, replanner: Replanner) -> None:
 
     Once a minute, until cancelled.
     """
+    try:
+        await replanner.count_unknown()
+    except SchedulerError as error:
+        log.error("counting the jobs of unknown time zones failed: %s", error.message)  # noqa: TRY400
     while True:
         await asyncio.sleep(_INTERVAL_S)
         try:

@@ -17,10 +17,17 @@ from operator import attrgetter
 from scheduler.domain.clock import SECOND, Clock, Instant, format_instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events, JobPlanned
-from scheduler.domain.jobs.changes import replan
+from scheduler.domain.jobs.changes import replan, resume
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.schedule.zone_data import ZoneData, find_zone_data, is_newer
-from scheduler.domain.schedule.zones import have_same_rules, use_zone_data, zone_rules, zone_stamp
+from scheduler.domain.schedule.zones import (
+    have_same_rules,
+    is_zone,
+    use_zone_data,
+    zone_data,
+    zone_rules,
+    zone_stamp,
+)
 from scheduler.store.jobs.zones import ZoneRules, ZoneStore
 
 _LEAD_S = 10
@@ -36,6 +43,8 @@ class Replanner:
         self._zones = zones
         self._clock = clock
         self._events = events
+        self.jobs_in_unknown_zones = 0
+        """How many jobs have a time zone that the data lack, as counted by ``count_unknown``."""
         self._seen: Mapping[str, object] = {}
         self._adopted: Mapping[str, bytes] = {}
         """Rules on record that come from newer data than this node has: nodes are updated one after the other."""
@@ -44,17 +53,36 @@ class Replanner:
         """Plan by the zone data of today what was planned by others. Before anything fires."""
         since_at = (self._clock.now() // SECOND + 1) * SECOND
         await self._follow(await self._zones.all(), since_at=since_at, is_running=False)
+        await self._resume()
 
     async def look(self) -> None:
         """Plan anew what is touched when the zone data have changed since the last look, here or on another node."""
         known = await self._zones.all()
-        found = _look_at(known)
-        is_changed = any(self._seen.get(name, state) != state for name, state in found.items())
-        if is_changed or any(zone.planned_to is not None for zone in known):
+        if _look_at(known) != self._seen or any(zone.planned_to is not None for zone in known):
             since_at = (self._clock.now() // SECOND + _LEAD_S) * SECOND
             await self._follow(known, since_at=since_at, is_running=True)
-        else:
-            self._seen = found
+            await self.count_unknown()
+        await self._resume()
+
+    async def count_unknown(self) -> None:
+        """Count the jobs whose time zone the data lack, and name those zones in the log. Reads all jobs."""
+        jobs = await self._zones.count_by_zone()
+        await self._zones.register(jobs)
+        unknown = {name: count for name, count in jobs.items() if not is_zone(name)}
+        self.jobs_in_unknown_zones = sum(unknown.values())
+        if unknown:
+            about = {"zones": ", ".join(ascii(name[:64]) for name in sorted(unknown)), "zone_data": str(zone_data())}
+            log.warning("the time zone data lack the zones of %d jobs", self.jobs_in_unknown_zones, extra=about)
+
+    async def _resume(self) -> None:
+        """Plan the jobs that wait without a next time, as far as their due times can be computed again."""
+        last_id: str | None = ""
+        while last_id is not None:
+            found = await self._zones.resume(last_id, _resumed, self._clock.now())
+            last_id = found.last_id
+            self._tell_planned(found.resumed)
+            for job in found.resumed:
+                log.info("job %s has a next time again", job.id)
 
     async def _follow(self, known: Sequence[ZoneRules], *, since_at: Instant, is_running: bool) -> None:
         data = find_zone_data()
@@ -103,10 +131,13 @@ class Replanner:
         while rest is not None:
             rest, jobs = await self._zones.replan(rest, lambda job: _moved(job, zone.since_at, reason))
             moved += len(jobs)
-            times = [job.next_run_at for job in jobs if job.next_run_at is not None]
-            if times:
-                self._events.tell(JobPlanned(due_at=min(times)))
+            self._tell_planned(jobs)
         return moved
+
+    def _tell_planned(self, jobs: Sequence[Job]) -> None:
+        due_at = min((job.next_run_at for job in jobs if job.next_run_at is not None), default=None)
+        if due_at is not None:
+            self._events.tell(JobPlanned(due_at=due_at))
 
 
 def _latest(known: Sequence[ZoneRules]) -> list[ZoneRules]:
@@ -141,6 +172,13 @@ def _moved(job: Job, since_at: Instant, reason: str) -> tuple[Job, str] | None:
         return None
     times = [at for at in (job.next_run_at, planned.next_run_at) if at is not None]
     return planned, f"{reason}: {' became '.join(map(format_instant, times))}"
+
+
+def _resumed(job: Job, waiting_since_at: Instant) -> Job | None:
+    try:
+        return resume(job, waiting_since_at)
+    except SchedulerError:
+        return None
 
 
 def _reason(zone: ZoneRules, known: Sequence[ZoneRules]) -> str:

@@ -15,7 +15,12 @@ from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.rows import Codec, Table
 from scheduler.store.sql import select_page
 
-_SCOPES = Codec(encode=json.dumps, decode=lambda text: tuple(Scope(scope) for scope in json.loads(text)))
+_KNOWN_SCOPES = {scope.value: scope for scope in Scope}
+_SCOPES = Codec(
+    encode=json.dumps,
+    # one that this version does not know permits nothing
+    decode=lambda text: tuple(_KNOWN_SCOPES[scope] for scope in json.loads(text) if scope in _KNOWN_SCOPES),
+)
 _KEYS = Table(ApiKey, codecs={"scopes": _SCOPES})
 _COLUMNS = _KEYS.columns("k")
 

@@ -139,10 +139,19 @@ class DueJobStore:
             for firing in firings
             if firing.ended_by
         ]
-        await add_versions(tx, [JobVersion.of(job, changed_by=SERVICE) for job in ended], ended)
+        waiting = [firing for firing in firings if firing.waits_for is not None]
+        versions = [JobVersion.of(job, changed_by=SERVICE) for job in ended] + list(map(_waiting_version, waiting))
+        await add_versions(tx, versions, ended + [firing.job for firing in waiting])
         broken = [job.id for job in ended if job.disabled_by is not DisabledBy.THROUGH]
         done = [AuditedAction(action=Action.JOB_DISABLED, subject_id=job_id, changes=("enabled",)) for job_id in broken]
         await record_on_jobs(tx, Actor(name=SERVICE, at=now), [(audited.subject_id, audited) for audited in done])
+
+
+def _waiting_version(firing: Firing) -> JobVersion:
+    """From when on the due times of a job are unknown, and why."""
+    since_at = firing.job.updated_at if firing.ends_behind is None else firing.ends_behind
+    version = JobVersion.of(replace(firing.job, updated_at=since_at), changed_by=SERVICE)
+    return replace(version, note=firing.waits_for)
 
 
 def _due(order: str) -> str:

@@ -6,14 +6,21 @@ import json
 from functools import lru_cache
 
 from scheduler.domain.jobs.job import Job
-from scheduler.domain.jobs.retry import RetryPolicy
+from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
 from scheduler.store.rows import Codec, Table
 
 
 @lru_cache(maxsize=1024)
 def decode_policy(text: str) -> RetryPolicy:
-    """The retry policy of a ``retry`` column. Cached: most jobs have one of a few policies."""
-    return RetryPolicy.from_mapping(json.loads(text))
+    """The retry policy of a ``retry`` column; the default where that cannot be read.
+
+    A claim reads many at once: one that is spoiled must not keep the others from being delivered. Cached: most jobs
+    have one of a few policies.
+    """
+    try:
+        return RetryPolicy.from_mapping(json.loads(text))
+    except (ValueError, TypeError, AttributeError):
+        return DEFAULT_POLICY
 
 
 @lru_cache(maxsize=1024)

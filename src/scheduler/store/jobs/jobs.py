@@ -107,6 +107,14 @@ class JobStore:
         )
         return [JOBS.decode(row) for row in rows]
 
+    async def count_waiting(self, user: str, *, account_id: str | None = None) -> int:
+        """How many enabled jobs of the accounts ``user`` belongs to have no next time, as it cannot be computed."""
+        row = await self._db.fetch_one(
+            f"SELECT COUNT(*) AS n {_OF_USER} AND j.enabled = 1 AND j.next_run_at IS NULL",
+            {"user": user, "account_id": account_id},
+        )
+        return row["n"] if row else 0
+
     async def plans(
         self, user: str, now: Instant, until_at: Instant, *, account_id: str | None = None, limit: int
     ) -> list[Plan]:

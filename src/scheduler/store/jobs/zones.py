@@ -20,6 +20,7 @@ from scheduler.store.sql import in_list
 _SLICE = 500
 """Jobs that are planned anew in one transaction."""
 _LOCK = "zones"
+_RESUMED = "its due times can be computed again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,16 @@ _ZONES = Table(ZoneRules, codecs={"rules": _RULES})
 _ONE = f"SELECT {_ZONES.columns()} FROM zones WHERE name = :name AND since_at = :since_at"
 Replan = Callable[[Job], tuple[Job, str] | None]
 """The job with another next time, and why; ``None`` for one that keeps its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitingJobs:
+    """One slice of the jobs that wait without a next time."""
+
+    last_id: str | None
+    """The last of them; ``None`` when there are no more."""
+    resumed: list[Job]
+    """Those that have a next time again."""
 
 
 class ZoneStore:
@@ -142,6 +153,41 @@ class ZoneStore:
 
         return await self._db.transaction(work)
 
+    async def resume(self, after_id: str, resume: Callable[[Job, Instant], Job | None], now: Instant) -> WaitingJobs:
+        """Plan the next enabled jobs that have no next time, those with an id behind ``after_id``.
+
+        ``resume`` gets each with the instant since which it has waited, and returns it with a next time, or ``None``.
+        """
+        rows = await self._db.fetch_all(
+            "SELECT id FROM jobs WHERE enabled = 1 AND next_run_at IS NULL AND id > :after_id ORDER BY id LIMIT :limit",
+            {"after_id": after_id, "limit": _SLICE},
+        )
+        ids = [row["id"] for row in rows]
+
+        async def work(tx: Transaction) -> list[Job]:
+            placeholders, params = in_list(ids)
+            found = await tx.fetch_all(
+                f"""
+                SELECT {JOBS.columns("j")},
+                  (SELECT MAX(h.changed_at) FROM job_history h WHERE h.job_id = j.id) AS waiting_since_at
+                FROM jobs j WHERE j.id IN ({placeholders}) AND j.enabled = 1 AND j.next_run_at IS NULL ORDER BY j.id
+                FOR NO KEY UPDATE OF j
+                """,
+                params,
+            )
+            waiting = [(JOBS.decode(row), row["waiting_since_at"]) for row in found]
+            planned = [resume(job, job.updated_at if since_at is None else since_at) for job, since_at in waiting]
+            resumed = [job for job in planned if job is not None]
+            await write_plans(tx, [(job, _RESUMED) for job in resumed], since_at=now)
+            return resumed
+
+        return WaitingJobs(last_id=ids[-1] if ids else None, resumed=await self._db.transaction(work) if ids else [])
+
+    async def count_by_zone(self) -> dict[str, int]:
+        """How many jobs each time zone has. Reads all jobs."""
+        rows = await self._db.fetch_all("SELECT timezone, COUNT(*) AS n FROM jobs GROUP BY timezone")
+        return {row["timezone"]: row["n"] for row in rows}
+
     async def _next_jobs(self, zone: ZoneRules) -> Sequence[Row]:
         return await self._db.fetch_all(
             # by the primary key, whose order it is: the index of next_run_at would be read anew for each slice
@@ -175,7 +221,7 @@ async def write_plans(tx: Transaction, moves: Sequence[tuple[Job, str]], *, sinc
     await tx.execute_many(
         """
         UPDATE jobs SET next_run_at = :next_run_at, enabled = :enabled, disabled_by = :disabled_by,
-          disabled_reason = :disabled_reason
+          disabled_reason = :disabled_reason, one_off_ended_at = :one_off_ended_at
         WHERE id = :id
         """,
         [
@@ -185,6 +231,7 @@ async def write_plans(tx: Transaction, moves: Sequence[tuple[Job, str]], *, sinc
                 "enabled": int(job.enabled),
                 "disabled_by": job.disabled_by,
                 "disabled_reason": job.disabled_reason,
+                "one_off_ended_at": job.one_off_ended_at,
             }
             for job, _ in moves
         ],

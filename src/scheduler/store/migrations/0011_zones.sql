@@ -10,3 +10,5 @@ CREATE TABLE zones (
 );
 -- Which rules the jobs of older versions were planned by is not recorded: the first start plans them anew.
 INSERT INTO zones (name, since_at) SELECT DISTINCT timezone, 0 FROM jobs WHERE timezone NOT IN ('UTC', 'Etc/UTC');
+-- Enabled jobs whose next time cannot be computed now: their zone is unknown, say. They are tried again now and then.
+CREATE INDEX jobs_waiting ON jobs (id) WHERE enabled = 1 AND next_run_at IS NULL;

@@ -22,6 +22,8 @@ class Depth:
     """Executions for later, retries mostly."""
     in_lanes: int
     """Executions that wait for the share of their account or the limit of their receiver's host."""
+    jobs_waiting: int
+    """Enabled jobs that have no next time, as it cannot be computed now."""
     oldest_ready_at: Instant | None
     """Since when the oldest of them has been ready."""
     next_due_at: Instant | None
@@ -36,6 +38,7 @@ async def depth(db: Database, now: Instant) -> Depth:
         SELECT ({counted.format(f"held = {Hold.NONE} AND available_at <= :now")}) AS ready,
           ({counted.format(f"held = {Hold.NONE} AND available_at > :now")}) AS planned,
           ({counted.format(f"held = {Hold.BACKLOG}")}) AS in_lanes,
+          (SELECT COUNT(*) FROM jobs WHERE enabled = 1 AND next_run_at IS NULL) AS jobs_waiting,
           (SELECT MIN(available_at) FROM executions WHERE status = 'queued' AND held = {Hold.NONE}) AS oldest_at,
           (SELECT MIN(next_run_at) FROM jobs WHERE next_run_at IS NOT NULL) AS due_at
         """,
@@ -47,6 +50,7 @@ async def depth(db: Database, now: Instant) -> Depth:
         ready=row["ready"],
         planned=row["planned"],
         in_lanes=row["in_lanes"],
+        jobs_waiting=row["jobs_waiting"],
         oldest_ready_at=oldest_at if oldest_at is not None and oldest_at <= now else None,
         next_due_at=row["due_at"],
     )
