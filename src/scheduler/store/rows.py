@@ -35,9 +35,10 @@ TEXT = Codec(encode=str, decode=str)
 MAP = Codec(encode=lambda items: json.dumps(dict(items)), decode=json.loads)
 
 
-def enum_codec(kind: type[Enum]) -> Codec:
-    """Stores the value of a member. Reading an unknown value raises ``KeyError``."""
-    return Codec(encode=attrgetter("value"), decode={member.value: member for member in kind}.__getitem__)
+def enum_codec(kind: type[Enum], *, is_nullable: bool = False) -> Codec:
+    """Stores the value of a member. Reading an unknown value raises ``KeyError``, or is ``None`` where that may be."""
+    members = {member.value: member for member in kind}
+    return Codec(encode=attrgetter("value"), decode=members.get if is_nullable else members.__getitem__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,14 +128,16 @@ def _columns_of(
         if field not in codecs and isinstance(hint, type) and is_dataclass(hint):
             yield from _columns_of(hint, f"{field}.", codecs, renamed)
         else:
-            codec = codecs.get(field) or _codec_of(kinds[0])
-            yield field, _Column(name=renamed.get(field, name), codec=codec, is_nullable=type(None) in kinds)
+            is_nullable = type(None) in kinds
+            codec = codecs.get(field) or _codec_of(kinds[0], is_nullable=is_nullable)
+            yield field, _Column(name=renamed.get(field, name), codec=codec, is_nullable=is_nullable)
 
 
-def _codec_of(kind: Any) -> Codec | None:
+def _codec_of(kind: Any, *, is_nullable: bool) -> Codec | None:
     if kind is bool:
         return FLAG
-    return enum_codec(kind) if isinstance(kind, type) and issubclass(kind, Enum) else None
+    is_enum = isinstance(kind, type) and issubclass(kind, Enum)
+    return enum_codec(kind, is_nullable=is_nullable) if is_enum else None
 
 
 def _applied(way: str, column: _Column, value: str, row_id: str, scope: dict[str, Any]) -> str:

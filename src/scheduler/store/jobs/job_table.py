@@ -28,8 +28,16 @@ def _encode_policy(policy: RetryPolicy) -> str:
     return json.dumps(policy.to_mapping(), sort_keys=True)
 
 
+def _decode_tags(text: str) -> tuple[str, ...]:
+    """The tags of a column; none where they cannot be read: many jobs are read at once to be fired."""
+    try:
+        return tuple(json.loads(text))
+    except (ValueError, TypeError):
+        return ()
+
+
 _POLICY = Codec(encode=_encode_policy, decode=decode_policy)
-_TAGS = Codec(encode=json.dumps, decode=lambda text: tuple(json.loads(text)) if text != "[]" else ())
+_TAGS = Codec(encode=json.dumps, decode=lambda text: _decode_tags(text) if text != "[]" else ())
 
 JOBS = Table(Job, codecs={"retry": _POLICY, "tags": _TAGS})
 UPDATE_JOB = f"UPDATE jobs SET {JOBS.assignments(fixed=('id', 'account_id', 'created_at'))} WHERE id = :id"

@@ -34,6 +34,8 @@ def decode_claim(row: Row, decode_webhook: Callable[[Row], Webhook], *, worker_i
         webhook = decode_webhook(row) if row[WEBHOOK_AT] is not None else None
     except WrongKeyError as error:
         unreadable = str(error)  # ends this attempt, not the other claims
+    except (ValueError, TypeError, KeyError) as error:
+        unreadable = f"what is stored of the webhook cannot be read: {error}"
     return Claim(
         execution=_decode_execution(row, Status.RUNNING, worker_id, started_at),
         job_name=row["job_name"],
