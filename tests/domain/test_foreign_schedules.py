@@ -71,6 +71,8 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("cron(0 9 ? * 6#3 *)", ["0 9 * * FRI#3"]),
         ("cron(0 9 ? * 1,7 *)", ["0 9 * * SUN,SAT"]),
         ("cron(0 9 L * ? *)", ["0 9 L * *"]),
+        ("10 7/5 * * FRI 2027", ["10 7/5 * * FRI"]),
+        ("cron(0 8 * * * *)", ["0 8 * * *"]),
         ("cron(0 8 1 1 ? 2027)", ["@at 2027-01-01T08:00:00"]),
         ("rate(1 day)", ["@every 1d", "@daily"]),
         ("rate(90 minutes)", ["@every 90m"]),
@@ -131,6 +133,8 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("every hour between 9am and 5pm on weekdays", ["0 9-17 * * MON-FRI"]),
         ("noon", ["0 12 * * *"]),
         ("every 1.day", ["@every 1d", "@daily"]),
+        ("every: 5 minutes", ["@every 5m", "*/5 * * * *"]),
+        ("every friday at 5pm UTC", ["CRON_TZ=UTC 0 17 * * FRI"]),
         ("in 10 minutes", ["@in 10m"]),
         ("t\u00e4glich um 9 Uhr", ["0 9 * * *"]),
         ("toutes les 5 minutes", ["@every 5m", "*/5 * * * *"]),
@@ -183,6 +187,9 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("hello world", []),
         ("-5 * * * *", []),
         ("every 5 bananas", []),
+        ("every day except sunday", []),
+        ("every 5 minutes at 9am", []),
+        ("0 9 * * 1 2027", []),
         ("tomorrow at 9am", []),
         ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=3,4", []),
         ("0 ? * * *", []),
@@ -193,6 +200,45 @@ def test_what_to_write_here_is_a_schedule_that_means_the_same(text: str, write: 
     assert proposed(refusal(text)) == write
     for schedule in write:
         parse_schedule(schedule, timezone=None, anchor_at=NOW)
+
+
+CLOCKS = {
+    "9am": "0 9", "5pm": "0 17", "5 p.m.": "0 17", "12am": "0 0", "12pm": "0 12", "8:15pm": "15 20", "09:30": "30 9",
+    "17h30": "30 17", "noon": "0 12", "midnight": "0 0", "6 o'clock": "0 6", "23:59:30": "30 59 23",
+}  # fmt: skip
+DAYS = {
+    "every day": "* * *", "daily": "* * *", "every monday": "* * MON", "on fridays": "* * FRI",
+    "weekdays": "* * MON-FRI", "every weekend": "* * SAT,SUN",
+    "tuesdays and thursdays": "* * TUE,THU", "monday through friday": "* * MON-FRI",
+    "on the 1st of every month": "1 * *", "first monday of the month": "* * MON#1", "last day of the month": "L * *",
+    "last friday of every month": "* * FRIL", "first weekday of the month": "1W * *", "every year on july 4": "4 JUL *",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("day", DAYS)
+@pytest.mark.parametrize("form", ["{day} at {clock}", "at {clock} {day}", "{day} {clock}", "{clock}, {day}"])
+def test_a_day_and_a_time_of_day_in_words_lead_to_exactly_them(day: str, form: str) -> None:
+    for clock, times in CLOCKS.items():
+        text = form.format(day=day, clock=clock)
+        assert proposed(refusal(text)) == [f"{times} {DAYS[day]}"], text
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 7, 45, 90])
+def test_a_number_of_units_in_any_notation_leads_to_that_interval(number: int) -> None:
+    units = {"s": ("second", "S"), "m": ("minute", "M"), "h": ("hour", "H"), "d": ("day", "D"), "w": ("week", "W")}
+    for unit, (word, letter) in units.items():
+        words = f"{number} {word}{'s' * (number > 1)}"
+        iso = f"P{number}{letter}" if unit in "dw" else f"PT{number}{letter}"
+        for text in (f"every {words}", f"rate({words})", words, f"@every {words}", iso, f"R/{iso}", f"{number}{word}s"):
+            assert proposed(refusal(text))[0] == f"@every {number}{unit}", text
+
+
+@pytest.mark.parametrize("day", range(1, 8))
+def test_weekdays_that_count_from_sunday_as_1_lead_to_their_names(day: int) -> None:
+    name = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")[day - 1]
+    assert proposed(refusal(f"cron(0 9 ? * {day} *)")) == [f"0 9 * * {name}"]
+    assert proposed(refusal(f"0 0 9 ? * {day}#2 *")) == [f"0 0 9 ? * {name}#2"]
+    assert proposed(refusal(f"0 0 9 ? * {day}L 2027")) == [f"0 0 9 ? * {name}L"]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +284,11 @@ def test_what_is_no_schedule_is_said_beside_it_and_items_are_quoted_as_written(t
         ("Europe/Pairs", "Europe/Paris"),
         ("utc", "UTC"),
         ("Z", "UTC"),
+        ("Etc/UTC+3", "Etc/GMT-3"),
+        ("Asia/Mumbai", "Asia/Kolkata"),
+        ("Europe/Munich", "Europe/Berlin"),
+        ("Eastern Time (US & Canada)", "America/New_York"),
+        ("Coordinated Universal Time", "UTC"),
     ],
 )
 def test_another_name_of_a_zone_leads_to_the_zone(name: str, write: str) -> None:
@@ -252,7 +303,7 @@ def test_every_zone_of_windows_has_a_zone_here() -> None:
         load_zone(zone)
 
 
-@pytest.mark.parametrize("name", ["", " ", "Mars/Olympus", "UTC+25"])
+@pytest.mark.parametrize("name", ["", " ", "Mars/Olympus", "UTC+25", "Europe/Xyzzy", "120"])
 def test_an_unknown_zone_leads_to_none(name: str) -> None:
     message = refusal("0 2 * * *", timezone=name)
     assert "IANA" in message and "write" not in message

@@ -146,7 +146,7 @@ def _large_step(words: list[str], *, seconds: bool = False) -> Hint | None:
             continue
         if any(not re.fullmatch(r"[0-9]+", word) for word in words[:position]):
             continue
-        more = "" if set(words[:position]) <= {"0"} else "anchor says at which minute"
+        more = "" if set(words[:position]) <= {"0"} else "anchor says from when it counts"
         return Hint(what="", write=(f"@every {int(match[1])}{unit}",), more=more)
     weeks = re.fullmatch(r"\*/(14|21|28)", words[-1])
     return Hint(what="", write=(f"@every {int(weeks[1]) // 7}w",)) if weeks else None

@@ -19,7 +19,7 @@ _FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
 
 
 def recognise(line: str) -> Hint | None:
-    """One of the three calls, or the six fields of ``cron(…)`` alone, which have ``?`` in a day field."""
+    """One of the three calls, or the six fields of ``cron(…)`` alone: a day field is ``?``, or the last a year."""
     match = _CALL.fullmatch(line)
     if match is None:
         return _fields(line, is_sure=False)
@@ -39,7 +39,8 @@ def _fields(text: str, *, is_sure: bool) -> Hint | None:
     if len(words) != 6 or not all(_FIELD.fullmatch(word) for word in words) or not is_year(words[5]):
         return None
     minute, hour, day, month, weekday, year = words
-    if not is_sure and "?" not in (day, weekday):
+    has_year = year.isdigit() and not re.search(r"[0-9]", weekday)
+    if not is_sure and "?" not in (day, weekday) and not has_year:
         return None
     at = at_that_time(f"0 {minute} {hour}", day, month, weekday, year)
     days = f"{'*' if day == '?' else day} {month} {'*' if weekday == '?' else from_sunday(weekday)}"

@@ -16,10 +16,11 @@ from scheduler.domain.schedule.foreign.names import MONTHS, WEEKDAYS, plain
 
 _EVERY = r"(?:every|each|per|alle|jede[nrsm]?|toutes? les|tous les|chaque|cada|todos los|todas las|ogni|tutti i|elke)"
 _CLOCK = r"(?:[0-9]{1,2}(?:[:.h][0-9]{2})?(?::[0-9]{2})?\s?(?:am|pm|a\.m\.?|p\.m\.?|uhr|h|o'clock)?|noon|midnight)"
+_AT = r"(?:at|um|a las?|alle ore|om|@)\s+"
+_HALF = r"(?:am|pm|a\.m\.?|p\.m\.?|uhr|h|o'?clock)"
 _SURE_CLOCK = re.compile(
-    r"\b(?:(?:at|um|a las?|alle ore|om|@)\s+([0-9]{1,2})(?![0-9:.h])|"
-    r"([0-9]{1,2})(?:[:h]([0-9]{2}))?(?::([0-9]{2}))?\s?(am|pm|a\.m\.?|p\.m\.?|uhr|h|o'clock)(?![a-z])|"
-    r"([0-9]{1,2})[:h]([0-9]{2})(?::([0-9]{2}))?|(noon|midday|midnight))"
+    rf"\b(?:{_AT})?(?:[0-9]{{1,2}}(?:[:.h][0-9]{{2}})?(?::[0-9]{{2}})?\s?{_HALF}(?![a-z0-9])|"
+    rf"[0-9]{{1,2}}[:h][0-9]{{2}}(?::[0-9]{{2}})?|noon|midday|midnight)|\b{_AT}[0-9]{{1,2}}(?![0-9:.h])"
 )
 _WINDOW = re.compile(
     rf"\b(?:from|between|von|de|zwischen)\s+({_CLOCK})\s+(?:to|and|until|till|bis|und|a|-)\s+({_CLOCK})"
@@ -48,8 +49,8 @@ _WEEKDAYS = re.compile(
     rf"\b((?:{_DAY_NAMES})(?:\s?(?:-|to|through|thru|bis|a|al|,|and|und|et|y|&)\s?(?:{_DAY_NAMES}))*)\b"
 )
 _MONTH_DAY = re.compile(
-    r"\b(?:(?:the )?([0-9]{1,2})(?:st|nd|rd|th)(?: day)?|day ([0-9]{1,2})|"
-    r"([0-9]{1,2}(?:,[0-9]{1,2})*)(?= of (?:the )?month))\b"
+    rf"\b(?:(?:the )?([0-9]{{1,2}})(?:st|nd|rd|th)(?: day)?|day ([0-9]{{1,2}}|1w|lw)(?!\s?{_HALF}|[:.h]?[0-9])\b|"
+    rf"([0-9]{{1,2}}(?:,[0-9]{{1,2}})*)(?= of (?:the )?month))\b"
 )
 _IN = re.compile(r"(?:once )?(?:in|after) (.*)|(.*) from now|in (.*) from now")
 _ONCE = re.compile(r"\b(tomorrow|today|tonight|next|now|immediately|once|asap|morgen fruh)\b")
@@ -101,6 +102,7 @@ class _Found:
 def recognise(line: str) -> Hint | None:
     """A repetition, a time of day, or a single time to come."""
     text = re.sub(r"(?<=[0-9])\.(?=[a-z])|:(?=[a-z])", " ", plain(line))  # Ruby: every 1.day, every :monday
+    text = re.sub(r"^(?:every|schedule)\s*[:=]\s*", "every ", text)
     text = re.sub(r"\s+", " ", text).strip(" .!\"'")
     if not re.search(r"[a-z]{2}|[0-9]\s?[:h][0-9]|[0-9]\s?[smhdw]\b", text) or re.search(r"[*?/\\#=]", text):
         return None
@@ -124,6 +126,8 @@ def recognise(line: str) -> Hint | None:
 
 
 def _taken_apart(text: str) -> _Found:
+    text = re.sub(r"\bfirst (weekday|workday|business day|working day)\b", "day 1w", text)
+    text = re.sub(r"\blast (weekday|workday|business day|working day)\b", "day lw", text)
     found = _Found(rest=re.sub(r"\b(weekdays?|workdays?|business days?|working days?|werktags?)\b", "mon-fri", text))
     found.rest = re.sub(r"\b(weekends?|wochenende)\b", "sat,sun", found.rest)
     window = found.take(_WINDOW)
@@ -166,7 +170,7 @@ def _take_days(found: _Found) -> None:
         before = found.take(_BARE_DAY)
         numbers = [before[1]] if before is not None else []
     if numbers:
-        found.month_day = ",".join(numbers)
+        found.month_day = ",".join(numbers).upper()
 
 
 def _take_frequency(found: _Found) -> None:
@@ -259,8 +263,9 @@ def _lines(clocks: list[tuple[int, int, int]], days: str) -> str | None:
 
 
 def _clock_of(text: str) -> tuple[int, int, int] | None:
-    if text in ("noon", "midday", "midnight"):
-        return (0 if text == "midnight" else 12), 0, 0
+    named = re.search(r"noon|midday|midnight", text)
+    if named is not None:
+        return (0 if named[0] == "midnight" else 12), 0, 0
     match = re.search(r"([0-9]{1,2})(?:[:.h]([0-9]{2}))?(?::([0-9]{2}))?\s?([ap])?", text)
     if match is None:
         return None

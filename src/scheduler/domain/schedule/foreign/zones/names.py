@@ -11,8 +11,35 @@ from scheduler.domain.schedule.foreign.names import plain
 from scheduler.domain.schedule.foreign.zones.windows import WINDOWS_ZONES
 from scheduler.domain.schedule.zones import load_zone
 
-_OFFSET = re.compile(r"(?:UTC|GMT|Z)?\s*([+-])\s*([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+_OFFSET = re.compile(r"(?:(?:Etc/)?UTC|GMT|Z)?\s*([+-])\s*([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 _DISPLAY = re.compile(r"UTC(?:[+-][0-9]{2}:[0-9]{2})?\)\s*(\S.*)", re.IGNORECASE)
+_PLACES = {
+    "America/Los_Angeles": "Pacific Time, California, San Francisco, Seattle, San Diego, Portland, Las Vegas",
+    "America/Denver": "Mountain Time, Colorado, Salt Lake City",
+    "America/Chicago": "Central Time, Texas, Dallas, Houston, Austin",
+    "America/New_York": "Eastern Time, NYC, Washington, Boston, Miami, Atlanta, Philadelphia",
+    "America/Toronto": "Ottawa, Ontario",
+    "America/Sao_Paulo": "Brasilia, Rio de Janeiro",
+    "UTC": "Coordinated Universal Time, Universal Time Coordinated, UTC Time, GMT Time, Greenwich Mean Time",
+    "Europe/London": "England, UK, United Kingdom, Great Britain, British Time, British Summer Time, Edinburgh",
+    "Europe/Berlin": "Germany, Deutschland, Central European Time, Munich, Hamburg, Frankfurt, Cologne",
+    "Europe/Paris": "France, Lyon",
+    "Europe/Rome": "Italy, Italia, Milan",
+    "Europe/Madrid": "Spain, Barcelona",
+    "Europe/Zurich": "Switzerland, Geneva, Bern",
+    "Europe/Amsterdam": "Netherlands, Holland, Rotterdam",
+    "Europe/Vienna": "Austria",
+    "Europe/Warsaw": "Poland, Krakow",
+    "Europe/Istanbul": "Ankara",
+    "Asia/Kolkata": "India, India Time, Mumbai, Delhi, New Delhi, Bangalore, Bengaluru, Chennai, Hyderabad, Bombay",
+    "Asia/Shanghai": "China, Beijing, Peking, Shenzhen, Guangzhou, China Time",
+    "Asia/Tokyo": "Osaka, Kyoto",
+    "Asia/Ho_Chi_Minh": "Vietnam, Hanoi",
+    "Asia/Karachi": "Pakistan, Islamabad, Lahore",
+    "Australia/Sydney": "Canberra",
+    "Pacific/Auckland": "New Zealand, Wellington",
+}
+"""What is no name of a zone, but lies in one."""
 _ABBREVIATIONS = {
     "PST PDT PT PACIFIC": "America/Los_Angeles",
     "MDT MT MOUNTAIN": "America/Denver",
@@ -94,8 +121,9 @@ def meant_zone(name: str) -> str | None:
     display = _DISPLAY.fullmatch(name)  # of Windows, such as "UTC+01:00) Amsterdam, Berlin, Bern"
     if display is not None:
         return next((zone for city in display[1].split(",") if (zone := _known().get(_key(city)))), None)
-    key = _key(name)
-    return _BY_ABBREVIATION.get(name.upper()) or _known().get(key) or _nearly(key)
+    key = _key(name.partition("(")[0] or name)  # such as "Eastern Time (US & Canada)"
+    in_city = _known().get(key.rpartition("/")[2]) if "/" in key else None
+    return _BY_ABBREVIATION.get(name.upper()) or _known().get(key) or in_city or _nearly(key)
 
 
 def sure_zone(name: str) -> str | None:
@@ -124,11 +152,15 @@ def _key(name: str) -> str:
 
 
 def _nearly(key: str) -> str | None:
-    """A place of the same continent with nearly the same name."""
+    """A place of the same continent whose name has perhaps been mistyped: ``Europe/Pairs``."""
     continent, slash, place = key.partition("/")
-    places = [known for known in _known() if known.startswith(f"{continent}/")] if slash and place else []
-    found = get_close_matches(key, places, n=1, cutoff=0.8)
-    return _known()[found[0]] if found else None
+    if not slash or continent == "etc":
+        return None
+    places = {
+        known.removeprefix(f"{continent}/"): zone for known, zone in _known().items() if known.startswith(continent)
+    }
+    found = get_close_matches(place, places, n=1, cutoff=0.79)
+    return places[found[0]] if found else None
 
 
 @cache
@@ -140,4 +172,5 @@ def _known() -> dict[str, str]:
         if "/" in name and not name.startswith(("Etc/", "SystemV/", "US/")):
             found.setdefault(_key(name.rsplit("/", 1)[1]), name)
     windows = {_key(name): zone for name, zone in WINDOWS_ZONES.items()}
-    return found | windows | {_key(name): name for name in names}
+    places = {_key(place): zone for zone, names in _PLACES.items() for place in names.split(",")}
+    return found | windows | places | {_key(name): name for name in names}
