@@ -24,7 +24,7 @@ class PostgresProxy:
         self.delay_s = 0.0
         """Let every packet wait so long."""
         self.cut_before_commit = False
-        """Cut the next connection that commits before the server hears of it."""
+        """Cut the next connection that commits before its COMMIT reaches the server."""
         self.cut_after_commit = False
         """Cut the next connection that commits when the server has done so, before its answer comes back."""
         self.cuts = 0
@@ -91,7 +91,7 @@ class PostgresProxy:
                 await writer.drain()
                 if commits and self.cut_after_commit:
                     self.cut_after_commit, self.cuts, cuts_answer = False, self.cuts + 1, True
-                    # The server goes on with what it has although nobody will hear its answer.
+                    # The server goes on with what it has although its answer will reach no client.
                     next(one for one in both if one is not writer).transport.abort()
         if cuts_answer:
             await asyncio.sleep(0)

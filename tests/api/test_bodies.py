@@ -156,8 +156,8 @@ async def test_continue_is_not_said_before_length_type_and_token_are_checked(api
     expect = "Expect: 100-continue"
     huge = await raw_reply(api, head(api, "Content-Length: 99999999999", expect))
     assert huge.startswith(b"HTTP/1.1 413 ")
-    nobody = await raw_reply(api, head(api, "Content-Length: 40", expect, token=False))
-    assert nobody.startswith(b"HTTP/1.1 401 ")
+    without_token = await raw_reply(api, head(api, "Content-Length: 40", expect, token=False))
+    assert without_token.startswith(b"HTTP/1.1 401 ")
     squeezed = await raw_reply(api, head(api, "Content-Length: 40", expect, "Content-Encoding: gzip"))
     assert squeezed.startswith(b"HTTP/1.1 415 ")
 

@@ -123,7 +123,7 @@ async def test_a_filter_that_means_nothing_is_refused(api: Api, query: str, fiel
 
 async def test_a_webhook_of_somebody_else_is_no_filter(api: Api) -> None:
     (execution,) = await run(api, OK)
-    reply = await api.get(f"/api/executions?webhook_id={execution['webhook_id']}", user="somebody else")
+    reply = await api.get(f"/api/executions?webhook_id={execution['webhook_id']}", user="stranger")
     assert (reply.status, reply.json["error_code"]) == (403, "FORBIDDEN")
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the document, as everybody who may ask. What is not in the matrix fails."""
+"""Which caller may do what: each operation of the document with each kind of caller. One without a rule fails."""
 
 from __future__ import annotations
 

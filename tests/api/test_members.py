@@ -1,4 +1,4 @@
-"""Members and their roles; the matrix of who may do what is in test_matrix.py."""
+"""Members and their roles; what each role may do is in test_matrix.py."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ FORGED: dict[str, PrivateKey] = {
     "ES512": ec.generate_private_key(ec.SECP521R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
-"""Keys that fit, of somebody else."""
+"""Keys of the right type that are not the configured ones."""
 
 
 def pem(private: PrivateKey) -> bytes:
@@ -100,7 +100,7 @@ def test_a_key_from_a_file_verifies_its_own_algorithm_only(tmp_path: Path, clock
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_a_public_key_is_no_shared_secret(tmp_path: Path, clock: SetClock, algorithm: str) -> None:
-    """The classic confusion: HMAC keyed with the public key, which everybody knows."""
+    """The classic attack: HMAC with the public key, which is no secret, as its key."""
     public = pem(PRIVATE[algorithm])
     authenticator = from_file(tmp_path, clock, algorithm, public)
     now_s = clock.now() // SECOND

@@ -174,7 +174,7 @@ async def test_roles_bound_what_a_member_may_do(api: Api) -> None:
 
 
 async def test_who_owns_nothing_gets_an_account_of_their_own(api: Api) -> None:
-    """Also a member of somebody else's account, who may only look there."""
+    """Also a viewer of the account of another user."""
     ids = await belongings(api, "ann")
     await join(api, ids["account_id"], "vera", "viewer")
     assert (await api.new_job(user="vera"))["account_id"] != ids["account_id"]

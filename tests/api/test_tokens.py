@@ -30,7 +30,7 @@ def part(value: Any) -> bytes:
 
 
 def signed(header: Any, claims: Any, *, key: bytes = JWT_SECRET, digest: str = "sha256") -> str:
-    """A token put together by hand, so that it may be as odd as a test wants."""
+    """A token put together by hand, so that any part of it may be malformed."""
     message = part(header) + b"." + part(claims)
     return (message + b"." + part(hmac.new(key, message, digest).digest())).decode()
 

@@ -1,7 +1,7 @@
 """Rotates the key of a data directory again and again, and each time dies of SIGKILL one step later.
 
 ``python -m tests.cli.dying_rotation DIR`` prints a line for each death, reads all secrets after it, as a start would,
-and rotates once more in peace. Ends with the first rotation that survives.
+and rotates once more without a kill. Ends with the first rotation that survives.
 """
 
 from __future__ import annotations

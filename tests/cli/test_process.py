@@ -1,4 +1,4 @@
-"""The process among its surroundings: a log that nobody reads, a closed standard error, SIGHUP, listeners."""
+"""The process among its surroundings: a log without a reader, a closed standard error, SIGHUP, listeners."""
 
 from __future__ import annotations
 

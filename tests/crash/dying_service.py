@@ -95,7 +95,7 @@ def response(passed: Passed) -> None:
 
 
 def commit(step: str, passed: Passed, *, before: bool) -> None:
-    """A transaction of this step alone is about to be committed, or has been and nobody has heard of it yet."""
+    """A transaction of this step alone is about to be committed, or has been and no caller has its result yet."""
     done: set[str] = set()
     _note_steps(done.add)
     commit_it, roll_back = aiosqlite.Connection.commit, aiosqlite.Connection.rollback
@@ -118,7 +118,7 @@ def commit(step: str, passed: Passed, *, before: bool) -> None:
 
 
 def _note_steps(note: Callable[[str], None]) -> None:
-    """Have ``note`` hear what the open transaction has done."""
+    """Call ``note`` with what the open transaction has done."""
     take, apply_auto_disable = Claimer._claim, vars(queue)["apply_auto_disable"]
     advance, insert_webhooks = DueJobStore.advance, WebhookStore.insert_many
 

@@ -26,7 +26,7 @@ class Request:
     """Which life of the service had sent it; lives are counted from 0."""
     arrived_at: int
     row_status: str | None = None
-    """The status of its row on disk when it arrived: ``absent`` without one, ``None`` if nobody could look."""
+    """The status of its row on disk when it arrived: ``absent`` without one, ``None`` if it could not be read."""
     ended_at: int | None = None
     """When the answer was written or the connection ended; ``None`` while neither has happened."""
     status: int | None = None

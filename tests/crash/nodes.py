@@ -91,6 +91,8 @@ class _NodeCampaign(Campaign):
         self._url = url
         self._postgres = view
         self._nodes: list[ServiceProcess] = []
+        self._has_orphans = False
+        """Whether a node that was killed or stopped had requests in flight, which others had to take over."""
         self.blows: list[Blow] = []
 
     async def run(self) -> Evidence:
@@ -102,17 +104,23 @@ class _NodeCampaign(Campaign):
         blows = ["kill"] * plan.kills + ["freeze"] * plan.freezes + ["restart"] * plan.restarts
         self._random.shuffle(blows)
         for kind in blows:
-            writer = asyncio.create_task(self._write_things())
-            await self._arrivals(self._random.randint(10, 80))
-            await {"kill": self._kill_some, "freeze": self._freeze, "restart": self._restart_server}[kind]()
-            writer.cancel()
-            with suppress(asyncio.CancelledError, AssertionError):
-                await writer
-            self._evidence.snapshots += self._view.rows(since_at=now() - 20 * SECOND)
-            self._evidence.glimpses += self._view.next_runs(now())
-            await self._start_all()
+            await self._strike(kind)
+        while not self._has_orphans:  # the dead had nothing in hand: then there was nothing to take over yet
+            await self._strike("kill")
         await self._run_dry()
         return self._evidence
+
+    async def _strike(self, kind: str) -> None:
+        """Let the nodes work for a while, then strike, and start what has ended."""
+        writer = asyncio.create_task(self._write_things())
+        await self._arrivals(self._random.randint(10, 80))
+        await {"kill": self._kill_some, "freeze": self._freeze, "restart": self._restart_server}[kind]()
+        writer.cancel()
+        with suppress(asyncio.CancelledError, AssertionError):
+            await writer
+        self._evidence.snapshots += self._view.rows(since_at=now() - 20 * SECOND)
+        self._evidence.glimpses += self._view.next_runs(now())
+        await self._start_all()
 
     async def end(self) -> None:
         await super().end()
@@ -171,6 +179,7 @@ class _NodeCampaign(Campaign):
         for node in chosen:
             self._nodes.remove(node)
             await node.gone()
+        self._has_orphans |= any(self._postgres.running(node.pid) for node in chosen)
 
     async def _freeze(self) -> None:
         """Stop the busiest for longer than its lease, and let it go on."""
@@ -178,6 +187,7 @@ class _NodeCampaign(Campaign):
         node = next((node for node in self._nodes if node.pid == busiest), self._nodes[0])
         self.blows.append(Blow(now(), node.pid, "freeze"))
         node.signal(signal.SIGSTOP)
+        self._has_orphans |= self._postgres.running(node.pid) > 0
         until = now() + int((self._nodes_plan.lease_s + 2.5) * SECOND)
         while now() < until:
             await self._pause()
@@ -193,7 +203,8 @@ class _NodeCampaign(Campaign):
 
     async def _end_in_peace(self) -> None:
         for node in self._nodes:
-            assert await node.stop() == 0, "a node did not end in peace"
+            code = await node.stop()
+            assert code == 0, "\n".join([f"a node ended with {code}:", *node.told])
         self._nodes.clear()
 
     def _gather(self) -> None:
@@ -271,6 +282,11 @@ class PostgresView:
             """
         )
         return _pid(rows[0]["worker_id"]) if rows else 0
+
+    def running(self, pid: int) -> int:
+        """How many attempts of this process are in flight."""
+        rows = self._fetch("SELECT worker_id FROM executions WHERE status = 'running'")
+        return sum(_pid(row["worker_id"]) == pid for row in rows)
 
     def integrity(self) -> str:
         return "ok"

@@ -110,7 +110,7 @@ class CrashReceiver:
 
 
 class _Connection(asyncio.Protocol):
-    """Knows just enough HTTP/1.1: a head, a body of Content-Length, one request after another."""
+    """Reads just enough HTTP/1.1: a head, a body of Content-Length, one request after another."""
 
     def __init__(self, receiver: CrashReceiver) -> None:
         self._receiver = receiver

@@ -2,7 +2,7 @@
 
 ``python -m tests.crash.stepping_service FILE serve …`` is ``scheduler serve …`` on a wall clock that is off by the
 microseconds in ``FILE``, from the moment they are written there. As with a machine whose clock is set, its timers run
-on the monotonic clock, which nobody moves.
+on the monotonic clock, which is not set.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _NAMES = {**{name: n for n, name in enumerate(_MONTHS, start=1)}, **{name: n for
 
 
 class Pattern:
-    """A line of five or six fields, by a parser that knows valid text only."""
+    """A line of five or six fields, by a parser for valid text only."""
 
     def __init__(self, text: str, *, day_match: str = "or") -> None:
         words = text.lower().split()

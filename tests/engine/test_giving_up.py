@@ -1,4 +1,4 @@
-"""Giving up politely: a receiver that is gone loses its webhook, a job that only fails is paused, and it all shows."""
+"""Auto-disable: a webhook whose receiver is gone is disabled, a job that only fails is paused, and both are told."""
 
 from __future__ import annotations
 
