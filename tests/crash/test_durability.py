@@ -114,12 +114,15 @@ def remains(data_dir: Path) -> tuple[list[Row], set[str]]:
     return rows, {job_id for _, job_id, _ in jobs}
 
 
-@pytest.mark.parametrize(("durability", "level"), [(None, 2), ("full", 2), ("normal", 1)])
+@pytest.mark.parametrize(
+    ("database", "level"),
+    [(DatabaseConfig(), 2), (DatabaseConfig(durability="full"), 2), (DatabaseConfig(durability="normal"), 1)],
+    ids=["by default", "full", "normal"],
+)
 async def test_the_writer_syncs_as_configured(
-    config: Config, open_test_service: OpenService, durability: str | None, level: int
+    config: Config, open_test_service: OpenService, database: DatabaseConfig, level: int
 ) -> None:
     """2 is SQLite's FULL, the default; 1 is NORMAL."""
-    database = DatabaseConfig() if durability is None else DatabaseConfig(durability=durability)
     async with open_test_service(replace(config, database=database)) as service:
         row = await service.stores.db.transaction(lambda tx: tx.fetch_one("PRAGMA synchronous"))
     assert present(row)["synchronous"] == level

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.domain.clock import format_instant, parse_instant
+from scheduler.domain.clock import Instant, format_instant, parse_instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.timing import Timing, without_timing
 
@@ -19,6 +19,11 @@ def timing(**fields: Any) -> Timing:
 
 def at(text: str) -> int:
     return parse_instant(f"2026-06-01T{text}Z")
+
+
+def shown(due_at: Instant | None) -> str | None:
+    """The time of day; ``None`` for none."""
+    return None if due_at is None else format_instant(due_at)[11:19]
 
 
 BOUNDED = timing(starts_at=at("02:00:00"), ends_at=at("05:00:00"))
@@ -35,7 +40,7 @@ BOUNDED = timing(starts_at=at("02:00:00"), ends_at=at("05:00:00"))
     ],
 )
 def test_the_next_due_time_is_within_the_bounds(after: str, due: str | None) -> None:
-    assert BOUNDED.next_after(at(after)) == (None if due is None else at(due))
+    assert shown(BOUNDED.next_after(at(after))) == due
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_the_next_due_time_is_within_the_bounds(after: str, due: str | None) -> 
     ],
 )
 def test_the_latest_due_time_of_a_window_is_within_the_bounds(start: str, end: str, due: str | None) -> None:
-    assert BOUNDED.latest_between(at(start), at(end)) == (None if due is None else at(due))
+    assert shown(BOUNDED.latest_between(at(start), at(end))) == due
 
 
 def test_only_fire_times_within_the_bounds_are_due() -> None:

@@ -226,7 +226,7 @@ async def test_a_replanning_that_was_broken_off_goes_on_where_it_was(
 ) -> None:
     jobs = [await _daily(service, clock) for _ in range(5)]
     write_zone(zone_files, CITY, EAST, version="2026a")
-    monkeypatch.setattr(zones, "_SLICE", 2)
+    monkeypatch.setattr(zones, "SLICE", 2)
     write, calls = zones.write_plans, []
 
     async def write_once(tx: Transaction, moves: Sequence[tuple[Job, str]], *, since_at: int) -> None:

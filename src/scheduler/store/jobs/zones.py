@@ -17,7 +17,7 @@ from scheduler.store.jobs.job_table import JOBS
 from scheduler.store.rows import Codec, Table
 from scheduler.store.sql import in_list
 
-_SLICE = 500
+SLICE = 500
 """Jobs that are planned anew in one transaction."""
 _LOCK = "zones"
 _RESUMED = "its due times can be computed again"
@@ -160,7 +160,7 @@ class ZoneStore:
         """
         rows = await self._db.fetch_all(
             "SELECT id FROM jobs WHERE enabled = 1 AND next_run_at IS NULL AND id > :after_id ORDER BY id LIMIT :limit",
-            {"after_id": after_id, "limit": _SLICE},
+            {"after_id": after_id, "limit": SLICE},
         )
         ids = [row["id"] for row in rows]
 
@@ -196,7 +196,7 @@ class ZoneStore:
             WHERE id > :planned_to AND timezone = :name AND enabled = 1 AND +next_run_at >= :since_at
             ORDER BY id LIMIT :limit
             """,
-            {"name": zone.name, "since_at": zone.since_at, "planned_to": zone.planned_to or "", "limit": _SLICE},
+            {"name": zone.name, "since_at": zone.since_at, "planned_to": zone.planned_to or "", "limit": SLICE},
         )
 
     async def _replan_jobs(self, tx: Transaction, zone: ZoneRules, ids: Sequence[str], replan: Replan) -> list[Job]:
