@@ -437,3 +437,51 @@ async def test_jobs_are_found_by_their_state(api: Api) -> None:
         400,
         {"state": ["must be one of active, paused, ended, failing"]},
     )
+
+
+async def test_a_call_in_ten_minutes_is_stored_as_the_time_it_means(api: Api) -> None:
+    job = await api.new_job(schedule="@in 10m", timezone="Asia/Tokyo")
+    assert (job["schedule"], job["next_runs"]) == ("@at 2026-06-01T00:10:00Z", ["2026-06-01T00:10:00Z"])
+    assert job["description"] == "once, at 2026-06-01 00:10:00 UTC"
+    api.clock.advance(60)
+    changed = (await api.put(f"/api/jobs/{job['id']}", {"schedule": "@in 1h"})).json
+    assert changed["schedule"] == "@at 2026-06-01T01:01:00Z"
+    sent_back = {name: changed[name] for name in ("name", "schedule", "timezone", "anchor", "enabled", "tags")}
+    assert (await api.put(f"/api/jobs/{job['id']}", sent_back)).json["next_run_at"] == changed["next_run_at"]
+    bulk = await api.post("/api/jobs/bulk", {"jobs": [{"name": "x", "schedule": f"@in {n}s"} for n in (1, 2)]})
+    assert [one["next_run_at"] for one in bulk.json["items"]] == ["2026-06-01T00:01:01Z", "2026-06-01T00:01:02Z"]
+
+
+async def test_after_a_moment_has_passed_the_job_can_be_changed(api: Api) -> None:
+    job = await api.new_job(schedule="0 5 * * *\n@in 10m")
+    api.clock.advance(601)
+    await api.service.engine.firer.fire_due(api.clock.now())
+    path = f"/api/jobs/{job['id']}"
+    assert (await api.put(path, {"timezone": "Asia/Tokyo"})).json["next_run_at"] == "2026-06-01T20:00:00Z"
+    kept = (await api.put(path, {"schedule": job["schedule"].replace("0 5", "0 6")})).json
+    assert kept["next_run_at"] == "2026-06-01T21:00:00Z"
+    refused = await api.put(path, {"schedule": "0 5 * * *\n@at 2026-06-01T00:09:00Z"})
+    assert (refused.status, refused.json["error_code"]) == (400, "INVALID_CRON_EXPRESSION")
+
+
+async def test_an_interval_begins_at_the_start_of_its_job(api: Api) -> None:
+    job = await api.new_job(schedule="@every 6h", starts_at="2026-06-01T04:30:00Z")
+    assert (job["anchor"], job["next_run_at"]) == ("2026-06-01T04:30:00Z", "2026-06-01T04:30:00Z")
+    assert job["description"] == "every 6 hours of elapsed time, counted from 2026-06-01 04:30:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"schedule": "0 10 * * ? *"}, "schedule", "write 0 10 * * *"),
+        ({"schedule": "every 5 minutes"}, "schedule", "write @every 5m or */5 * * * *"),
+        ({"schedule": "0 9 * * MON\u2013FRI"}, "schedule", "write 0 9 * * MON-FRI"),
+        ({"schedule": "@every 1M"}, "schedule", "months (M), which are no fixed interval"),
+        ({"schedule": "@daily", "timezone": "PST"}, "timezone", "write America/Los_Angeles"),
+        ({"schedule": "@daily", "timezone": ""}, "timezone", "empty"),
+    ],
+)
+async def test_a_refusal_says_what_to_write_here(api: Api, fields: dict[str, str], field: str, words: str) -> None:
+    reply = await api.post("/api/jobs", {"name": "x", **fields})
+    assert reply.status == 400
+    assert words in reply.errors[field][0] and '""' not in reply.json["detail"]

@@ -115,3 +115,21 @@ def test_directories_of_an_operator_go_before_all_other_zone_data(tmp_path: Path
         "2026-03-07T01:00:00Z  2026-03-07T02:00:00+01:00",
         "time zone data 2020a, from PYTHONTZPATH",
     )
+
+
+def test_in_counts_from_the_start() -> None:
+    assert run("next", "@in 90m", "--from", "2026-01-01T00:00:00Z").stdout == "2026-01-01T01:30:00Z\n"
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("cron(0 10 * * ? *)", "write 0 10 * * *"),
+        ("0 9 * * * root /usr/bin/backup", "write 0 9 * * *;"),
+        ("RRULE:FREQ=DAILY;BYHOUR=9;BYMINUTE=0", "write 0 9 * * *"),
+    ],
+)
+def test_an_expression_of_others_leads_to_what_was_meant(expression: str, words: str) -> None:
+    result = run("explain", expression)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
