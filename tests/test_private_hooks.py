@@ -51,9 +51,7 @@ async def exchange_with(answer: bytes) -> AsyncIterator[Exchange]:
         writer.close()
 
     loop = asyncio.get_running_loop()
-    connector = ExchangeConnector(
-        limit=1, keepalive_timeout=1, resolver=Resolver(), socket_factory=open_socket, tls=None
-    )
+    connector = ExchangeConnector(limit=1, resolver=Resolver(), socket_factory=open_socket, tls=None)
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         request = ClientRequest("GET", URL(f"http://127.0.0.1:{port}/"), loop=loop)
@@ -72,17 +70,37 @@ async def test_the_connector_of_aiohttp_makes_its_connections_with_its_factory()
         assert message.code == 204
 
 
-async def test_the_protocol_of_aiohttp_hands_every_answer_to_feed_data() -> None:
+async def test_the_parser_of_aiohttp_returns_every_answer_of_a_read() -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     async with exchange_with(interim * MOST_INTERIM + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as exchange:
         message, body = await exchange.send(REQUEST)
-        assert (message.code, await body.read()) == (200, b"ok"), "engine/http/exchange.py: feed_data"
+        assert (message.code, await body.read()) == (200, b"ok"), "engine/http/exchange.py: ResponseHandler._parser"
 
 
-async def test_a_parser_of_aiohttp_reads_header_block_and_rest_one_by_one() -> None:
+async def test_a_parser_of_aiohttp_refuses_all_of_a_read_and_a_new_one_takes_its_parts() -> None:
     async with exchange_with(b"HTTP/1.1 204 No Content\r\n\r\nno HTTP at all\r\n\r\n") as exchange:
         message, _ = await exchange.send(REQUEST)
-        assert message.code == 204, "engine/http/exchange.py: HttpResponseParser"
+        assert message.code == 204, "engine/http/exchange.py: ResponseHandler._parser"
+
+
+async def test_the_protocol_of_aiohttp_pauses_and_resumes_reading() -> None:
+    body = bytes(1_000_000)
+    async with exchange_with(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + body) as exchange:
+        _, reader = await exchange.send(REQUEST)
+        async with asyncio.timeout(20):
+            while not exchange._reading_paused:
+                await asyncio.sleep(0)
+            assert await reader.read() == body, "engine/http/exchange.py: ResponseHandler._reading_paused"
+        assert reader.is_eof() and not exchange._reading_paused
+
+
+async def test_the_protocol_of_aiohttp_asks_its_payload_and_upgraded_whether_to_close() -> None:
+    async with exchange_with(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc") as exchange:
+        message, _ = await exchange.send(REQUEST)
+        assert not exchange.finish(message), "engine/http/exchange.py: ResponseHandler._payload"
+    async with exchange_with(b"HTTP/1.1 101 Other\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc") as exchange:
+        await exchange.send(REQUEST)
+        assert exchange.upgraded, "engine/http/exchange.py: ResponseHandler._upgraded"
 
 
 async def test_a_body_of_aiohttp_gives_what_arrived_before_an_error() -> None:

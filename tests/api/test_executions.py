@@ -44,6 +44,12 @@ async def dead(api: Api, **fields: Any) -> Any:
     return (await run(api, GONE, **fields))[0]
 
 
+async def test_what_was_odd_about_an_answer_is_shown(api: Api) -> None:
+    odd = Outcome(response_code=200, warnings=['Header fields malformed were dropped: "X Y".', "é"])
+    (execution,) = await run(api, odd)
+    assert execution["warnings"] == ['Header fields malformed were dropped: "X Y".', "é"]
+
+
 async def test_an_attempt_is_told_in_full(api: Api) -> None:
     (execution,) = await run(api, OK)
     assert execution == {
@@ -69,6 +75,7 @@ async def test_an_attempt_is_told_in_full(api: Api) -> None:
         "response_headers": {"Server": "x"},
         "response_body": "fine",
         "body_truncated": False,
+        "warnings": None,
         "error": None,
     }
     assert {uuid.UUID(execution["id"]).version, uuid.UUID(execution["run_id"]).version} == {7}

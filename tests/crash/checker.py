@@ -224,10 +224,11 @@ def _ending(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
         yield "I6", f"attempt {last.attempt} ended as {last.status} and nothing follows"
     if job is None:
         return
-    if last.status == "dead_letter" and last.attempt < job.max_attempts:
-        yield "I6", f"given up after {last.attempt} of {job.max_attempts} attempts"
-    if last.attempt > job.max_attempts + (CRASH_REPEATS if any(row.interrupted for row in chain.rows) else 0):
-        yield "I6", f"{last.attempt} attempts, although {job.max_attempts} are permitted"
+    counted = last.attempt - sum(row.stale for row in chain.rows[:-1])
+    if last.status == "dead_letter" and counted < job.max_attempts:
+        yield "I6", f"given up after {counted} of {job.max_attempts} attempts"
+    if counted > job.max_attempts + (CRASH_REPEATS if any(row.interrupted for row in chain.rows) else 0):
+        yield "I6", f"{counted} attempts, although {job.max_attempts} are permitted"
 
 
 def _plan(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
@@ -239,7 +240,8 @@ def _plan(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
     for row, following in pairwise(chain.rows):
         if job is None or not job.delays or row.finished_at is None:
             continue
-        planned = 0.0 if row.interrupted else job.delays[min(row.attempt, len(job.delays)) - 1]
+        counted = row.attempt - sum(earlier.stale for earlier in chain.rows if earlier.attempt < row.attempt)
+        planned = 0.0 if row.interrupted or row.stale else job.delays[min(counted, len(job.delays)) - 1]
         waited = (following.available_at - row.finished_at) / SECOND
         if not planned - 1e-5 <= waited <= planned * (1 + job.jitter) + 1e-5:
             yield "I8", f"attempt {following.attempt} was planned after {waited:.6f} s instead of {planned} s"

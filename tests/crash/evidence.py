@@ -62,6 +62,11 @@ class Row(NamedTuple):
         return (self.error or "").startswith(("interrupted", "crash_suspect"))
 
     @property
+    def stale(self) -> bool:
+        """Does the next attempt follow at once, without this one having counted?"""
+        return (self.error or "").startswith("stale_connection")
+
+    @property
     def ending(self) -> tuple[object, ...]:
         """What must never change once the row is final."""
         return (self.status, self.started_at, self.finished_at, self.response_code, self.error, self.worker_id)

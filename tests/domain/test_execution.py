@@ -133,6 +133,53 @@ def test_a_redrive_has_a_budget_of_its_own() -> None:
     assert settled(attempt(6, budget_from=4)).status is Status.DEAD_LETTER
 
 
+STALE = Outcome(error_code=ErrorCode.STALE_CONNECTION, error_text="closed")
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, max_attempts=1), replace(POLICY, retry_on=("5xx",))])
+def test_an_attempt_on_a_stale_connection_is_repeated_at_once_and_does_not_count(policy: RetryPolicy) -> None:
+    settlement = settled(attempt(), STALE, policy=policy)
+    assert (settlement.status, settlement.error_code) == (Status.FAILURE, ErrorCode.STALE_CONNECTION)
+    assert settlement.retry == Retry(
+        attempt=2, available_at=NOW, prior_errors="attempt 1: stale_connection closed", uncounted=1, after_stale=True
+    )
+
+
+def test_the_attempts_after_a_stale_connection_are_those_that_the_policy_has() -> None:
+    execution, waits = attempt(), []
+    for outcome in (STALE, FAILED, STALE, FAILED, STALE):
+        retry = settled(execution, outcome, policy=replace(POLICY, backoff_type="linear")).retry
+        assert retry is not None
+        waits.append((retry.available_at - NOW) // SECOND)
+        execution = attempt(
+            retry.attempt,
+            prior_errors=retry.prior_errors,
+            uncounted=retry.uncounted,
+            after_stale=retry.after_stale,
+        )
+    assert waits == [0, 60, 0, 120, 0]
+    assert (execution.attempt, settled(execution).status) == (6, Status.DEAD_LETTER)
+
+
+def test_a_stale_connection_counts_the_second_time_in_a_row() -> None:
+    second = settled(attempt(2, uncounted=1, after_stale=True), STALE)
+    assert second.retry == Retry(
+        attempt=3, available_at=NOW + 60 * SECOND, prior_errors="attempt 2: stale_connection closed", uncounted=1
+    )
+
+
+def test_a_stale_connection_counts_where_at_most_once_was_asked_for() -> None:
+    retry = settled(attempt(), STALE, at_most_once=True).retry
+    assert retry is not None
+    assert (retry.available_at, retry.uncounted, retry.after_stale) == (NOW + 60 * SECOND, 0, False)
+
+
+def test_an_interrupted_attempt_after_a_stale_connection_has_the_repeats_of_any_other() -> None:
+    last = POLICY.max_attempts + CRASH_REPEATS
+    assert settled(attempt(last, uncounted=1), INTERRUPTED).retry is not None
+    assert settled(attempt(last + 1, uncounted=1), INTERRUPTED).status is Status.DEAD_LETTER
+
+
 def test_no_webhook_is_a_failure_that_is_not_retried() -> None:
     settlement = settled(attempt(), Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="there is none"))
     assert (settlement.status, settlement.retry) == (Status.FAILURE, None)

@@ -106,7 +106,29 @@ CASES = [
     ),
     Case(id="answers too late", script=answer_after_the_deadline, error="timeout", timeout_s=SHORT_S),
     Case(id="endless headers", script=flooding(HEAD, b"a: b\r\n" * 1000), error="protocol_error"),
-    Case(id="one long header", script=answering(HEAD + b"X: " + b"x" * 65_536 + b"\r\n\r\n"), error="protocol_error"),
+    Case(
+        id="one long header",
+        script=answering(HEAD + b"X: " + b"x" * 65_536 + b"\r\nContent-Length: 2\r\n\r\nok"),
+        code=200,
+        body="ok",
+    ),
+    Case(
+        id="more headers than are kept",
+        script=answering(HEAD + b"a: b\r\n" * 200 + b"Content-Length: 2\r\n\r\nok"),
+        code=200,
+        body="ok",
+    ),
+    Case(
+        id="equal lengths",
+        script=answering(HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+        code=200,
+        body="ok",
+    ),
+    Case(
+        id="a length beside chunks",
+        script=answering(HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        error="protocol_error",
+    ),
     Case(id="long reason", script=answering(b"HTTP/1.1 200 " + b"x" * 2**20 + b"\r\n\r\n"), error="protocol_error"),
     Case(
         id="header not UTF-8",
@@ -203,6 +225,7 @@ CASES = [
         code=200,
         body=BeginsWith("\x1f\\x8b"),
         truncated=True,
+        clean=True,
     ),
     Case(
         id="invalid gzip",

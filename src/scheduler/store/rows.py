@@ -32,6 +32,7 @@ class Codec:
 
 FLAG = Codec(encode=int, decode=bool)
 TEXT = Codec(encode=str, decode=str)
+LIST = Codec(encode=lambda items: json.dumps(list(items)), decode=json.loads)
 MAP = Codec(encode=lambda items: json.dumps(dict(items)), decode=json.loads)
 
 

@@ -31,6 +31,7 @@ def execution_document(execution: Execution) -> Document:
         "response_headers": execution.response_headers,
         "response_body": execution.response_body,
         "body_truncated": execution.body_truncated,
+        "warnings": execution.warnings,
         "error": execution.error,
         "created_at": format_instant(execution.created_at),
     }

@@ -129,6 +129,7 @@ class ExecutionDocument(Answer):
     response_headers = texts(null=True)
     response_body = text(null=True)
     body_truncated = flag()
+    warnings = list_of(fields.String(), null=True, what="What was odd about the answer, such as dropped header fields.")
     error = text(null=True)
     created_at = instant()
 

@@ -22,6 +22,8 @@ class ErrorCode(StrEnum):
     NO_WEBHOOK = "no_webhook"
     INVALID_REQUEST = "invalid_request"
     SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - no secret, but the name of a failure
+    STALE_CONNECTION = "stale_connection"
+    """The receiver closed a connection that was used again, before a byte of an answer."""
     INTERRUPTED = "interrupted"
     """The service stopped, or lost its lease, while the request was in flight."""
     CRASH_SUSPECT = "crash_suspect"

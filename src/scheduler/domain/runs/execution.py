@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
@@ -85,6 +85,10 @@ class Execution:
     """The first attempt that the retry policy counts: 1, or that of the last redrive."""
     budget_at: Instant
     """From when ``max_age_seconds`` of the retry policy counts."""
+    uncounted: int = 0
+    """How many attempts from ``budget_from`` on, before this one, the retry policy does not count."""
+    after_stale: bool = False
+    """The attempt before this one ended as ``stale_connection``; this one is sent on a new connection."""
     prior_errors: str = ""
     """The errors of the failed attempts before this one, one clause each."""
     worker_id: str | None = None
@@ -95,6 +99,8 @@ class Execution:
     response_body: str | None = None
     response_headers: Mapping[str, str] | None = None
     body_truncated: bool = False
+    warnings: Sequence[str] | None = None
+    """What was odd about the answer, in sentences."""
     error_code: ErrorCode | None = None
     """Why it failed; ``None`` for a success."""
     error: str | None = None
@@ -120,6 +126,8 @@ class Outcome:
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: str | None = None
     body_truncated: bool = False
+    warnings: Sequence[str] = ()
+    """What was odd about the answer, in sentences."""
     retry_after_s: float | None = None
 
     @property
@@ -143,6 +151,8 @@ class Retry:
     attempt: int
     available_at: Instant
     prior_errors: str
+    uncounted: int = 0
+    after_stale: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +194,12 @@ def settle(
         return _final(execution, outcome, now, Status.SUCCESS)
     if code is ErrorCode.NO_WEBHOOK or (code is ErrorCode.INTERRUPTED and at_most_once):
         return _final(execution, outcome, now, Status.FAILURE)
-    retry = _next_attempt(execution, outcome, code, now, policy=policy, jitter=jitter)
+    is_repeated = code is ErrorCode.STALE_CONNECTION and not at_most_once and not execution.after_stale
+    retry = (
+        _repetition(execution, outcome, now)
+        if is_repeated
+        else _next_attempt(execution, outcome, code, now, policy=policy, jitter=jitter)
+    )
     if retry is None:
         return _dead(execution, outcome, code, now)
     status = Status.TIMED_OUT if code in TIMEOUTS else Status.FAILURE
@@ -210,10 +225,21 @@ def run_id_of(webhook_or_job_id: str, scheduled_at: Instant) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
 
 
+def _repetition(execution: Execution, outcome: Outcome, now: Instant) -> Retry:
+    """The next attempt after one that ended as ``stale_connection``: at once, and that one does not count."""
+    return Retry(
+        attempt=execution.attempt + 1,
+        available_at=now,
+        prior_errors=prior_errors_with(execution, outcome.error),
+        uncounted=execution.uncounted + 1,
+        after_stale=True,
+    )
+
+
 def _next_attempt(
     execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant, *, policy: RetryPolicy, jitter: float
 ) -> Retry | None:
-    used = execution.attempt - execution.budget_from + 1
+    used = execution.attempt - execution.budget_from + 1 - execution.uncounted
     if code is ErrorCode.INTERRUPTED:
         # A stop of the service is not the receiver's fault: it counts as an attempt, but more of them are permitted.
         if used >= policy.max_attempts + CRASH_REPEATS:
@@ -231,6 +257,7 @@ def _next_attempt(
         attempt=execution.attempt + 1,
         available_at=available_at,
         prior_errors=prior_errors_with(execution, outcome.error),
+        uncounted=execution.uncounted,
     )
 
 

@@ -33,6 +33,7 @@ def redact(outcome: Outcome, webhook: Webhook) -> Outcome:
         outcome,
         response_headers={name: _masked(value, credentials) for name, value in outcome.response_headers.items()},
         response_body=body,
+        warnings=[_masked_in_part(sentence, credentials) for sentence in outcome.warnings],
         error_text=_masked_in_part(outcome.error_text, credentials),
     )
 

@@ -44,6 +44,8 @@ class Request:
     """``None`` for no body; then POST, PUT and PATCH are sent with ``Content-Length: 0``, the others without."""
     timeout_s: float
     """Seconds from the look-up of the name to the last byte of the response's header block."""
+    on_new_connection: bool = False
+    """Send it on no connection that has carried another request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +82,14 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
         headers["webhook-signature"] = " ".join(
             sign(secret, execution.run_id, fired_at // SECOND, signed) for secret in webhook.live_secrets(fired_at)
         )
-    return Request(method=webhook.method, url=envelope.url, headers=headers, body=body, timeout_s=webhook.timeout_s)
+    return Request(
+        method=webhook.method,
+        url=envelope.url,
+        headers=headers,
+        body=body,
+        timeout_s=webhook.timeout_s,
+        on_new_connection=execution.after_stale,
+    )
 
 
 def _items(mapping: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

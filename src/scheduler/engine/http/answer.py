@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 
 from aiohttp.http import RawResponseMessage
 
@@ -34,18 +35,31 @@ _CHARSETS = (
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
 
-def outcome_of(message: RawResponseMessage, body: bytes, *, truncated: bool, now: Instant) -> Outcome:
-    """The outcome of an answer whose header block is complete. ``body`` is its stored part."""
+class Body(NamedTuple):
+    """What was read of a body."""
+
+    stored: bytes
+    is_complete: bool
+    """Is what is stored all of it?"""
+    has_ended: bool
+
+
+def outcome_of(message: RawResponseMessage, body: Body, *, warnings: tuple[str, ...], now: Instant) -> Outcome:
+    """The outcome of an answer whose header block is complete."""
     status = message.code
-    headers = _stored_headers(message.raw_headers)
-    text = _text(body, message.headers.get("Content-Type"), cut=truncated)
+    answered = Outcome(
+        response_code=status,
+        response_headers=_stored_headers(message.raw_headers),
+        response_body=_text(body.stored, message.headers.get("Content-Type"), cut=not body.is_complete),
+        body_truncated=not body.is_complete,
+        warnings=warnings,
+    )
     if 200 <= status <= 299:
-        return Outcome(response_code=status, response_headers=headers, response_body=text, body_truncated=truncated)
+        return answered
     return replace(
-        failed(ErrorCode.HTTP, _failure(message), response_code=status),
-        response_headers=headers,
-        response_body=text,
-        body_truncated=truncated,
+        answered,
+        error_code=ErrorCode.HTTP,
+        error_text=failed(ErrorCode.HTTP, _failure(message), response_code=status).error_text,
         retry_after_s=_retry_after_s(message, now) if status in (429, 503) else None,
     )
 

@@ -33,6 +33,16 @@ BLOCKED = ErrorCode.BLOCKED_ADDRESS.value
 _LOOPBACK: tuple[Address, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _METADATA: tuple[Address, ...] = (ipaddress.IPv4Address("169.254.169.254"),)
 
+# Probes on a connection that waits for an answer: a firewall on the way forgets one that is idle for some minutes.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+)
+
 
 @dataclass(slots=True)
 class Dial:
@@ -110,7 +120,10 @@ class Egress:
             raise OSError(errno.EACCES, f"{BLOCKED} {problem}")
         if dial is not None:
             dial.address = address[0]
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        for level, option, value in _KEEP_ALIVE:
+            opened.setsockopt(level, option, value)
+        return opened
 
     def problem_with_address(self, address: Address, port: int, *, name: str) -> str | None:
         """Why ``address``, found under ``name`` or written as it, must not be connected to; ``None`` when it may."""

@@ -1,55 +1,103 @@
-"""One request and its answer on one connection: aiohttp's client protocol and parser, with stricter rules.
+"""One request and its answer on one connection: aiohttp's client protocol and parser, with rules of our own.
 
-The only module that uses private parts of aiohttp's client: the attribute ``_factory`` of ``TCPConnector``, the order
-in which ``ResponseHandler`` calls ``data_received`` and ``feed_data``, the arguments of ``HttpResponseParser``, and the
-method ``_read_nowait`` of ``StreamReader``. ``tests/test_private_hooks.py`` fails when an upgrade changes one of them.
+The only module that uses private parts of aiohttp's client: the attribute ``_factory`` of ``TCPConnector``; of
+``ResponseHandler`` the attributes ``_parser``, ``_payload``, ``_upgraded`` and ``_reading_paused``; what ``feed_data``
+of its parser returns; and the method ``_read_nowait`` of ``StreamReader``. ``tests/test_private_hooks.py`` fails when
+an upgrade changes one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import ssl
-from contextlib import suppress
+from collections.abc import Sequence
+from enum import Enum
 from typing import cast
 
-from aiohttp import ClientConnectionResetError, ClientPayloadError, StreamReader, TCPConnector
+from aiohttp import ClientConnectionResetError, StreamReader, TCPConnector
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import SocketFactoryType
-from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from scheduler.engine.http.egress import note_connected
+from scheduler.engine.http.header_block import LONGEST_FIELD, MOST_FIELDS, may_begin_answer, without_odd_fields
 
 MOST_INTERIM = 8
 """1xx answers before the final one at most; more are a protocol error: endless ones would keep a core busy."""
 
+LONGEST_BLOCK = 262_144
+"""Bytes of header blocks before the body at most, those of interim answers included."""
+
+LONGEST_LIFE_S = 60.0
+"""How long a connection can be used: a receiver whose address has changed is followed that soon."""
+
+LONGEST_REST_S = 1.5
+"""How long an idle connection is kept. Less than the idle timeouts of servers (2 s and more), because a request on a
+connection that the receiver is just closing fails, and nothing is sent twice. Bursts reuse connections all the same."""
+
 Answer = tuple[RawResponseMessage, StreamReader]
 """The header block of an answer, and the reader of its body."""
 
-_LINE_LIMIT = 8190
-_HEADERS_LIMIT = 128
+_REST_MARGIN_S = 0.5
+"""How much less than a receiver says it keeps an idle connection for it is used: its clock starts first."""
+_LONGEST_REASON = 8190
 _READ_BUFFER = 65_536
 _SLICE = 16_384
-_PARSER_BUFFER = 1 << 30
-"""The buffer of a body, larger than what one connection has received: parsing it again never pauses the connection."""
+_NO_BODY = (204, 304, 101)
+_END_OF_BLOCK = re.compile(rb"\r?\n\r?\n")
+_KEEP_ALIVE = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE | re.ASCII)
+
+
+class _Phase(Enum):
+    """What the next bytes belong to."""
+
+    NEW = "no request yet"
+    HEAD = "the header block"
+    BODY = "the body"
+    IDLE = "no request any more"
 
 
 class Exchange(ResponseHandler):
     """A connection that carries one request at a time, and closes when it cannot be used for another.
 
     Beyond the base class: interim answers are counted and dropped; of several final answers the first is taken and the
-    connection is not used again; bytes that arrive while no request is in flight close it; and a complete answer counts
-    even if the bytes right after it are no HTTP (a 204 with a body, say).
+    connection is not used again; bytes that arrive while no request is in flight close it; a complete answer counts
+    even if the bytes right after it are no HTTP (a 204 with a body, say); and odd header fields are dropped.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._expecting = False
-        self._answered = False
-        self._idle = False
+        self._phase = _Phase.NEW
         self._interim = 0
         self._received: list[bytes] = []
+        self._size = 0
+        self._refused: HttpProcessingError | None = None
+        self._block = bytearray()
+        self._searched = 0
+        self._usable_until = 0.0
+        self._ends_at = loop.time() + LONGEST_LIFE_S
+        self.is_reused = False
+        """Has the connection carried another request before this one?"""
+        self.warnings: tuple[str, ...] = ()
+        """What was dropped of the header block, in sentences."""
+
+    @property
+    def has_rested(self) -> bool:
+        """Has it carried a request, and is now there for another?"""
+        return self._phase is _Phase.IDLE
+
+    @property
+    def is_stale(self) -> bool:
+        """Was a request written to a connection that had rested, without a byte of an answer so far?"""
+        return self.is_reused and not self._size
+
+    def is_connected(self) -> bool:
+        """Asked before a connection that rests is used again: is it open, and has it not rested or lived too long?"""
+        return super().is_connected() and (self._phase is not _Phase.IDLE or self._loop.time() < self._usable_until)
 
     async def send(self, wire: bytes) -> Answer:
         """Write ``wire``, a whole HTTP/1.1 request, once; returns the answer when its header block is complete.
@@ -59,101 +107,159 @@ class Exchange(ResponseHandler):
         """
         if self.transport is None:
             raise ClientConnectionResetError("the connection ended before the request was written")
-        self._expecting, self._answered, self._idle, self._interim = True, False, False, 0
+        self.is_reused = self._phase is _Phase.IDLE
+        self._phase, self._interim, self._size, self._refused, self.warnings = _Phase.HEAD, 0, 0, None, ()
+        self._start_parser()
+        self.transport.write(wire)
+        if self._received:
+            early, self._received = b"".join(self._received), []
+            self.data_received(early)
+        try:
+            return await self.read()
+        finally:
+            self._received.clear()
+
+    def finish(self, message: RawResponseMessage) -> bool:
+        """The body of the answer has been read; returns whether the connection can carry another request."""
+        transport = self.transport
+        if transport is None or self.should_close or transport.get_write_buffer_size():
+            return False
+        self._phase = _Phase.IDLE
+        now = self._loop.time()
+        self._usable_until = min(now + _rest_s(message), self._ends_at)
+        return now < self._usable_until
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._reading_paused:  # the base class has the parser called for every chunk that is read
+            super().resume_reading(resume_parser)
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is _Phase.HEAD:
+            self._receive_head(data)
+        elif self._phase is _Phase.BODY:
+            self._receive_body(data)
+        elif self._phase is _Phase.NEW and self._size <= LONGEST_BLOCK:
+            self._received.append(data)  # the receiver answers before it has the request
+            self._size += len(data)
+        elif data:
+            self.abort()  # no request is in flight: these bytes must not be read as the answer to the next one
+
+    def _receive_head(self, data: bytes) -> None:
+        """In slices, so that the parser stops soon after the first of many answers."""
+        start = 0
+        while start < len(data) and self._phase is _Phase.HEAD:
+            part = data[start : start + min(_SLICE, LONGEST_BLOCK - self._size)]
+            if not part:
+                self._fail(HttpProcessingError(message=f"a header block of more than {LONGEST_BLOCK // 1024} KiB"))
+                return
+            start += len(part)
+            self._size += len(part)
+            if self._refused is None:
+                self._parse_head(part)
+            else:
+                self._block += part
+                self._parse_odd_head()
+        if start < len(data):
+            self._receive_body(data[start:])
+
+    def _parse_head(self, part: bytes) -> None:
+        self._received.append(part)
+        try:
+            answers = self._parse(part)
+        except HttpProcessingError as error:
+            # All bytes of a read are refused together, also those of answers that are complete.
+            self._refused, self._interim, self._searched = error, 0, 0
+            self._block = bytearray(b"".join(self._received))
+            self._parse_odd_head()
+            return
+        for answer in answers:
+            self._take(answer)
+
+    def _parse_odd_head(self) -> None:
+        """Parse the header block that was refused without its odd fields, once it is complete; then what follows it."""
+        assert self._refused is not None  # noqa: S101 - or this is not called
+        while self._phase is _Phase.HEAD and (end := _END_OF_BLOCK.search(self._block, self._searched)):
+            try:
+                block, self.warnings = without_odd_fields(bytes(self._block[: end.end()]))
+                self._start_parser(longest_field=LONGEST_BLOCK, most_fields=2 * MOST_FIELDS)
+                answers = self._parse(block)
+            except HttpProcessingError as error:
+                self._fail(error)
+                return
+            if not answers:
+                self._fail(self._refused)
+                return
+            self._take(answers[0])
+            del self._block[: end.end()]
+            self._searched = 0
+        if self._phase is _Phase.HEAD:
+            self._searched = max(0, len(self._block) - 3)
+            if not may_begin_answer(self._block):
+                self._fail(self._refused)
+            return
+        self.force_close()
+        self._receive_body(bytes(self._block))
+        self._block.clear()
+
+    def _receive_body(self, data: bytes) -> None:
+        payload = self._payload
+        if payload is None or payload.is_eof():
+            if data:
+                self.force_close()  # it is no part of the answer
+            return
+        try:
+            if self._parse(data):
+                self.force_close()
+        except HttpProcessingError as error:
+            self.force_close()
+            self._parser = self._payload = None
+            if not payload.is_eof():
+                payload.set_exception(error)
+
+    def _parse(self, data: bytes) -> Sequence[Answer]:
+        if self._parser is None:
+            return ()
+        answers, self._upgraded, _ = self._parser.feed_data(data)
+        return cast("Sequence[Answer]", answers)
+
+    def _take(self, answer: Answer) -> None:
+        message, payload = answer
+        status = message.code
+        if self._phase is not _Phase.HEAD:
+            self.force_close()
+        elif 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                self._fail(HttpProcessingError(message=f"more than {MOST_INTERIM} interim answers"))
+        else:
+            self._phase = _Phase.BODY
+            self._payload = payload
+            if message.should_close or status == 101:  # what follows a switch of protocols is no HTTP
+                self.force_close()
+            self.feed_data((message, EMPTY_PAYLOAD if status in _NO_BODY else payload))
+
+    def _start_parser(self, *, longest_field: int = LONGEST_FIELD, most_fields: int = MOST_FIELDS) -> None:
         self.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
-            max_line_size=_LINE_LIMIT,
-            max_field_size=_LINE_LIMIT,
-            max_headers=_HEADERS_LIMIT,
+            max_line_size=_LONGEST_REASON,
+            max_field_size=longest_field,
+            max_headers=most_fields,
         )
-        self.transport.write(wire)
-        try:
-            return await self.read()
-        except HttpProcessingError:
-            answer = self._complete_answer()
-            if answer is None:
-                raise
-            return answer
-        finally:
-            self._expecting = False
-            self._received.clear()
 
-    def finish(self) -> bool:
-        """The body of the answer has been read; returns whether the connection can carry another request."""
-        self._idle = True
-        transport = self.transport
-        return transport is not None and not self.should_close and transport.get_write_buffer_size() == 0
-
-    def data_received(self, data: bytes) -> None:
-        if not self._expecting:
-            if self._idle and data:
-                self.abort()  # no request is in flight: these bytes must not be read as the answer to the next one
-            else:
-                super().data_received(data)
-            return
-        self._received.append(data)
-        if len(data) <= _SLICE:
-            super().data_received(data)
-            return
-        # in slices, so that the parser stops soon after the first of many answers
-        for start in range(0, len(data), _SLICE):
-            super().data_received(data[start : start + _SLICE])
-            if self.exception() is not None:
-                break
-
-    def feed_data(self, data: Answer, size: int = 0) -> None:
-        status = data[0].code
-        if 100 <= status < 200 and status != 101:
-            self._interim += 1
-            if self._interim > MOST_INTERIM:
-                self._fail(f"more than {MOST_INTERIM} interim answers")
-        elif self._answered or self.exception() is not None:
-            self.force_close()
-        else:
-            self._answered = True
-            if status == 101:
-                self.force_close()  # what follows a switch of protocols is no HTTP
-            super().feed_data(data, size)
-
-    def _fail(self, reason: str) -> None:
-        self._received.clear()
-        self.set_exception(HttpProcessingError(message=reason))
+    def _fail(self, error: HttpProcessingError) -> None:
+        self._phase, self._payload = _Phase.BODY, None
+        self.set_exception(error)
         if self.transport is not None:
             self.transport.abort()
 
-    def _complete_answer(self) -> Answer | None:
-        """The answer at the beginning of what was received, if it is complete and only the bytes after it are invalid.
 
-        The parser rejects all bytes of a read together, so a second parser gets header block and rest one by one.
-        """
-        parser = HttpResponseParser(
-            self,
-            asyncio.get_running_loop(),
-            _PARSER_BUFFER,
-            payload_exception=ClientPayloadError,
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=_LINE_LIMIT,
-            max_field_size=_LINE_LIMIT,
-            max_headers=_HEADERS_LIMIT,
-        )
-        rest = b"".join(self._received)
-        for _ in range(MOST_INTERIM + 1):
-            head, end, rest = rest.partition(b"\r\n\r\n")
-            try:
-                messages = parser.feed_data(head + end)[0] if end else ()
-            except HttpProcessingError:
-                return None
-            if not messages:
-                return None
-            message, payload = messages[0]
-            if not 100 <= message.code < 200:
-                with suppress(HttpProcessingError):
-                    parser.feed_data(rest)
-                return (message, payload) if payload.is_eof() else None
-        return None
+def _rest_s(message: RawResponseMessage) -> float:
+    """How long the connection may rest after this answer; not as long as its ``Keep-Alive`` says, where it has one."""
+    text = message.headers.get("Keep-Alive")
+    timeout = _KEEP_ALIVE.search(text) if text is not None else None
+    return LONGEST_REST_S if timeout is None else min(LONGEST_REST_S, int(timeout[1]) - _REST_MARGIN_S)
 
 
 class ExchangeConnector(TCPConnector):
@@ -163,7 +269,6 @@ class ExchangeConnector(TCPConnector):
         self,
         *,
         limit: int,
-        keepalive_timeout: float,
         resolver: AbstractResolver,
         socket_factory: SocketFactoryType,
         tls: ssl.SSLContext | None,
@@ -171,7 +276,7 @@ class ExchangeConnector(TCPConnector):
         """``limit`` is the number of connections at most; ``tls`` replaces the trust in the system's authorities."""
         super().__init__(
             limit=limit,
-            keepalive_timeout=keepalive_timeout,
+            keepalive_timeout=LONGEST_REST_S,
             resolver=resolver,
             socket_factory=socket_factory,
             ssl=tls or True,

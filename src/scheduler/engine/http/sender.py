@@ -18,6 +18,7 @@ from typing import NamedTuple, Self, cast
 from aiohttp import ClientError, ClientRequest, ClientTimeout, StreamReader
 from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from scheduler.domain.clock import Clock
@@ -26,7 +27,7 @@ from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, split_url
-from scheduler.engine.http.answer import failed, outcome_of
+from scheduler.engine.http.answer import Body, failed, outcome_of
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received_bytes
 from scheduler.engine.http.failure import failure_of
@@ -35,13 +36,18 @@ from scheduler.engine.http.resolver import Resolver
 CONNECT_LIMIT_S = 5.0
 """How long connecting may take, look-up and TLS included, within the timeout of the attempt."""
 
-BODY_GRACE_S = 2.0
-"""How long the body of an answer may take after its header block, within the timeout of the attempt."""
+LONGEST_BODY = 4_194_304
+"""Bytes of a body that are read at most, unless more are stored."""
 
-KEEP_ALIVE_S = 1.5
-"""How long an idle connection is kept. Less than the idle timeouts of servers (2 s and more), because a request on a
-connection that the receiver is just closing fails, and nothing is sent twice. Bursts reuse connections all the same."""
+MOST_CHUNKS = 20_000
+"""Pieces of a body that are read at most: chunks of its transfer coding, or what arrives at a time."""
 
+DISTRUST_S = 60.0
+"""How long no connection is used again to a receiver that closed one on which a request was just sent."""
+
+_MOST_DISTRUSTED = 1000
+_CHUNKS_AT_A_TIME = 500
+"""After so many the other tasks of the loop have their turn."""
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -86,11 +92,12 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._connector = ExchangeConnector(
             limit=self._concurrency,
-            keepalive_timeout=KEEP_ALIVE_S,
             resolver=self._resolver or Resolver(),
             socket_factory=self._egress.socket_factory,
             tls=self._tls,
         )
+        self._distrusted: dict[str, float] = {}
+        """Endpoints that connections are not used again to, and until when (time of the loop)."""
         self._route = functools.lru_cache(maxsize=4096)(self._find_route)
         self._connection_key = functools.lru_cache(maxsize=1024)(self._make_connection_key)
         return self
@@ -103,8 +110,8 @@ class Sender:
     async def send(self, request: Request) -> Outcome:
         """Send ``request`` once; returns its outcome. Raises nothing but ``CancelledError``.
 
-        ``timeout_s`` is for everything up to the complete header block; the body then has the rest of it, two seconds
-        at most. A refused or failed request has an ``error_code``.
+        ``timeout_s`` is for everything up to the complete header block; the body then has the rest of it. A refused or
+        failed request has an ``error_code``. Cancelled while the body arrives, it returns what the header block says.
         """
         try:
             route = self._route(request.url)
@@ -115,41 +122,80 @@ class Sender:
         deadline = self._loop.time() + request.timeout_s
         total = asyncio.timeout_at(deadline)
         connection: Connection | None = None
+        exchange: Exchange | None = None
         reusable = False
         try:
             async with total:
-                connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
+                connection = await self._connect(route, is_new=request.on_new_connection)
                 exchange = cast("Exchange", connection.protocol)
                 message, payload = await exchange.send(wire)
-            body, complete = await self._read(payload, deadline)
-            reusable = complete and exchange.finish()
-            return outcome_of(message, body, truncated=not complete, now=self._clock.now())
+            body = await self._read(payload, deadline)
+            reusable = body.has_ended and exchange.finish(message) and not self._is_distrusted(route.endpoint)
+            return outcome_of(message, body, warnings=exchange.warnings, now=self._clock.now())
         except TimeoutError:
             total_s = request.timeout_s if connection is not None or total.expired() else None
             return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
         except Exception as error:
+            if exchange is not None and exchange.is_stale:
+                self._distrust(route.endpoint)
+                closed = f"{route.endpoint} closed the connection, which had been used before, without an answer"
+                return failed(ErrorCode.STALE_CONNECTION, closed)
             return failed(*failure_of(error, route.endpoint))
         finally:
             if connection is not None:
                 _release(connection, reusable=reusable)
 
-    async def _read(self, payload: StreamReader, deadline: float) -> tuple[bytes, bool]:
-        """The body up to the limit, and whether that is the whole body."""
+    async def _connect(self, route: _Route, *, is_new: bool) -> Connection:
+        """A connection, one that nothing was sent on if ``is_new``; those that rest are then closed."""
+        is_new = is_new or self._is_distrusted(route.endpoint)
+        while True:
+            connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
+            if not (is_new and cast("Exchange", connection.protocol).has_rested):
+                return connection
+            _release(connection, reusable=False)
+
+    def _is_distrusted(self, endpoint: str) -> bool:
+        return bool(self._distrusted) and self._distrusted.get(endpoint, 0.0) > self._loop.time()
+
+    def _distrust(self, endpoint: str) -> None:
+        now = self._loop.time()
+        self._distrusted.pop(endpoint, None)  # entries are in the order of their ends
+        self._distrusted[endpoint] = now + DISTRUST_S
+        for known, until in list(self._distrusted.items()):
+            if until > now and len(self._distrusted) <= _MOST_DISTRUSTED:
+                break
+            del self._distrusted[known]
+
+    async def _read(self, payload: StreamReader, deadline: float) -> Body:
+        """Read the body until it ends, ``deadline`` or its bounds are reached; beyond the stored part it is dropped.
+
+        Raises ``HttpProcessingError`` for chunks that are none from the first one on.
+        """
         limit = self._body_limit
         if payload.is_eof() and payload.total_bytes <= limit:
-            return payload.read_nowait(), True
-        chunks: list[bytes] = []
-        room = limit + 1  # one byte more shows that the body is longer
+            return Body(payload.read_nowait(), is_complete=True, has_ended=True)
+        kept: list[bytes] = []
+        size, has_ended = 0, False
         try:
-            async with asyncio.timeout_at(min(deadline, self._loop.time() + BODY_GRACE_S)):
-                while room and not payload.at_eof():
-                    chunk = await payload.read(room)
-                    chunks.append(chunk)
-                    room -= len(chunk)
-        except (TimeoutError, ClientError):
-            chunks.append(received_bytes(payload, room))
-            return b"".join(chunks)[:limit], False
-        return b"".join(chunks)[:limit], room > 0
+            async with asyncio.timeout_at(deadline):
+                for number in range(1, MOST_CHUNKS + 1):
+                    chunk, ends_chunk = await payload.readchunk()
+                    has_ended = not chunk and not ends_chunk
+                    if has_ended or size >= max(LONGEST_BODY, limit):
+                        break
+                    if size < limit:
+                        kept.append(chunk[: limit - size])
+                    size += len(chunk)
+                    if number % _CHUNKS_AT_A_TIME == 0:
+                        await asyncio.sleep(0)
+        except HttpProcessingError:
+            if not payload.total_bytes:
+                raise
+        except (TimeoutError, ClientError, asyncio.CancelledError):
+            pass  # the status decides, and it is known
+        if not has_ended:
+            kept.append(received_bytes(payload, max(0, limit - size)))
+        return Body(b"".join(kept), is_complete=has_ended and size <= limit, has_ended=has_ended)
 
     def _find_route(self, url: str) -> _Route:
         target, rest = split_url(url)

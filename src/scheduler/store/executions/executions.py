@@ -14,11 +14,11 @@ from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import first_id
-from scheduler.store.rows import MAP, Table
+from scheduler.store.rows import LIST, MAP, Table
 from scheduler.store.sql import containing, in_list, select_page
 
 RENAMED = {"trigger": "trigger_kind"}
-EXECUTIONS = Table(Execution, codecs={"response_headers": MAP}, renamed=RENAMED)
+EXECUTIONS = Table(Execution, codecs={"response_headers": MAP, "warnings": LIST}, renamed=RENAMED)
 _COLUMNS = EXECUTIONS.columns("e")
 MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 

@@ -10,7 +10,9 @@ from scheduler.store.rows import Table
 QUEUED = Table(
     Execution,
     renamed=RENAMED,
-    without=("worker_id", "started_at", "duration_ms", "response_code", "response_body", "response_headers"),
+    without=(
+        *("worker_id", "started_at", "duration_ms", "response_code", "response_body", "response_headers", "warnings"),
+    ),
 )
 """Executions without what they only have once they have started."""
 
@@ -27,6 +29,8 @@ _NEXT = {
     "available_at": ":available_at",
     "created_at": ":now",
     "reason": "NULL",
+    "uncounted": "0",
+    "after_stale": "0",
     "prior_errors": ":prior_errors",
     "finished_at": "NULL",
     "body_truncated": "0",

@@ -28,7 +28,7 @@ _SETTLE = """
 UPDATE executions SET
   status = :status, finished_at = :finished_at, duration_ms = :duration_ms, response_code = :response_code,
   response_body = :response_body, response_headers = :response_headers, body_truncated = :body_truncated,
-  error_code = :error_code, error = :error, reason = :reason
+  warnings = :warnings, error_code = :error_code, error = :error, reason = :reason
 WHERE id = :id AND status = 'running' AND worker_id = :worker_id
 """
 _SETTLED = """
@@ -37,7 +37,7 @@ WHERE id = :id AND status = :status AND worker_id = :worker_id AND finished_at =
 """
 # Queued only if this settlement took effect: a cancelled attempt has no next one.
 _RETRY = f"""
-{next_attempt("retry")}
+{next_attempt("retry", uncounted=":uncounted", after_stale=":after_stale")}
 WHERE e.id = :id AND e.status = :status AND e.worker_id = :worker_id AND e.finished_at = :finished_at
 ON CONFLICT (run_id, attempt) DO NOTHING
 """
@@ -215,6 +215,7 @@ def _settled_row(settlement: Settlement) -> dict[str, Any]:
         "response_body": outcome.response_body,
         "response_headers": json.dumps(dict(outcome.response_headers)) if outcome.response_headers else None,
         "body_truncated": int(outcome.body_truncated),
+        "warnings": json.dumps(list(outcome.warnings)) if outcome.warnings else None,
         "error_code": settlement.error_code,
         "error": settlement.error,
         "reason": settlement.reason,
@@ -233,5 +234,7 @@ def _retry_row(settlement: Settlement, now: Instant) -> dict[str, Any]:
         "finished_at": settlement.finished_at,
         "attempt": retry.attempt,
         "available_at": retry.available_at,
+        "uncounted": retry.uncounted,
+        "after_stale": int(retry.after_stale),
         "prior_errors": retry.prior_errors,
     }
