@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from scheduler.domain.schedule.fields import quoted
 from scheduler.domain.schedule.foreign import slips, typography
@@ -20,7 +20,8 @@ from scheduler.domain.schedule.foreign.formats import (
 from scheduler.domain.schedule.foreign.hint import Hint, Recogniser
 from scheduler.domain.schedule.foreign.zones import in_lines
 
-_LONGEST = 1000
+_LONGEST = 512
+"""Of a longer text nobody expects advice."""
 _RECOGNISERS: tuple[Recogniser, ...] = (
     slips.macro,
     rrule.recognise,
@@ -59,8 +60,10 @@ def advise(text: str, error: str, is_schedule: Callable[[str], bool]) -> str:
     return error
 
 
-def _hints(line: str, is_schedule: Callable[[str], bool]) -> Iterator[tuple[Hint, tuple[str, ...]]]:
-    for recognise in _RECOGNISERS:
+def _hints(
+    line: str, is_schedule: Callable[[str], bool], recognisers: Sequence[Recogniser] = _RECOGNISERS
+) -> Iterator[tuple[Hint, tuple[str, ...]]]:
+    for recognise in recognisers:
         hint = recognise(line)
         if hint is None:
             continue
@@ -76,7 +79,8 @@ def _schedule_of(proposed: str, is_schedule: Callable[[str], bool]) -> str | Non
     zone, _, rest = proposed.partition(" ")
     if not zone.startswith("CRON_TZ="):
         return None
-    better = next((write[0] for _, write in _hints(rest, is_schedule) if write), None)
+    others = [recognise for recognise in _RECOGNISERS if recognise is not in_lines.recognise]
+    better = next((write[0] for _, write in _hints(rest, is_schedule, others) if write), None)
     return f"{zone} {better}" if better and is_schedule(f"{zone} {better}") else None
 
 
