@@ -81,6 +81,8 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("0 0 12 1 1 ? 2030", ["@at 2030-01-01T12:00:00"]),
         ("0 15 10 ? * 6L 2022-2029", ["0 15 10 ? * FRIL"]),
         ("0 0 12 ? * L", ["0 0 12 ? * SAT"]),
+        ("0 0 12 ? * L *", ["0 0 12 ? * SAT"]),
+        ("0 0 12 1/1 * ? *", ["0 0 12 1/1 * ?"]),
         ("0 0/5 14,18 * * ? *", ["0 0/5 14,18 * * ?"]),
         # systemd
         ("*:0/15", ["*/15 * * * *"]),
@@ -91,6 +93,7 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("*-*~3 12:00", ["0 12 L-2 * *"]),
         ("OnCalendar=*-*-* 02:30:00 Europe/Paris", ["CRON_TZ=Europe/Paris 30 2 * * *"]),
         ("OnUnitActiveSec=15min", ["@every 15m"]),
+        ("OnCalendar=Mon-Fri 08-18:00/5", ["*/5 8-18 * * MON-FRI"]),
         ("weekly", ["@weekly", "0 0 * * MON"]),
         ("minutely", ["* * * * *"]),
         # ISO 8601 and other notations
@@ -146,6 +149,7 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         # crontabs
         ("*/5 * * * * curl https://example.com/x?a=b", ["*/5 * * * *"]),
         ("@daily root /usr/local/bin/backup", ["@daily"]),
+        ("10 7   * * 2-7   root   /usr/local/bin/testcmd", ["10 7 * * 2-7"]),
         ("0 9 * * * # every morning", ["0 9 * * *"]),
         ("*/10 * * * * * /bin/true", ["*/10 * * * * *"]),
         # zones
@@ -158,6 +162,11 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("0 */36 * * *", ["@every 36h"]),
         ("*/90 * * * * *", ["@every 90s"]),
         ("0 24 * * *", ["0 0 * * *"]),
+        ("/5 * * * *", ["*/5 * * * *"]),
+        ("0 0 25-L * *", ["0 0 25-31 * *"]),
+        ("+14m", ["@in 14m"]),
+        ("@at +14m", ["@in 14m"]),
+        ("@every 1min", ["@every 1m"]),
         ("0 24 * * MON", []),
         ("0 9:30 * * *", ["30 9 * * *"]),
         ("0 9 * * Monday-Friday", ["0 9 * * MON-FRI"]),

@@ -85,7 +85,7 @@ def _day_name(word: str) -> str | None:
 
 
 def fields(line: str) -> Hint | None:
-    """A field that others write differently: a step that is too large, a day or a month by its full name, ``FRI#L``."""
+    """A field that others write differently: a step that is too large, names in full, ``FRI#L``, ``/5``, ``25-L``."""
     words = line.split(" ")
     if len(words) not in (5, 6):
         return None
@@ -95,7 +95,8 @@ def fields(line: str) -> Hint | None:
     days = ",".join(_day_item(item) for item in words[-1].split(","))
     months = ",".join(_month_item(item) for item in words[-2].split(","))
     clock = _clock(words[:-3], is_daily=set(words[-3:]) <= {"*", "?"})
-    better = " ".join([*clock, words[-3], months, days])
+    month_days = re.sub(r"\b([0-9]{1,2})-L$", r"\1-31", words[-3], flags=re.IGNORECASE)
+    better = re.sub(r"(?<![^ ,])/", "*/", " ".join([*clock, month_days, months, days]))
     return Hint(what="", write=(better,)) if better != line else None
 
 

@@ -52,7 +52,7 @@ _MONTH_DAY = re.compile(
     rf"\b(?:(?:the )?([0-9]{{1,2}})(?:st|nd|rd|th)(?: day)?|day ([0-9]{{1,2}}|1w|lw)(?!\s?{_HALF}|[:.h]?[0-9])\b|"
     rf"([0-9]{{1,2}}(?:,[0-9]{{1,2}})*)(?= of (?:the )?month))\b"
 )
-_IN = re.compile(r"(?:once )?(?:in|after) (.*)|(.*) from now|in (.*) from now")
+_IN = re.compile(r"(?:once )?(?:in|after) (.*)|(.*) from now|in (.*) from now|(?:@at )?\+(.*)")
 _ONCE = re.compile(r"\b(tomorrow|today|tonight|next|now|immediately|once|asap|morgen fruh)\b")
 _FILLER_WORDS = """
 at on the of in every each day days daily and um am pm a an per month monthly week weekly year yearly annually for jeden

@@ -11,8 +11,8 @@ from scheduler.domain.schedule.foreign.zones.names import knows_zone
 
 _SETTING = re.compile(r"(On[A-Za-z]+)\s*=\s*(.*)", re.IGNORECASE)
 _DATE = re.compile(r"(?:([0-9*.,/]+)-)?([0-9*.,/]+)([-~])([0-9*.,/]+)")
-_TIME = re.compile(r"([0-9*.,/]+):([0-9*.,/]+)(?::([0-9*.,/]+))?")
-_COMPONENT = re.compile(r"(\*|[0-9]{1,2}(?:\.\.[0-9]{1,2})?)(?:/([0-9]{1,2}))?(?:\.0+)?")
+_TIME = re.compile(r"([0-9*.,/-]+):([0-9*.,/-]+)(?::([0-9*.,/-]+))?")
+_COMPONENT = re.compile(r"(\*|[0-9]{1,2}(?:(?:\.\.|-)[0-9]{1,2})?)(?:/([0-9]{1,2}))?(?:\.0+)?")
 _WORDS = {
     "minutely": ("* * * * *",),
     "hourly": ("@hourly",),
@@ -72,7 +72,7 @@ def _field(component: str) -> str | None:
     for item in items:
         if item is None:
             return None
-        start = "-".join(str(int(part)) if part.isdigit() else part for part in item[1].split(".."))
+        start = "-".join(str(int(part)) if part.isdigit() else part for part in re.split(r"\.\.|-", item[1]))
         start = "*" if item[2] and start in ("0", "*") else start
         fields.append(f"{start}/{int(item[2])}" if item[2] else start)
     return ",".join(fields)
