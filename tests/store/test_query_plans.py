@@ -168,3 +168,18 @@ async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, sta
         if "TEMP B-TREE" in row["detail"]
     ]
     assert sorts == []
+
+
+async def test_replanning_goes_through_the_jobs_by_their_ids_and_finds_those_that_wait(
+    stores: Stores, clock: SetClock, statements: list[str]
+) -> None:
+    await add_job(stores, clock.now(), timezone="Europe/Paris")
+    (known,) = await stores.zones.all()
+    await stores.zones.change(known, b"other rules", since_at=clock.now(), version=None)
+    _, changed = await stores.zones.all()
+    statements.clear()
+    rest, _ = await stores.zones.replan(changed, lambda job: None)
+    assert rest is not None
+    await stores.zones.resume("", lambda job, since_at: None, clock.now())
+    assert await _scans(stores, statements) == []
+    assert [sql for sql in statements if "SELECT id FROM jobs" in sql and "timezone" in sql]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -158,7 +159,8 @@ class JobStore:
         if changed is None:
             return None
         job, skipped = changed
-        await self._zones.register([job.timing.timezone])
+        with contextlib.suppress(SchedulerError):  # the change is committed; the next start registers the zone
+            await self._zones.register([job.timing.timezone])
         if skipped:
             self._events.tell(ExecutionsEnded(status=Status.SKIPPED, count=skipped, cause=PAUSED_TOO_LONG))
         self._tell_planned([job])
