@@ -17,6 +17,10 @@ from tests.factories import fire_and_deliver
 ODD_JOBS: dict[str, dict[str, Any]] = {
     "a zone that is unknown now": {"timezone": "Mars/Base"},
     "a zone that is no name": {"timezone": "../../etc/passwd"},
+    "an offset as zone (Cronicle 571)": {"timezone": "+05:30"},
+    "an abbreviation as zone (taskiq 668)": {"timezone": "UTC+3"},
+    "the zone of some machine (FlexGet 360)": {"timezone": "local"},
+    "no zone": {"timezone": ""},
     "a schedule that is refused now": {"schedule": "every full moon"},
     "a schedule that contradicts its zone": {"schedule": "CRON_TZ=Asia/Tokyo 0 2 * * *"},
     "values beyond all limits": {"name": "x" * 5000, "jitter_s": 1e9, "catchup_limit": 10**6, "note": "n" * 9000},
