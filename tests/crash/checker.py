@@ -224,11 +224,17 @@ def _ending(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
         yield "I6", f"attempt {last.attempt} ended as {last.status} and nothing follows"
     if job is None:
         return
-    counted = last.attempt - sum(row.stale for row in chain.rows[:-1])
+    counted = last.attempt - len(_uncounted(chain, job))
     if last.status == "dead_letter" and counted < job.max_attempts:
         yield "I6", f"given up after {counted} of {job.max_attempts} attempts"
     if counted > job.max_attempts + (CRASH_REPEATS if any(row.interrupted for row in chain.rows) else 0):
         yield "I6", f"{counted} attempts, although {job.max_attempts} are permitted"
+
+
+def _uncounted(chain: Chain, job: WatchedJob) -> set[int]:
+    """The attempts that met a stale connection and so do not count; the next one follows at once."""
+    stale = {row.attempt for row in chain.rows if row.stale and not job.at_most_once}
+    return {attempt for attempt in stale if attempt - 1 not in stale}
 
 
 def _plan(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
@@ -240,8 +246,10 @@ def _plan(chain: Chain, job: WatchedJob | None) -> Iterator[tuple[str, str]]:
     for row, following in pairwise(chain.rows):
         if job is None or not job.delays or row.finished_at is None:
             continue
-        counted = row.attempt - sum(earlier.stale for earlier in chain.rows if earlier.attempt < row.attempt)
-        planned = 0.0 if row.interrupted or row.stale else job.delays[min(counted, len(job.delays)) - 1]
+        uncounted = _uncounted(chain, job)
+        counted = row.attempt - sum(attempt < row.attempt for attempt in uncounted)
+        at_once = row.interrupted or row.attempt in uncounted
+        planned = 0.0 if at_once else job.delays[min(counted, len(job.delays)) - 1]
         waited = (following.available_at - row.finished_at) / SECOND
         if not planned - 1e-5 <= waited <= planned * (1 + job.jitter) + 1e-5:
             yield "I8", f"attempt {following.attempt} was planned after {waited:.6f} s instead of {planned} s"

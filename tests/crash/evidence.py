@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
     @property
     def stale(self) -> bool:
-        """Does the next attempt follow at once, without this one having counted?"""
+        """Did it meet a connection that the receiver was just closing?"""
         return (self.error or "").startswith("stale_connection")
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.checks import present
 from tests.crash.checker import check, explain
 from tests.crash.evidence import Evidence, Glimpse, Life, Request, Row, WatchedJob
 from tests.crash.oracle import SECOND, due_times, run_id_of
@@ -19,6 +20,7 @@ T0 = 1_800_000_000 * SECOND
 HOOK = "11111111-1111-4111-8111-111111111111"
 JOB = "22222222-2222-4222-8222-222222222222"
 KILLED_AT = T0 + 2 * SECOND + 100_000
+STALE = "stale_connection 127.0.0.1:1 closed the connection"
 INTERRUPTED = "interrupted the service stopped while the request was in flight"
 
 
@@ -127,6 +129,32 @@ def story() -> Evidence:
 
 def test_a_healthy_story_is_silent() -> None:
     assert check(story()) == []
+
+
+def met_stale_connection(evidence: Evidence) -> None:
+    """The last run met one first: two attempts at once, then the one after the backoff."""
+    evidence.rows = [one for one in evidence.rows if one.scheduled_at != at(8)]
+    evidence.requests = [one for one in evidence.requests if one.run_id != run_id_of(HOOK, at(8))]
+    evidence.snapshots.pop()
+    stale = row(8, 1, "failure", error=STALE, response_code=None)
+    again = row(8, 2, "failure", available_at=present(stale.finished_at), finished_at=at(8.15))
+    last = row(8, 3, "success", available_at=at(8.66))
+    evidence.rows += [stale, again, last]
+    statuses = {stale: (1, None), again: (1, 500), last: (2, 200)}
+    evidence.requests += [request(of, life=life, status=status) for of, (life, status) in statuses.items()]
+    evidence.counts = present(evidence.counts) | {"failure": 4}
+
+
+def test_a_stale_connection_is_followed_at_once_and_does_not_count() -> None:
+    evidence = story()
+    met_stale_connection(evidence)
+    evidence.jobs[0] = replace(evidence.jobs[0], max_attempts=2)
+    assert check(evidence) == []
+
+
+def repetition_after_a_stale_connection_that_waited(evidence: Evidence) -> None:
+    met_stale_connection(evidence)
+    swap(evidence, 8, 1, finished_at=at(8.0))
 
 
 def test_time_that_may_or_may_not_be_due_is_no_violation() -> None:
@@ -362,6 +390,7 @@ def metrics_that_miscount(evidence: Evidence) -> None:
         ("I8", retry_that_was_planned_anew),
         ("I8", retry_before_its_time),
         ("I8", retry_after_another_delay),
+        ("I8", repetition_after_a_stale_connection_that_waited),
         ("I9", acknowledged_job_that_is_gone),
         ("I9", acknowledged_run_that_is_gone),
         ("I10", damaged_file),

@@ -224,6 +224,12 @@ async def test_a_body_is_decoded_by_its_charset(content_type: str, body: bytes, 
         assert_storable(outcome)
 
 
+async def test_a_compressed_body_is_no_text_of_its_charset(sender: Sender) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=latin1\r\nContent-Encoding: gzip\r\n"
+    async with receiving(keeping(head + b"Content-Length: 3\r\n\r\n\x1f\x8b\xff")) as receiver:
+        assert (await sender.send(to(receiver))).response_body == "\x1f\\x8b\\xff"
+
+
 async def test_no_body_is_kept_when_the_limit_is_zero(clock: SetClock) -> None:
     async with receiving(keeping()) as receiver, make_sender(clock, body_limit=0) as sender:
         outcome = await sender.send(to(receiver))

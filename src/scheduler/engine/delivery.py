@@ -50,7 +50,8 @@ class Deliverer:
     async def deliver(self, claim: Claim) -> None:
         """Make one attempt. Its row is ``running`` and on disk; when this returns the recorder has its end.
 
-        Cancelling ends the attempt as ``interrupted``: a row must not stay ``running`` while its process goes on.
+        Cancelling ends the attempt as ``interrupted``, or as its answer says if only the body is still to come: a row
+        must not stay ``running`` while its process goes on.
         """
         if claim.is_overdue(self._clock.now()):
             self._recorder.record(skip(claim.execution, self._clock.now(), reason=_OVERDUE))

@@ -50,7 +50,7 @@ def outcome_of(message: RawResponseMessage, body: Body, *, warnings: tuple[str, 
     answered = Outcome(
         response_code=status,
         response_headers=_stored_headers(message.raw_headers),
-        response_body=_text(body.stored, message.headers.get("Content-Type"), cut=not body.is_complete),
+        response_body=_text(body.stored, _content_type(message), cut=not body.is_complete),
         body_truncated=not body.is_complete,
         warnings=warnings,
     )
@@ -62,6 +62,11 @@ def outcome_of(message: RawResponseMessage, body: Body, *, warnings: tuple[str, 
         error_text=failed(ErrorCode.HTTP, _failure(message), response_code=status).error_text,
         retry_after_s=_retry_after_s(message, now) if status in (429, 503) else None,
     )
+
+
+def _content_type(message: RawResponseMessage) -> str | None:
+    """``None`` where the body is compressed, so that its bytes are no text of any charset."""
+    return message.headers.get("Content-Type") if message.compression is None else None
 
 
 def failed(code: ErrorCode, text: str, *, response_code: int | None = None) -> Outcome:
