@@ -181,12 +181,15 @@ async def stores(db: Database, events: Events) -> Stores:
 
 @pytest.fixture
 def config(tmp_path: Path, database_url: str | None) -> Config:
-    """A configuration for tests: a free port, a directory of its own, loopback receivers permitted."""
+    """A configuration for tests: a free port, a directory of its own, loopback receivers permitted.
+
+    A lease outlasts any test: it is counted by a real clock, and a service that is not started does not renew it.
+    """
     return Config(
         data_dir=tmp_path,
         server=ServerConfig(host=("127.0.0.1",), port=0),
         database=DatabaseConfig(url=database_url, pool_size=5),
-        engine=EngineConfig(drain_s=5),
+        engine=EngineConfig(drain_s=5, lease_s=3600),
         egress=EgressConfig(allow=("127.0.0.0/8",)),
     )
 

@@ -25,11 +25,13 @@ from tests.event_log import EventLog
 from tests.factories import add_job, deliver_ready, rows_of, start_run
 
 Nodes = tuple[Service, Service]
+LEASE_S = 3600
+"""Longer than any of these tests takes."""
 
 
 @pytest.fixture
 def config(config: Config, postgres_url: str) -> Config:
-    engine = EngineConfig(drain_s=1, lease_s=30)
+    engine = EngineConfig(drain_s=1, lease_s=LEASE_S)
     return replace(config, database=DatabaseConfig(url=postgres_url, pool_size=4), engine=engine)
 
 
@@ -126,7 +128,7 @@ async def test_a_node_that_lost_its_lease_claims_nothing_and_goes_on_as_a_new_on
     await other.engine.membership.step()
     with pytest.raises(SchedulerError, match="lost its lease"):
         await one.stores.queue.claim(now + SECOND, 1)
-    let_time_pass(15)  # a renewal is due
+    let_time_pass(LEASE_S / 2)  # a renewal is due
     await one.engine.membership.step()
     assert one.stores.queue.worker_id != before
     assert len(await one.stores.queue.claim(now + SECOND, 1)) == 1
@@ -144,7 +146,7 @@ async def test_a_node_that_could_not_renew_in_time_begins_nothing(
         job = await add_job(one.stores, one.clock.now(), urls=[receiver.url], enabled=False)
         await start_run(one.stores, job, one.clock.now())
         await one.engine.pool.fill_slots()
-        let_time_pass(31)  # a standstill between the claim and the delivery
+        let_time_pass(LEASE_S + 1)  # a standstill between the claim and the delivery
         assert not one.engine.membership.has_lease()
         await one.engine.pool.idle()
         assert not (await one.health.now()).ready

@@ -33,7 +33,7 @@ def config(config: Config, postgres_url: str, proxy: PostgresProxy, monkeypatch:
     monkeypatch.setattr(postgres, "STATEMENT_S", 1.0)
     monkeypatch.setattr(postgres, "CONNECT_S", 1.0)
     url = tcp_url(postgres_url, "127.0.0.1", proxy.port)
-    engine = EngineConfig(drain_s=1, lease_s=60)
+    engine = EngineConfig(drain_s=1, lease_s=3600)
     return replace(config, database=DatabaseConfig(url=url, pool_size=4), engine=engine)
 
 
