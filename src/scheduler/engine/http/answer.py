@@ -12,6 +12,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
+from aiohttp.hdrs import CONTENT_TYPE
 from aiohttp.http import RawResponseMessage
 
 from scheduler.domain.characters import escape_unprintable
@@ -66,7 +67,7 @@ def outcome_of(message: RawResponseMessage, body: Body, *, warnings: tuple[str, 
 
 def _content_type(message: RawResponseMessage) -> str | None:
     """``None`` where the body is compressed, so that its bytes are no text of any charset."""
-    return message.headers.get("Content-Type") if message.compression is None else None
+    return message.headers.get(CONTENT_TYPE) if message.compression is None else None
 
 
 def failed(code: ErrorCode, text: str, *, response_code: int | None = None) -> Outcome:

@@ -20,6 +20,7 @@ from aiohttp import ClientConnectionResetError, StreamReader, TCPConnector
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import SocketFactoryType
+from aiohttp.hdrs import KEEP_ALIVE
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -49,7 +50,7 @@ _READ_BUFFER = 65_536
 _SLICE = 16_384
 _NO_BODY = (204, 304, 101)
 _END_OF_BLOCK = re.compile(rb"\r?\n\r?\n")
-_KEEP_ALIVE = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE | re.ASCII)
+_TIMEOUT = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE | re.ASCII)
 
 
 class _Phase(Enum):
@@ -59,6 +60,9 @@ class _Phase(Enum):
     HEAD = "the header block"
     BODY = "the body"
     IDLE = "no request any more"
+
+
+_NEW, _HEAD, _BODY, _IDLE = _Phase
 
 
 class Exchange(ResponseHandler):
@@ -71,7 +75,7 @@ class Exchange(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._phase = _Phase.NEW
+        self._phase = _NEW
         self._interim = 0
         self._received: list[bytes] = []
         self._size = 0
@@ -88,7 +92,7 @@ class Exchange(ResponseHandler):
     @property
     def has_rested(self) -> bool:
         """Has it carried a request, and is now there for another?"""
-        return self._phase is _Phase.IDLE
+        return self._phase is _IDLE
 
     @property
     def is_stale(self) -> bool:
@@ -97,7 +101,10 @@ class Exchange(ResponseHandler):
 
     def is_connected(self) -> bool:
         """Asked before a connection that rests is used again: is it open, and has it not rested or lived too long?"""
-        return super().is_connected() and (self._phase is not _Phase.IDLE or self._loop.time() < self._usable_until)
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        return self._phase is not _IDLE or self._loop.time() < self._usable_until
 
     async def send(self, wire: bytes) -> Answer:
         """Write ``wire``, a whole HTTP/1.1 request, once; returns the answer when its header block is complete.
@@ -107,8 +114,8 @@ class Exchange(ResponseHandler):
         """
         if self.transport is None:
             raise ClientConnectionResetError("the connection ended before the request was written")
-        self.is_reused = self._phase is _Phase.IDLE
-        self._phase, self._interim, self._size, self._refused, self.warnings = _Phase.HEAD, 0, 0, None, ()
+        self.is_reused = self._phase is _IDLE
+        self._phase, self._interim, self._size, self._refused, self.warnings = _HEAD, 0, 0, None, ()
         self._start_parser()
         self.transport.write(wire)
         if self._received:
@@ -124,7 +131,7 @@ class Exchange(ResponseHandler):
         transport = self.transport
         if transport is None or self.should_close or transport.get_write_buffer_size():
             return False
-        self._phase = _Phase.IDLE
+        self._phase = _IDLE
         now = self._loop.time()
         self._usable_until = min(now + _rest_s(message), self._ends_at)
         return now < self._usable_until
@@ -134,11 +141,11 @@ class Exchange(ResponseHandler):
             super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self._receive_head(data)
-        elif self._phase is _Phase.BODY:
+        elif self._phase is _BODY:
             self._receive_body(data)
-        elif self._phase is _Phase.NEW and self._size <= LONGEST_BLOCK:
+        elif self._phase is _NEW and self._size <= LONGEST_BLOCK:
             self._received.append(data)  # the receiver answers before it has the request
             self._size += len(data)
         elif data:
@@ -147,7 +154,7 @@ class Exchange(ResponseHandler):
     def _receive_head(self, data: bytes) -> None:
         """In slices, so that the parser stops soon after the first of many answers."""
         start = 0
-        while start < len(data) and self._phase is _Phase.HEAD:
+        while start < len(data) and self._phase is _HEAD:
             part = data[start : start + min(_SLICE, LONGEST_BLOCK - self._size)]
             if not part:
                 self._fail(HttpProcessingError(message=f"a header block of more than {LONGEST_BLOCK // 1024} KiB"))
@@ -178,7 +185,7 @@ class Exchange(ResponseHandler):
     def _parse_odd_head(self) -> None:
         """Parse the header block that was refused without its odd fields, once it is complete; then what follows it."""
         assert self._refused is not None  # noqa: S101 - or this is not called
-        while self._phase is _Phase.HEAD and (end := _END_OF_BLOCK.search(self._block, self._searched)):
+        while self._phase is _HEAD and (end := _END_OF_BLOCK.search(self._block, self._searched)):
             try:
                 block, self.warnings = without_odd_fields(bytes(self._block[: end.end()]))
                 self._start_parser(longest_field=LONGEST_BLOCK, most_fields=2 * MOST_FIELDS)
@@ -192,7 +199,7 @@ class Exchange(ResponseHandler):
             self._take(answers[0])
             del self._block[: end.end()]
             self._searched = 0
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self._searched = max(0, len(self._block) - 3)
             if not may_begin_answer(self._block):
                 self._fail(self._refused)
@@ -225,14 +232,14 @@ class Exchange(ResponseHandler):
     def _take(self, answer: Answer) -> None:
         message, payload = answer
         status = message.code
-        if self._phase is not _Phase.HEAD:
+        if self._phase is not _HEAD:
             self.force_close()
         elif 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > MOST_INTERIM:
                 self._fail(HttpProcessingError(message=f"more than {MOST_INTERIM} interim answers"))
         else:
-            self._phase = _Phase.BODY
+            self._phase = _BODY
             self._payload = payload
             if message.should_close or status == 101:  # what follows a switch of protocols is no HTTP
                 self.force_close()
@@ -249,7 +256,7 @@ class Exchange(ResponseHandler):
         )
 
     def _fail(self, error: HttpProcessingError) -> None:
-        self._phase, self._payload = _Phase.BODY, None
+        self._phase, self._payload = _BODY, None
         self.set_exception(error)
         if self.transport is not None:
             self.transport.abort()
@@ -257,8 +264,8 @@ class Exchange(ResponseHandler):
 
 def _rest_s(message: RawResponseMessage) -> float:
     """How long the connection may rest after this answer; not as long as its ``Keep-Alive`` says, where it has one."""
-    text = message.headers.get("Keep-Alive")
-    timeout = _KEEP_ALIVE.search(text) if text is not None else None
+    text = message.headers.get(KEEP_ALIVE)
+    timeout = _TIMEOUT.search(text) if text is not None else None
     return LONGEST_REST_S if timeout is None else min(LONGEST_REST_S, int(timeout[1]) - _REST_MARGIN_S)
 
 

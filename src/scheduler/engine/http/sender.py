@@ -126,7 +126,10 @@ class Sender:
         reusable = False
         try:
             async with total:
-                connection = await self._connect(route, is_new=request.on_new_connection)
+                found = await self._connector.connect(route.connection_key, [], self._connect_timeout)
+                if request.on_new_connection or self._is_distrusted(route.endpoint):
+                    found = await self._renewed(found, route)
+                connection = found
                 exchange = cast("Exchange", connection.protocol)
                 message, payload = await exchange.send(wire)
             body = await self._read(payload, deadline)
@@ -145,14 +148,12 @@ class Sender:
             if connection is not None:
                 _release(connection, reusable=reusable)
 
-    async def _connect(self, route: _Route, *, is_new: bool) -> Connection:
-        """A connection, one that nothing was sent on if ``is_new``; those that rest are then closed."""
-        is_new = is_new or self._is_distrusted(route.endpoint)
-        while True:
-            connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
-            if not (is_new and cast("Exchange", connection.protocol).has_rested):
-                return connection
+    async def _renewed(self, connection: Connection, route: _Route) -> Connection:
+        """A connection that nothing was sent on; those that rest are closed."""
+        while cast("Exchange", connection.protocol).has_rested:
             _release(connection, reusable=False)
+            connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
+        return connection
 
     def _is_distrusted(self, endpoint: str) -> bool:
         return bool(self._distrusted) and self._distrusted.get(endpoint, 0.0) > self._loop.time()
