@@ -120,7 +120,7 @@ async def serve(
         log.info("stopping: %d webhooks in flight", service.engine.pool.in_use)
         await service.engine.stop()
         if demo_port is not None:
-            await remove_demo_jobs(service.stores)
+            await remove_demo_jobs(service.stores, service.clock.now())
         return 1 if service.engine.broken.is_set() else 0
 
 

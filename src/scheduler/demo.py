@@ -98,7 +98,7 @@ def demo_jobs(port: int) -> list[dict[str, Any]]:
 
 async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Instant, *, port: int) -> None:
     """Give the first user the demo's jobs, in place of those that an earlier one left behind, and run each at once."""
-    await remove_demo_jobs(stores)
+    await remove_demo_jobs(stores, now)
     account = await stores.accounts.personal(user=_USER, now=now)
     forms = [JobCreate().load(body) for body in demo_jobs(port)]
     drafts = [draft_job(form, egress=egress, now=now) for form in forms]
@@ -108,12 +108,12 @@ async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Insta
         await firer.start_run(job.id, now)
 
 
-async def remove_demo_jobs(stores: Stores) -> None:
+async def remove_demo_jobs(stores: Stores, now: Instant) -> None:
     """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
     names = {behaviour.job_name for behaviour in _BEHAVIOURS}
     for job in (await stores.jobs.page(_USER, JobFilter(), skip=0, limit=1000)).items:
         if job.name in names:
-            await stores.jobs.delete(job.id)
+            await stores.deletions.delete_job(job.id, now)
 
 
 class _Receiver:

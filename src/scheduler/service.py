@@ -29,6 +29,7 @@ from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
+from scheduler.engine.upkeep.sweeper import Sweeper
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.health import HealthReport
 from scheduler.ops.data_dir import DataDir
@@ -67,6 +68,7 @@ class Service:
                 members=self.stores.members,
                 keys=self.stores.keys,
                 jobs=self.stores.jobs,
+                deletions=self.stores.deletions,
                 webhooks=self.stores.webhooks,
                 executions=self.stores.executions,
                 dead_letters=self.stores.dead_letters,
@@ -144,6 +146,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         pruner=Pruner(
             store=stores.pruning, one_offs=stores.one_offs, clock=clock, events=events, retention=config.retention
         ),
+        sweeper=Sweeper(store=stores.deletions, clock=clock, events=events),
         peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
         firer=firer,
         trigger_loop=trigger_loop,

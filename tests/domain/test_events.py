@@ -17,6 +17,7 @@ _WORDS = {
     "worker pool": "WorkerPool",
     "telemetry": "Telemetry",
     "lifecycle": "Engine",
+    "sweeper": "Sweeper",
 }
 
 

@@ -259,7 +259,7 @@ async def test_what_was_due_before_a_change_is_accounted_for_by_the_old_schedule
 async def test_a_job_deleted_while_due(service: Service, clock: SetClock) -> None:
     gone, stays = [await add_job(service.stores, clock.now()) for _ in range(2)]
     clock.advance(60)
-    await service.stores.jobs.delete(gone.id)
+    await service.stores.deletions.delete_job(gone.id, clock.now())
     await fire_all(service, clock)
     assert await service.engine.firer.change_job(gone, lambda job: job, clock.now()) is None
     assert await rows_of(service.stores, gone) == [] and len(await rows_of(service.stores, stays)) == 1

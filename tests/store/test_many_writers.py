@@ -110,7 +110,7 @@ async def test_nothing_of_a_paused_job_starts(nodes: tuple[Stores, Stores], cloc
         await asyncio.gather(*(works if number % 2 else reversed(works)))
         clock.advance(1)
         assert await nodes[1].queue.claim(clock.now(), 10) == []
-        await nodes[0].jobs.delete(job.id)
+        await nodes[0].deletions.delete_job(job.id, clock.now())
 
 
 async def test_settling_goes_on_where_a_job_is_deleted_meanwhile(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
@@ -123,14 +123,14 @@ async def test_settling_goes_on_where_a_job_is_deleted_meanwhile(nodes: tuple[St
         (webhook,) = await webhooks_of(nodes[0], jobs[1])
         works = [
             nodes[0].queue.settle(ends, clock.now()),
-            nodes[1].jobs.delete(jobs[0].id),
+            nodes[1].deletions.delete_job(jobs[0].id, clock.now()),
             nodes[1].webhooks.delete(webhook.id, clock.now()),
         ]
         await asyncio.gather(*(works if number % 2 else reversed(works)))
         assert await rows_of(nodes[0], jobs[0]) == []
         assert [row.status for row in await rows_of(nodes[0], jobs[2])] == [Status.FAILURE, Status.QUEUED]
         for job in jobs:
-            await nodes[0].jobs.delete(job.id)
+            await nodes[0].deletions.delete_job(job.id, clock.now())
 
 
 async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
@@ -140,7 +140,7 @@ async def test_an_account_can_be_deleted_under_load(nodes: tuple[Stores, Stores]
         claims = await nodes[0].queue.claim(clock.now(), 10)
         ends = [settle(claim.execution, BROKEN, clock.now(), policy=claim.policy) for claim in claims]
         await asyncio.gather(
-            nodes[1].accounts.delete(job.account_id, by=Actor(name="ann", at=clock.now())),
+            nodes[1].deletions.delete_account(job.account_id, clock.now(), by=Actor(name="ann", at=clock.now())),
             nodes[0].queue.settle(ends, clock.now()),
             nodes[0].jobs.change(job.id, lambda job: replace(job, name="another")),
         )

@@ -7,6 +7,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
+from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.events import Disabled, Events
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
@@ -15,6 +16,7 @@ from scheduler.store.accounts.audit import AuditFilter
 from scheduler.store.database import Database
 from scheduler.store.executions.executions import ExecutionFilter
 from scheduler.store.executions.pruning import Edge
+from scheduler.store.jobs.deletion import DeletionStore
 from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
@@ -147,6 +149,25 @@ async def test_removing_one_offs_walks_along_an_index(stores: Stores, clock: Set
     removed = await stores.one_offs.remove([job.id for job in ended], clock.now())
     assert (removed.executions, removed.jobs) == (2, 3)
     assert await _scans(stores, statements) == []
+
+
+async def test_deleting_walks_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:
+    jobs = [await add_job(stores, clock.now(), user=user) for user in (USER, USER, "other")]
+    deletions = DeletionStore(stores.db, Events(), slice_size=1)
+    for job in jobs[:2]:
+        await add_run(stores, job, clock.now(), Status.FAILURE, Status.DEAD_LETTER, Status.QUEUED)
+    statements.clear()
+    assert await deletions.delete_job(jobs[0].id, clock.now())
+    await deletions.delete_account(jobs[2].account_id, clock.now(), by=Actor(name="other", at=clock.now()))
+    await stores.executions.page(USER, ExecutionFilter(), skip=0, limit=10)
+    await stores.jobs.page(USER, JobFilter(), skip=0, limit=10)
+    await stores.executions.counts()
+    assert await deletions.sweep() == 1
+    await deletions.mark_jobs(clock.now())
+    while await deletions.sweep() is not None:
+        """There is more."""
+    live = ("jobs_deleted", "accounts_deleted", "executions_dead", "executions_active")
+    assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 
 
 async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, statements: list[str]) -> None:

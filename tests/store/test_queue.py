@@ -171,13 +171,13 @@ async def test_a_deleted_webhook_takes_its_queue_but_not_its_history(stores: Sto
 
 async def test_deleting_a_job_takes_everything_with_it(stores: Stores, job: Job, clock: SetClock) -> None:
     await _start(stores, job, clock)
-    assert await stores.jobs.delete(job.id)
+    assert await stores.deletions.delete_job(job.id, clock.now())
     assert await rows_of(stores, job) == []
     assert await webhooks_of(stores, job) == []
 
 
 async def test_a_webhook_for_a_job_that_is_gone_is_a_conflict(stores: Stores, job: Job, clock: SetClock) -> None:
-    await stores.jobs.delete(job.id)
+    await stores.deletions.delete_job(job.id, clock.now())
     with pytest.raises(SchedulerError) as refusal:
         await stores.webhooks.insert(make_webhook(job.id, clock.now()))
     assert refusal.value.code == "CONFLICT"

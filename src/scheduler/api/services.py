@@ -22,6 +22,7 @@ from scheduler.store.accounts.keys import KeyStore
 from scheduler.store.accounts.members import MemberStore
 from scheduler.store.executions.dead_letters import DeadLetterStore
 from scheduler.store.executions.executions import ExecutionStore
+from scheduler.store.jobs.deletion import DeletionStore
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.telemetry import Telemetry
@@ -50,6 +51,7 @@ class Services:
     members: MemberStore
     keys: KeyStore
     jobs: JobStore
+    deletions: DeletionStore
     webhooks: WebhookStore
     executions: ExecutionStore
     dead_letters: DeadLetterStore

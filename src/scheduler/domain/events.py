@@ -13,11 +13,13 @@ AttemptsSettled         store: queue                             worker pool (cl
 ExecutionsEnded         store: jobs, webhooks, executions;       telemetry
                         engine: firing
 Disabled                store: queue                             telemetry
-CancelRequested         store: executions; engine: firing        worker pool (aborts the delivery), peers
+CancelRequested         store: executions, deletion;             worker pool (aborts the delivery), peers
+                        engine: firing
 WritingEnds             engine: recorder                         worker pool (claims into the slots that get free)
 LookedForDueJobs        engine: trigger loop                     telemetry
 ExecutionsPruned        engine: pruner                           telemetry
-AccountDeleted          store: accounts                          telemetry
+AccountDeleted          store: deletion                          telemetry
+DeletionBegun           store: deletion                          sweeper
 RequestAnswered         api: middleware                          telemetry
 Committed               store: drivers                           telemetry
 DatabaseBroken          store: drivers                           lifecycle (ends the process)
@@ -125,6 +127,11 @@ class AccountDeleted:
 
     account_id: str
     by: Actor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionBegun:
+    """A job or an account was deleted, and rows of it are still there, to be swept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

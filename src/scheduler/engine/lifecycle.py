@@ -20,6 +20,7 @@ from scheduler.engine.upkeep.housekeeping import keep_house
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
+from scheduler.engine.upkeep.sweeper import Sweeper
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.stores import Stores
 
@@ -44,6 +45,7 @@ class Engine:
     pool: WorkerPool
     replanner: Replanner
     pruner: Pruner
+    sweeper: Sweeper
     firer: Firer
     trigger_loop: TriggerLoop
     peers: Peers
@@ -66,6 +68,7 @@ class Engine:
         self._run("worker-pool", self.pool.run())
         self._run("housekeeping", keep_house(self.stores, self.replanner))
         self._run("pruner", self.pruner.run())
+        self._run("sweeper", self.sweeper.run())
         if self.stores.db.is_shared:
             self._run("membership", self.membership.run())
         self.peers.start()

@@ -13,6 +13,7 @@ from scheduler.store.database import Database
 from scheduler.store.executions.dead_letters import DeadLetterStore
 from scheduler.store.executions.executions import ExecutionStore
 from scheduler.store.executions.pruning import PruningStore
+from scheduler.store.jobs.deletion import DeletionStore
 from scheduler.store.jobs.due import DueJobStore
 from scheduler.store.jobs.jobs import JobStore
 from scheduler.store.jobs.one_offs import OneOffStore
@@ -33,6 +34,7 @@ class Stores:
     keys: KeyStore
     jobs: JobStore
     due_jobs: DueJobStore
+    deletions: DeletionStore
     one_offs: OneOffStore
     zones: ZoneStore
     webhooks: WebhookStore
@@ -56,11 +58,12 @@ class Stores:
         queue = ExecutionQueue(db, webhooks, events, worker_id=worker_id)
         return cls(
             db=db,
-            accounts=AccountStore(db, events),
+            accounts=AccountStore(db),
             members=MemberStore(db),
             keys=KeyStore(db),
             jobs=jobs,
             due_jobs=DueJobStore(db),
+            deletions=DeletionStore(db, events),
             one_offs=OneOffStore(db),
             zones=zones,
             webhooks=webhooks,

@@ -69,5 +69,5 @@ async def update_account(request: web.Request) -> web.Response:
 async def delete_account(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
-    await caller.services.accounts.delete(account.id, by=caller.actor)
+    await caller.services.deletions.delete_account(account.id, caller.services.clock.now(), by=caller.actor)
     return web.Response(status=204)

@@ -90,6 +90,6 @@ async def _changed(request: web.Request, **more: Any) -> web.Response:
 async def delete_job(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    if not await caller.services.jobs.delete(job.id, by=caller.actor):
+    if not await caller.services.deletions.delete_job(job.id, caller.services.clock.now(), by=caller.actor):
         raise missing("JOB")
     return web.Response(status=204)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from scheduler.domain.accounts.account import Account, Role
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
-from scheduler.domain.events import AccountDeleted, Events
 from scheduler.store.accounts.audit import record
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import new_id
@@ -14,18 +13,17 @@ from scheduler.store.sql import select_page
 
 _ACCOUNTS = Table(Account)
 _COLUMNS = ", ".join("m.role" if name == "role" else f"a.{name}" for name in _ACCOUNTS.names)
-_OF_MEMBERS = "FROM accounts a JOIN members m ON m.account_id = a.id"
+_OF_MEMBERS = "FROM accounts a JOIN members m ON m.account_id = a.id AND a.deleted_at IS NULL"
 _OLDEST_OWNED = f"""
 SELECT {_COLUMNS} {_OF_MEMBERS} WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
 """
 
 
 class AccountStore:
-    """Creates, reads, changes and deletes accounts."""
+    """Creates, reads and changes accounts."""
 
-    def __init__(self, db: Database, events: Events) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._events = events
 
     async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
         """A new account with ``user`` as its owner; ``by`` is who creates it."""
@@ -59,7 +57,8 @@ class AccountStore:
 
     async def exists(self, account_id: str) -> bool:
         """Whether there is an account with this id, whoever owns it."""
-        return await self._db.fetch_one("SELECT 1 AS one FROM accounts WHERE id = :id", {"id": account_id}) is not None
+        exists = "SELECT 1 AS one FROM accounts WHERE id = :id AND deleted_at IS NULL"
+        return await self._db.fetch_one(exists, {"id": account_id}) is not None
 
     async def role_of(self, account_id: str, user: str) -> Role | None:
         """The role of ``user`` in the account; ``None`` when they are no member."""
@@ -97,17 +96,6 @@ class AccountStore:
             await record(tx, by, account_id, [audited])
 
         await self._db.transaction(update)
-
-    async def delete(self, account_id: str, *, by: Actor) -> None:
-        """Delete the account with its jobs, their webhooks, their executions and its audit."""
-
-        async def delete(tx: Transaction) -> bool:
-            return (
-                await tx.fetch_one("DELETE FROM accounts WHERE id = :id RETURNING id", {"id": account_id}) is not None
-            )
-
-        if await self._db.transaction(delete):
-            self._events.tell(AccountDeleted(account_id=account_id, by=by))
 
 
 async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:

@@ -14,10 +14,10 @@ from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.executions.executions import (
     EXECUTIONS,
-    MINE,
     ExecutionFilter,
     conditions_of,
     fetch_page,
+    mine_of,
 )
 from scheduler.store.ids import new_id
 from scheduler.store.queue.attempts import next_attempt
@@ -53,8 +53,9 @@ class DeadLetterStore:
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
         """The dead letters of the accounts of ``user``, newest first; its times are those of their end."""
         conditions, params = conditions_of(filter, time_column="e.finished_at")
+        mine = await mine_of(self._db, user)
         return await fetch_page(
-            self._db, [_STILL_DEAD, MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit
+            self._db, [_STILL_DEAD, mine, *conditions], {"user": user, **params}, skip=skip, limit=limit
         )
 
     async def redrive(
@@ -123,17 +124,18 @@ class DeadLetterStore:
 
     async def _chosen(self, user: str, selection: Selection) -> list[str]:
         """The ids of the selected dead letters that are still dead and belong to an account of ``user``."""
+        mine = await mine_of(self._db, user)
         if selection.ids is not None:
             chosen = []
             for execution_id in dict.fromkeys(selection.ids):
                 row = await self._db.fetch_one(
-                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {_STILL_DEAD} AND {MINE}",
+                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {_STILL_DEAD} AND {mine}",
                     {"id": execution_id, "user": user},
                 )
                 chosen += [row["id"]] if row else []
             return chosen
         conditions, params = conditions_of(selection.filter or ExecutionFilter(), time_column="e.finished_at")
-        where = " AND ".join([_STILL_DEAD, MINE, *conditions])
+        where = " AND ".join([_STILL_DEAD, mine, *conditions])
         rows = await self._db.fetch_all(
             f"SELECT e.id FROM executions e WHERE {where} ORDER BY e.id",
             {"user": user, **params},

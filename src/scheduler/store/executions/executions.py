@@ -14,13 +14,16 @@ from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import first_id
+from scheduler.store.jobs.job_table import IS_DELETED, IS_LIVE, has_deleted_jobs
 from scheduler.store.rows import LIST, MAP, Table
 from scheduler.store.sql import containing, in_list, select_page
 
 RENAMED = {"trigger": "trigger_kind"}
 EXECUTIONS = Table(Execution, codecs={"response_headers": MAP, "warnings": LIST}, renamed=RENAMED)
 _COLUMNS = EXECUTIONS.columns("e")
-MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
+_MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
+_JOB_IS_LIVE = f"e.job_id NOT IN (SELECT j.id FROM jobs j WHERE {IS_DELETED})"
+_OF_LIVE_JOB = f"executions e JOIN jobs j ON j.id = e.job_id AND {IS_LIVE}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +69,7 @@ class ExecutionStore:
 
     async def get(self, execution_id: str) -> Execution | None:
         row = await self._db.fetch_one(
-            f"SELECT {_COLUMNS} FROM executions e WHERE e.id = :id",
+            f"SELECT {_COLUMNS} FROM {_OF_LIVE_JOB} WHERE e.id = :id",
             {"id": execution_id},
         )
         return EXECUTIONS.decode(row) if row else None
@@ -74,14 +77,15 @@ class ExecutionStore:
     async def account_of_run(self, run_id: str) -> str | None:
         """The account that owns a run; ``None`` for an unknown id."""
         row = await self._db.fetch_one(
-            "SELECT account_id FROM executions WHERE run_id = :run_id LIMIT 1", {"run_id": run_id}
+            f"SELECT e.account_id FROM {_OF_LIVE_JOB} WHERE e.run_id = :run_id LIMIT 1", {"run_id": run_id}
         )
         return row["account_id"] if row else None
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
         """The executions of the accounts of ``user``, newest first; the times of the filter are those of creation."""
         conditions, params = conditions_of(filter, time_column="e.created_at")
-        return await fetch_page(self._db, [MINE, *conditions], {"user": user, **params}, skip=skip, limit=limit)
+        mine = await mine_of(self._db, user)
+        return await fetch_page(self._db, [mine, *conditions], {"user": user, **params}, skip=skip, limit=limit)
 
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
         """The last attempts of the scheduled runs of a job that stand for the due time ``at``, skipped ones included.
@@ -132,16 +136,16 @@ class ExecutionStore:
     async def summary(self, user: str) -> Summary:
         """The counts behind the JSON metrics, over the accounts ``user`` belongs to."""
         jobs = await self._db.fetch_all(
-            """
+            f"""
             SELECT COUNT(*) AS n, COALESCE(SUM(j.enabled), 0) AS enabled
-            FROM jobs j JOIN members m ON m.account_id = j.account_id WHERE m.user_id = :user
+            FROM jobs j JOIN members m ON m.account_id = j.account_id WHERE m.user_id = :user AND {IS_LIVE}
             """,
             {"user": user},
         )
         rows = await self._db.fetch_all(
             f"""
             SELECT e.status, COUNT(*) AS n, SUM(e.duration_ms) AS total_ms, COUNT(e.duration_ms) AS timed
-            FROM executions e WHERE {MINE} GROUP BY e.status
+            FROM executions e WHERE {await mine_of(self._db, user)} GROUP BY e.status
             """,
             {"user": user},
         )
@@ -156,15 +160,21 @@ class ExecutionStore:
     async def counts(self) -> dict[Status, int]:
         """How many executions are queued, running and dead, over all accounts; for operators."""
         # Each condition is word for word that of a partial index; otherwise the index would not be used.
+        dead = "status = 'dead_letter'"
+        if await self._db.fetch_one(f"SELECT 1 AS one FROM jobs j WHERE {IS_DELETED} LIMIT 1"):
+            dead += f" AND {_JOB_IS_LIVE}"
         rows = [
             *await self._db.fetch_all(
                 "SELECT status, COUNT(*) AS n FROM executions WHERE status IN ('queued', 'running') GROUP BY status"
             ),
-            *await self._db.fetch_all(
-                "SELECT status, COUNT(*) AS n FROM executions WHERE status = 'dead_letter' GROUP BY status"
-            ),
+            *await self._db.fetch_all(f"SELECT status, COUNT(*) AS n FROM executions e WHERE {dead} GROUP BY status"),
         ]
         return {Status(row["status"]): row["n"] for row in rows}
+
+
+async def mine_of(db: Database, user: str) -> str:
+    """The condition for the executions ``e`` that ``:user`` sees: those of their accounts, but for deleted jobs."""
+    return f"{_MINE} AND {_JOB_IS_LIVE}" if await has_deleted_jobs(db, user) else _MINE
 
 
 async def fetch_page(

@@ -15,7 +15,7 @@ from scheduler.domain.runs.firing import Firing
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Params, Row, Transaction
 from scheduler.store.jobs.history import add_versions
-from scheduler.store.jobs.job_table import JOBS
+from scheduler.store.jobs.job_table import IS_LIVE, JOBS
 from scheduler.store.sql import in_list
 
 _NEWEST_SHARE = 5
@@ -63,7 +63,7 @@ class DueJobStore:
 
     async def lock_one(self, tx: Transaction, job_id: str, *, count_active: bool = False) -> LockedJob | None:
         """One job, due or not, locked until the end of ``tx``; ``count_active`` counts whatever its overlap policy."""
-        one = "SELECT * FROM jobs WHERE id = :id FOR NO KEY UPDATE"
+        one = f"SELECT * FROM jobs j WHERE j.id = :id AND {IS_LIVE} FOR NO KEY UPDATE"
         found = await self._lock(tx, one, {"id": job_id}, count_active=count_active)
         return found[0] if found else None
 

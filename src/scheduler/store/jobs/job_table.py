@@ -1,4 +1,4 @@
-"""The rows of jobs as records."""
+"""The rows of jobs as records, and which of them people see."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import DEFAULT_POLICY, RetryPolicy
+from scheduler.store.database import Database
 from scheduler.store.rows import Codec, Table
 
 
@@ -41,3 +42,22 @@ _TAGS = Codec(encode=json.dumps, decode=lambda text: _decode_tags(text) if text 
 
 JOBS = Table(Job, codecs={"retry": _POLICY, "tags": _TAGS})
 UPDATE_JOB = f"UPDATE jobs SET {JOBS.assignments(fixed=('id', 'account_id', 'created_at'))} WHERE id = :id"
+
+IS_LIVE = "j.deleted_at IS NULL"
+"""Is job ``j`` there for people? The rows of one that was deleted go in slices, see ``deletion.py``."""
+IS_DELETED = "j.deleted_at IS NOT NULL"
+
+
+async def has_deleted_jobs(db: Database, user: str) -> bool:
+    """Are there rows of deleted jobs in the accounts of ``user``?
+
+    Lists ask this first: an index that is enough to count what there is does not tell what is deleted.
+    """
+    row = await db.fetch_one(
+        f"""
+        SELECT 1 AS one FROM members m JOIN jobs j ON j.account_id = m.account_id
+        WHERE m.user_id = :user AND {IS_DELETED} LIMIT 1
+        """,
+        {"user": user},
+    )
+    return row is not None

@@ -1,4 +1,4 @@
-"""Jobs, for those who own them: create, list, change and delete."""
+"""Jobs, for those who own them: create, list and change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.jobs.history import add_versions, read_versions
 from scheduler.store.jobs.job_filter import JobFilter
-from scheduler.store.jobs.job_table import JOBS, UPDATE_JOB
+from scheduler.store.jobs.job_table import IS_LIVE, JOBS, UPDATE_JOB, has_deleted_jobs
 from scheduler.store.jobs.webhooks import WebhookStore
 from scheduler.store.jobs.zones import ZoneStore
 from scheduler.store.queue.auto_disable import RESET_FAILURES
@@ -28,7 +28,7 @@ from scheduler.store.queue.holds import PAUSED_TOO_LONG, hold, release
 from scheduler.store.rows import Table
 from scheduler.store.sql import select_page
 
-_GET = f"SELECT {JOBS.columns('j')} FROM jobs j WHERE j.id = :id"
+_GET = f"SELECT {JOBS.columns('j')} FROM jobs j WHERE j.id = :id AND {IS_LIVE}"
 _OF_USER = """
 FROM jobs j JOIN members m ON m.account_id = j.account_id
 WHERE m.user_id = :user AND (CAST(:account_id AS TEXT) IS NULL OR j.account_id = :account_id)
@@ -89,6 +89,8 @@ class JobStore:
     async def page(self, user: str, filter: JobFilter, *, skip: int, limit: int) -> Page[Job]:  # noqa: A002
         """The jobs of the accounts ``user`` belongs to, oldest first."""
         conditions, params = filter.conditions()
+        if await has_deleted_jobs(self._db, user):
+            conditions.append(IS_LIVE)
         return await select_page(
             self._db,
             JOBS.columns("j"),
@@ -167,15 +169,6 @@ class JobStore:
         if job.enabled:
             self._events.tell(WorkReady())  # what was held may have been released
         return job
-
-    async def delete(self, job_id: str, *, by: Actor | None = None) -> bool:
-        """Delete the job with its webhooks and executions; False when there is no such job."""
-
-        async def delete(tx: Transaction) -> bool:
-            await record_on_jobs(tx, by, [(job_id, AuditedAction(action=Action.JOB_DELETED, subject_id=job_id))])
-            return await tx.fetch_one("DELETE FROM jobs WHERE id = :id RETURNING id", {"id": job_id}) is not None
-
-        return await self._db.transaction(delete)
 
     async def lock(self, tx: Transaction, job_id: str) -> Job | None:
         """The job, locked until ``tx`` ends; ``None`` when there is no such job."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scheduler.domain.clock import Instant
 from scheduler.store.database import Database, Transaction
+from scheduler.store.jobs.deletion import Removed, remove_jobs
 from scheduler.store.sql import in_list
 
 _MOST_EXECUTIONS = 1000
@@ -24,16 +25,6 @@ class EndedOneOff:
     ended_at: Instant
     is_kept: bool
     """Is there something queued or running for it, or a dead letter?"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Removed:
-    """What one transaction has deleted."""
-
-    executions: int
-    jobs: int
-    is_done: bool
-    """Is nothing left of the jobs that could be removed?"""
 
 
 class OneOffStore:
@@ -81,23 +72,8 @@ class OneOffStore:
             ids, params = in_list(row["id"] for row in locked)
             kept = await tx.fetch_all(f"SELECT j.id FROM jobs j WHERE j.id IN ({ids}) AND {_IS_KEPT}", params)
             going = sorted({row["id"] for row in locked} - {row["id"] for row in kept})
-            return await _delete(tx, going) if going else Removed(executions=0, jobs=0, is_done=True)
+            if going:
+                return await remove_jobs(tx, going, most=_MOST_EXECUTIONS)
+            return Removed(executions=0, jobs=0, is_done=True)
 
         return await self._db.transaction(remove)
-
-
-async def _delete(tx: Transaction, job_ids: Sequence[str]) -> Removed:
-    """Delete executions of the jobs, and the jobs once they have no more of them than one transaction may delete."""
-    ids, params = in_list(job_ids)
-    deleted = await tx.fetch_all(
-        f"""
-        DELETE FROM executions WHERE id IN (
-          SELECT e.id FROM executions e WHERE e.job_id IN ({ids}) LIMIT :most
-        ) RETURNING id
-        """,
-        {**params, "most": _MOST_EXECUTIONS},
-    )
-    if len(deleted) == _MOST_EXECUTIONS:
-        return Removed(executions=len(deleted), jobs=0, is_done=False)
-    await tx.execute(f"DELETE FROM jobs WHERE id IN ({ids})", params)
-    return Removed(executions=len(deleted), jobs=len(job_ids), is_done=True)

@@ -8,11 +8,13 @@ from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, audited_webhook_change
 from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events, ExecutionsEnded
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
+from scheduler.store.jobs.job_table import IS_LIVE
 from scheduler.store.rows import MAP, TEXT, Codec, Table
 from scheduler.store.sql import select_page
 from scheduler.store.vault import Vault, binding_of
@@ -34,12 +36,17 @@ class WebhookStore:
         self._rows = Table(Webhook, codecs={"query_params": MAP, **sealed})
 
     async def insert(self, webhook: Webhook, *, by: Actor | None = None) -> None:
-        """Add a webhook to its job, which must exist."""
+        """Add a webhook to its job. Raises ``CONFLICT`` when there is no such job."""
 
-        async def insert(tx: Transaction) -> None:
+        async def insert(tx: Transaction) -> bool:
+            job = f"SELECT j.id FROM jobs j WHERE j.id = :id AND {IS_LIVE} FOR KEY SHARE"
+            if await tx.fetch_one(job, {"id": webhook.job_id}) is None:
+                return False
             await self.insert_many(tx, [webhook], by=by)
+            return True
 
-        await self._db.transaction(insert)
+        if not await self._db.transaction(insert):
+            raise SchedulerError("CONFLICT", "what this belongs to has just been deleted")
 
     async def insert_many(self, tx: Transaction, webhooks: list[Webhook], *, by: Actor | None = None) -> None:
         """Add webhooks as part of a transaction; their jobs must exist."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduler.domain.runs.execution import Execution, Hold
 from scheduler.store.executions.executions import RENAMED
+from scheduler.store.jobs.job_table import IS_LIVE
 from scheduler.store.queue.holds import HOLD_BY_JOB
 from scheduler.store.rows import Table
 
@@ -42,11 +43,12 @@ _NEXT = {
 def next_attempt(trigger: str, **different: str) -> str:
     """INSERT the attempt after execution ``e`` of job ``j``; the caller adds the WHERE.
 
-    It is as ``e``, but for ``_NEXT``, its trigger and what is ``different``: columns and their expressions.
+    It is as ``e``, but for ``_NEXT``, its trigger and what is ``different``: columns and their expressions. A deleted
+    job has none.
     """
     expressions = {**_NEXT, "trigger_kind": f"'{trigger}'", **different}
     values = ", ".join(expressions.get(name, f"e.{name}") for name in QUEUED.names)
     return (
         f"INSERT INTO executions ({QUEUED.columns()}, held) SELECT {values}, {HOLD_BY_JOB} "
-        "FROM executions e JOIN jobs j ON j.id = e.job_id"
+        f"FROM executions e JOIN jobs j ON j.id = e.job_id AND {IS_LIVE}"
     )
