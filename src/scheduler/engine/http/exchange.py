@@ -112,10 +112,10 @@ class Exchange(ResponseHandler):
         Raises ``HttpProcessingError`` for what is no HTTP answer, and aiohttp's ``ClientConnectionError`` family or
         ``OSError`` for a connection that ends.
         """
-        if self.transport is None:
-            raise ClientConnectionResetError("the connection ended before the request was written")
         self.is_reused = self._phase is _IDLE
         self._phase, self._interim, self._size, self._refused, self.warnings = _HEAD, 0, 0, None, ()
+        if self.transport is None or self.transport.is_closing():
+            raise ClientConnectionResetError("the connection ended before the request was written")
         self._start_parser()
         self.transport.write(wire)
         if self._received:
