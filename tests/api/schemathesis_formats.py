@@ -12,7 +12,12 @@ from scheduler.domain.clock import parse_instant
 _EXAMPLES = {
     "cron": ["0 2 * * *", "*/5 * * * *", "*/10 * * * * *", "@daily", "@every 90s", "0 0 1 1 MON#1", "0 9 * * MON-FRI"],
     "iana-timezone": ["UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"],
-    "http-url": ["https://example.com/hook", "http://example.org:8080/a?b=c#d", "https://b\u00fccher.example/"],
+    "http-url": [
+        "https://example.com/hook",
+        "http://example.org:8080/a?b=c#d",
+        "https://b\u00fccher.example/",
+        "https://a.example/{{ run.id }}",
+    ],
     "body-template": ['{"at": "{{ scheduled_at }}"}', "{{{{ literal", "plain", ""],
     "signing-secret": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "generate"],
     "date-time": ["2070-01-01T00:00:00Z", "2071-12-31T23:59:59.999999+02:00", "2072-02-29t12:00:00.5z"],

@@ -26,7 +26,7 @@ def webhook(headers: dict[str, str] | None) -> Webhook:
 
 
 def stored(headers: dict[str, str] | None = HEADERS, **outcome: Any) -> Outcome:
-    return redact(Outcome(**outcome), webhook(headers))
+    return redact(Outcome(**outcome), webhook(headers), headers or {})
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_credentials_in_headers_and_errors_are_not_stored() -> None:
 @pytest.mark.parametrize("headers", [None, {}, {"X-Team": "accounting"}, {"X-Key": "short"}])
 def test_without_credentials_nothing_is_touched(headers: dict[str, str] | None) -> None:
     outcome = Outcome(response_body="accounting short", response_headers={"A": "accounting"})
-    assert redact(outcome, webhook(headers)) is outcome
+    assert redact(outcome, webhook(headers), headers or {}) is outcome

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from standardwebhooks import Webhook as Verifier
@@ -203,6 +205,75 @@ def test_a_changed_webhook_is_a_changed_request() -> None:
     assert build(headers={"X": "2"}).headers["X"] == "2"
     assert build(url="http://a.test/").url != build(url="http://b.test/").url
     assert build(headers={"X": "1"}).headers is not build(headers={"X": "1"}).headers
+
+
+AWKWARD = 'a/b?c&d=e#f "g" é.%2F\r\nX-Evil: 1'
+
+
+@pytest.mark.parametrize("name", ["{{job.name}}", "{{ job.name }}", "{{\tjob.name }}"])
+def test_a_name_in_a_url_is_one_segment_and_one_value_of_its_query(name: str) -> None:
+    request = build(
+        job_name=AWKWARD,
+        url=f"https://example.com/a/{name}/b?x={name}&y=1#{name}",
+        query_params={f"p-{name}": f"({name})", "plain": "{"},
+    )
+    parts = urlsplit(request.url)
+    assert (parts.scheme, parts.netloc, parts.fragment) == ("https", "example.com", "")
+    assert [unquote(part) for part in parts.path.split("/")] == ["", "a", AWKWARD, "b"]
+    assert parse_qsl(parts.query) == [("x", AWKWARD), ("y", "1"), (f"p-{AWKWARD}", f"({AWKWARD})"), ("plain", "{")]
+
+
+@pytest.mark.parametrize(("value", "sent"), [(".", "%2E"), ("..", "%2E%2E"), ("...", "..."), ("a.b", "a.b")])
+def test_a_value_in_a_path_is_no_step_up(value: str, sent: str) -> None:
+    assert build(job_name=value, url="https://example.com/a/{{ job.name }}/b").url == f"https://example.com/a/{sent}/b"
+
+
+def test_json_in_a_query_is_escaped_as_json_and_then_for_the_query() -> None:
+    request = build(
+        job_name=AWKWARD,
+        url='https://example.com/?filter={"name":"{{ job.name }}"}',
+        query_params={"payload": '{"name": "{{ job.name }}", "attempt": {{ attempt }}}'},
+    )
+    chosen = dict(parse_qsl(urlsplit(request.url).query))
+    assert json.loads(chosen["filter"]) == {"name": AWKWARD}
+    assert json.loads(chosen["payload"]) == {"name": AWKWARD, "attempt": 1}
+
+
+def test_a_value_in_a_header_stays_in_its_line_and_is_utf_8() -> None:
+    headers = build(
+        job_name="é€\r\nX-Evil: 1\0", headers={"X-Job": "caf\xe9 {{ job.name }}", "X-Plain": "{{{{"}
+    ).headers
+    assert headers["X-Job"].encode("latin-1") == b"caf\xe9 " + "é€ X-Evil: 1 ".encode()
+    assert headers["X-Plain"] == "{{"
+
+
+def test_json_in_a_header_is_escaped_as_json() -> None:
+    headers = build(job_name='a "b"', headers={"X-Arg": '{"name": "{{ job.name }}"}'}).headers
+    assert json.loads(headers["X-Arg"]) == {"name": 'a "b"'}
+
+
+def test_what_was_stored_before_names_were_replaced_is_sent_as_it_is() -> None:
+    stored: dict[str, Any] = {
+        "url": "https://example.com/{{job.id}}?a={{{{b}}",
+        "query_params": {"{{run.id}}": "{{ x }}"},
+        "headers": {"X-Job": "{{ job.id }}", "X-Braces": "{{{{"},
+    }
+    old = claim(**stored, replaces_names=False)
+    request = build_request(old, fired_at=FIRED_AT, version="1.0.0")
+    assert unquote(request.url) == "https://example.com/{{job.id}}?a={{{{b}}&{{run.id}}={{ x }}"
+    assert (request.headers["X-Job"], request.headers["X-Braces"]) == ("{{ job.id }}", "{{{{")
+    adapted = present(old.webhook).with_names()
+    assert adapted.replaces_names
+    assert build_request(replace(old, webhook=adapted), fired_at=FIRED_AT, version="1.0.0") == request
+
+
+def test_urls_and_headers_with_values_have_limits() -> None:
+    for fields in (
+        {"url": "https://example.com/" + "{{job.name}}" * 160},
+        {"headers": {f"X-{n}": "{{job.name}}" * 20 for n in range(45)}},
+    ):
+        with pytest.raises(SchedulerError, match="larger than"):
+            build(job_name="ü" * 100, **fields)
 
 
 def test_what_cannot_be_sent_is_an_error_of_the_caller() -> None:

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.webhooks.template import NAMES, RESULT_LIMIT, check_template, render
+from scheduler.domain.webhooks.places import Place, Value
+from scheduler.domain.webhooks.template import MOST_NAMES, NAMES, RESULT_LIMIT, check_template, compiled
 
 VALUES: dict[str, str | int | None] = {"job.name": "nightly", "attempt": 2, "trigger": None}
 
 
-def rendered(text: str, *, as_json: bool = False) -> str:
-    check_template(text)
-    return render(text, VALUES, as_json=as_json)
+def rendered(text: str, place: Place = Place.TEXT, **values: Value) -> str:
+    check_template(text, place=place)
+    return compiled(text, place).render(VALUES | {name.replace("_", "."): value for name, value in values.items()})
 
 
 @pytest.mark.parametrize(
@@ -80,31 +81,38 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 
 @given(st.text())
 def test_a_value_in_a_json_string_never_leaves_it(value: str) -> None:
-    text = render('{"a": "x{{ job.name }}y", "n": {{ attempt }}}', {"job.name": value, "attempt": 7}, as_json=True)
+    text = rendered('{"a": "x{{ job.name }}y", "n": {{ attempt }}}', Place.JSON, job_name=value, attempt=7)
     assert json.loads(text) == {"a": f"x{value}y", "n": 7}
 
 
 def test_no_value_is_null_in_json() -> None:
-    assert rendered("[{{ trigger }}]", as_json=True) == "[null]"
+    assert rendered("[{{ trigger }}]", Place.JSON) == "[null]"
 
 
 def test_a_value_outside_json_is_written_as_it_is() -> None:
-    assert render("{{ job.name }}", {"job.name": 'a"b\n'}, as_json=False) == 'a"b\n'
+    assert rendered("{{ job.name }}", job_name='a"b\n') == 'a"b\n'
 
 
 def test_a_value_is_not_a_template() -> None:
-    assert render("{{ job.name }}", {"job.name": "{{ attempt }}", "attempt": 1}, as_json=False) == "{{ attempt }}"
+    assert rendered("{{ job.name }}", job_name="{{ attempt }}") == "{{ attempt }}"
 
 
 def test_the_result_has_a_limit() -> None:
-    text = "{{ job.name }}" * 5000
-    check_template(text)
-    assert len(render(text, {"job.name": "x" * 200}, as_json=False)) == 1_000_000
-    for value in ("x" * 255, "ü" * 110):
+    text = "{{ job.name }}" * MOST_NAMES
+    assert len(rendered(text, job_name="x" * 1000)) == 1_000_000
+    for value in ("x" * 1100, "ü" * 600):
         with pytest.raises(SchedulerError, match="1048576 bytes"):
-            render(text, {"job.name": value}, as_json=False)
+            rendered(text, job_name=value)
     with pytest.raises(SchedulerError, match="at most"):
         check_template("ü" * (RESULT_LIMIT // 2 + 1))
+
+
+@pytest.mark.parametrize("text", ["{{attempt}}", "{{{{", "{{{{{{attempt}}"])
+def test_a_template_has_a_thousand_names_and_literal_braces_at_most(text: str) -> None:
+    fitting = MOST_NAMES * "{{{{" if text == "{{{{" else text * (MOST_NAMES // (1 + text.count("{{{{")))
+    check_template(fitting)
+    with pytest.raises(SchedulerError, match="at most 1000"):
+        check_template(fitting + text)
 
 
 def test_names_are_those_of_the_documentation() -> None:

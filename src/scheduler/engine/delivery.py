@@ -87,4 +87,4 @@ class Deliverer:
             # What was valid when it was saved need not be so now: the end of this attempt, not of the worker pool.
             log.exception("the request of execution %s cannot be built", claim.execution.id)
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=f"the request cannot be built: {error!r}")
-        return redact(await self._sender.send(request), claim.webhook)
+        return redact(await self._sender.send(request), claim.webhook, request.headers)

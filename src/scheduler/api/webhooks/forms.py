@@ -9,8 +9,9 @@ from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import invalid
+from scheduler.domain.webhooks.places import Place, body_place
 from scheduler.domain.webhooks.signing import check_secret, new_secret
-from scheduler.domain.webhooks.template import check_template
+from scheduler.domain.webhooks.template import check_template, escaped
 from scheduler.domain.webhooks.webhook import MASK, Webhook, check_headers, check_query_params, unmask_headers
 from scheduler.engine.http.egress import Egress
 from scheduler.store.ids import new_id
@@ -26,23 +27,27 @@ def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Web
     fields = {**_with_generated_secret(form), "job_id": job_id}
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], None)
-    _check(fields, egress)
-    return Webhook(**fields, id=new_id(now), created_at=now, updated_at=now)
+    webhook = Webhook(**fields, id=new_id(now), created_at=now, updated_at=now)
+    _check(fields, webhook, egress)
+    return webhook
 
 
 def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
     """The webhook with the fields of the form; where a secret is masked, the stored one stays."""
     fields = _with_generated_secret(form)
+    if not webhook.replaces_names:
+        fields |= _written_back(webhook, fields)
+        webhook = webhook.with_names()
     if fields.get("job_id", webhook.job_id) != webhook.job_id:
         raise invalid("job_id", "a webhook stays with its job")
     if fields.get("signing_secret") == MASK and webhook.signing_secret is not None:
         del fields["signing_secret"]
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], webhook.headers)
-    _check(fields, egress)
-    if "signing_secret" in fields:
-        webhook = webhook.with_secret(fields.pop("signing_secret"))
     changed = replace(webhook, **fields, updated_at=now)
+    _check(fields, changed, egress)
+    if "signing_secret" in fields:
+        changed = changed.with_secret(changed.signing_secret)
     return replace(changed, disabled_by=None, disabled_reason=None) if changed.enabled else changed
 
 
@@ -66,15 +71,30 @@ def _with_generated_secret(form: Form) -> dict[str, Any]:
     return dict(form)
 
 
-def _check(fields: Form, egress: Egress) -> None:
+def _written_back(webhook: Webhook, fields: Form) -> dict[str, Any]:
+    """The fields that have what is stored, written so that it goes on being sent as it is: no name is replaced."""
+    kept: dict[str, Any] = {}
+    if fields.get("url") == webhook.url:
+        kept["url"] = escaped(webhook.url)
+    for field, stored in (("headers", webhook.headers), ("query_params", webhook.query_params)):
+        if fields.get(field):
+            old = stored or {}
+            kept[field] = {
+                name: escaped(value) if old.get(name) == value else value for name, value in fields[field].items()
+            }
+    return kept
+
+
+def _check(fields: Form, webhook: Webhook, egress: Egress) -> None:
     """Check the fields that are given; the others were checked when they were stored."""
     if "url" in fields:
         egress.check_url(fields["url"])
+        check_template(fields["url"], "url", place=Place.QUERY)
     if fields.get("headers") is not None:
         check_headers(fields["headers"])
     if fields.get("query_params") is not None:
         check_query_params(fields["query_params"])
     if fields.get("body_template") is not None:
-        check_template(fields["body_template"])
+        check_template(fields["body_template"], place=body_place(webhook.sent_type))
     if fields.get("signing_secret") is not None:
         check_secret(fields["signing_secret"])

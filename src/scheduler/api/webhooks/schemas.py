@@ -14,7 +14,12 @@ class WebhookList(Paging):
 
 
 _MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?: ?; ?[A-Za-z0-9!#$&^_.+-]+=[A-Za-z0-9!#$&^_.+\"-]+)*"
-_URL = {"format": "http-url", "maxLength": LONGEST_URL, "example": "https://example.com/hook"}
+_URL = {
+    "format": "http-url",
+    "maxLength": LONGEST_URL,
+    "description": "Names such as `{{ job.id }}` are replaced in path and query, not in host and port.",
+    "example": "https://example.com/hook",
+}
 
 
 class WebhookFields(Body):
@@ -28,7 +33,8 @@ class WebhookFields(Body):
         texts=r"^[\t\x20-\x7e\xa0-\xff]*$",
         allow_none=True,
         metadata={
-            "description": "At most 50. Values that look like credentials are shown as `***`; writing that keeps them.",
+            "description": "At most 50. Values that look like credentials are shown as `***`; writing that keeps them. "
+            "Names are replaced in values, see `body_template`.",
             "example": {"X-Team": "accounting"},
         },
     )
@@ -37,14 +43,17 @@ class WebhookFields(Body):
         names=r"^[^\x00]*$",
         texts=r"^[^\x00]*$",
         allow_none=True,
-        metadata={"description": "Merged into the query of `url`."},
+        metadata={"description": "Merged into the query of `url`. Names are replaced in both, see `body_template`."},
     )
     body_template = DomainText(
         allow_none=True,
         metadata={
             "format": "body-template",
             "description": "The body that is sent, with `{{ name }}` replaced. Names: job.id job.name account.id "
-            "webhook.id execution.id run.id attempt scheduled_at fired_at trigger. `{{{{` is a literal `{{`.",
+            "webhook.id execution.id run.id attempt scheduled_at fired_at trigger. The same names are replaced in "
+            "path and query of `url`, in `query_params` and in header values. A value is encoded for where it stands: "
+            "as JSON in a JSON body, twice inside JSON in a string of it; percent-encoded in forms and URLs; as "
+            "entities in XML and HTML. `{{{{` is a literal `{{`; both together 1,000 times at most.",
             "example": '{"job": "{{ job.name }}", "at": "{{ scheduled_at }}"}',
         },
     )

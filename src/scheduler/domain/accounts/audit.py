@@ -24,6 +24,7 @@ _UNAUDITED = frozenset(
         "disabled_reason",
         "one_off_ended_at",
         "former_secrets",
+        "replaces_names",
     }
 )
 """Fields that change by themselves, or as a consequence of a change of others."""

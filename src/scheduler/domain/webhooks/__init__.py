@@ -1,6 +1,6 @@
 """Webhooks: where a run is delivered. Begin with ``webhook.py``, then ``request.py``, the request that is sent.
 
-``target`` parses URLs and classifies addresses, ``egress_rule`` parses ``egress.allow``, ``template`` renders bodies,
-``signing`` signs by Standard Webhooks, ``claim`` has all that a delivery needs, ``redaction`` masks credentials in
-responses.
+``target`` parses URLs and classifies addresses, ``egress_rule`` parses ``egress.allow``, ``template`` replaces names
+in bodies, URLs and headers, ``places`` encodes their values, ``signing`` signs by Standard Webhooks, ``claim`` has all
+that a delivery needs, ``redaction`` masks credentials in responses.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
@@ -15,15 +16,19 @@ _SHORTEST = 8
 _SEPARATORS = re.compile(r"[\s,;=\"]+")
 
 
-def redact(outcome: Outcome, webhook: Webhook) -> Outcome:
+def redact(outcome: Outcome, webhook: Webhook, sent: Mapping[str, str]) -> Outcome:
     """The outcome with ``***`` wherever its body, headers or error repeat a credential that the webhook sends.
+
+    ``sent`` has the headers of the request, in which names of the webhook's headers are replaced.
 
     Credentials are the values of those headers that the API masks, and parts of them such as the token of
     ``Bearer token``, of 8 characters or more. A credential that the receiver has encoded is not recognised.
     """
     if not webhook.headers:
         return outcome
-    credentials = _credentials(tuple(value for name, value in webhook.headers.items() if is_credential(name)))
+    credentials = _credentials(
+        tuple(sent.get(name, value) for name, value in webhook.headers.items() if is_credential(name))
+    )
     if not credentials:
         return outcome
     body = outcome.response_body and _masked(outcome.response_body, credentials)

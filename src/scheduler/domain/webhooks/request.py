@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote
 
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.runs.execution import Execution
 from scheduler.domain.webhooks.claim import Claim
+from scheduler.domain.webhooks.places import Place, Value, body_place
 from scheduler.domain.webhooks.signing import sign
 from scheduler.domain.webhooks.target import split_url
-from scheduler.domain.webhooks.template import Value, render
+from scheduler.domain.webhooks.template import Template, compiled, joined, unchanged
 
 _SET_FOR_EACH_ATTEMPT = frozenset(
     {
@@ -28,8 +27,10 @@ _SET_FOR_EACH_ATTEMPT = frozenset(
         "x-scheduler-scheduled-at",
     }
 )
-# All but what RFC 3986 allows in a path or query; a percent sign is encoded unless two hex digits follow it.
-_TO_ENCODE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]")
+LONGEST_SENT_URL = 16_384
+"""Bytes of a URL with the values of its names and with its ``query_params``."""
+SENT_HEADERS_LIMIT = 65_536
+"""Bytes of all header values that have names, with the values of these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +53,15 @@ class Request:
 class _Envelope:
     """What is the same in all requests of a webhook."""
 
-    url: str
+    url: Template
     headers: dict[str, str]
-    as_json: bool
+    """Those without names, and where the others come, their templates."""
+    named_headers: tuple[tuple[str, Template], ...]
+    body_place: Place
+
+    @property
+    def has_names(self) -> bool:
+        return bool(self.named_headers or self.url.names)
 
 
 def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
@@ -66,16 +73,21 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
     webhook, execution = claim.webhook, claim.execution
     if webhook is None:
         raise ValueError("a claim without a webhook has nothing to send")
+    template = webhook.body_template
     envelope = _envelope(
         webhook.url,
         _items(webhook.query_params),
         _items(webhook.headers),
-        webhook.content_type if webhook.body_template else None,
+        webhook.content_type if template else None,
         version,
+        replaces_names=webhook.replaces_names,
     )
     scheduled_at = _format_once(execution.scheduled_at)
-    body = _body(webhook.body_template, claim, scheduled_at, fired_at, as_json=envelope.as_json)
-    headers = envelope.headers.copy()
+    has_names = envelope.has_names or (template is not None and "{{" in template)
+    has_time = envelope.has_names or (has_names and "fired_at" in (template or ""))
+    values = _values(claim, scheduled_at, format_instant(fired_at) if has_time else "") if has_names else {}
+    headers = _headers(envelope, values) if envelope.named_headers else envelope.headers.copy()
+    body = _body(template, envelope.body_place, values)
     _identify(headers, execution, scheduled_at, fired_at // SECOND)
     if webhook.signing_secret is not None:
         signed = body if body is not None else b""
@@ -84,7 +96,7 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
         )
     return Request(
         method=webhook.method,
-        url=envelope.url,
+        url=envelope.url.render(values, field="url", limit=LONGEST_SENT_URL),
         headers=headers,
         body=body,
         timeout_s=webhook.timeout_s,
@@ -103,6 +115,8 @@ def _envelope(
     headers: tuple[tuple[str, str], ...],
     content_type: str | None,
     version: str,
+    *,
+    replaces_names: bool,
 ) -> _Envelope:
     """``content_type`` is ``None`` for a request without a body."""
     chosen = {name: value for name, value in headers if name.lower() not in _SET_FOR_EACH_ATTEMPT}
@@ -112,37 +126,42 @@ def _envelope(
         ours["Content-Type"] = content_type
     defaults = {name: value for name, value in ours.items() if name.lower() not in set_by_user}
     sent_type = set_by_user.get("content-type", content_type or "")
+    named = {name: compiled(value, Place.HEADER) for name, value in chosen.items() if replaces_names and "{{" in value}
     return _Envelope(
-        url=_full_url(url, query_params),
+        url=_full_url(url, query_params, _compile if replaces_names else _keep),
         headers={**defaults, **chosen, "Accept-Encoding": "identity"},
-        as_json=_is_json(sent_type),
+        named_headers=tuple(named.items()),
+        body_place=body_place(sent_type),
     )
 
 
-def _full_url(url: str, query_params: tuple[tuple[str, str], ...]) -> str:
+_Compile = Callable[[str, Place], Template]
+
+
+def _compile(text: str, place: Place) -> Template:
+    return compiled(text, place) if "{{" in text else _keep(text, place)
+
+
+def _keep(text: str, place: Place) -> Template:
+    return unchanged(place.literal(text))
+
+
+def _full_url(url: str, query_params: tuple[tuple[str, str], ...], compile_in: _Compile) -> Template:
     target, rest = split_url(url)
     path, _, query = rest.partition("#")[0].partition("?")
-    added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query_params)
-    query = "&".join(part for part in (_encoded(query), added) if part)
-    return f"{target.scheme}://{target.authority}{_encoded(path) or '/'}{'?' if query else ''}{query}"
+    pairs = [
+        joined((compile_in(name, Place.PARAMETER), unchanged("="), compile_in(value, Place.PARAMETER)))
+        for name, value in query_params
+    ]
+    parts = [unchanged(f"{target.scheme}://{target.authority}"), compile_in(path or "/", Place.PATH)]
+    for number, pair in enumerate([compile_in(query, Place.QUERY), *pairs] if query else pairs):
+        parts += (unchanged("&" if number else "?"), pair)
+    return joined(parts)
 
 
-def _encoded(text: str) -> str:
-    return _TO_ENCODE.sub(lambda match: quote(match[0], safe=""), text)
-
-
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
-
-
-def _body(template: str | None, claim: Claim, scheduled_at: str, fired_at: Instant, *, as_json: bool) -> bytes | None:
-    if not template:
-        return None
-    if "{{" not in template:
-        return template.encode()
+def _values(claim: Claim, scheduled_at: str, fired_at: str) -> dict[str, Value]:
     execution = claim.execution
-    values: dict[str, Value] = {
+    return {
         "job.id": execution.job_id,
         "job.name": claim.job_name,
         "account.id": execution.account_id,
@@ -151,10 +170,26 @@ def _body(template: str | None, claim: Claim, scheduled_at: str, fired_at: Insta
         "run.id": execution.run_id,
         "attempt": execution.attempt,
         "scheduled_at": scheduled_at,
-        "fired_at": format_instant(fired_at) if "fired_at" in template else None,
+        "fired_at": fired_at,
         "trigger": execution.trigger.value,
     }
-    return render(template, values, as_json=as_json).encode()
+
+
+def _headers(envelope: _Envelope, values: Mapping[str, Value]) -> dict[str, str]:
+    headers = envelope.headers.copy()
+    room = SENT_HEADERS_LIMIT
+    for name, template in envelope.named_headers:
+        headers[name] = template.render(values, field="headers", limit=room)
+        room -= len(headers[name])
+    return headers
+
+
+def _body(template: str | None, place: Place, values: Mapping[str, Value]) -> bytes | None:
+    if not template:
+        return None
+    if "{{" not in template:
+        return template.encode()
+    return compiled(template, place).render(values).encode()
 
 
 def _identify(headers: dict[str, str], execution: Execution, scheduled_at: str, timestamp_s: int) -> None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import idna
 
 from scheduler.domain.errors import SchedulerError, invalid
+from scheduler.domain.webhooks.template import without_blanks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -73,9 +74,13 @@ def parse_target(url: str) -> Target:
 
 
 def split_url(url: str) -> tuple[Target, str]:
-    """The target of ``url`` and the rest after the authority, unchanged. Raises as ``parse_target`` does."""
+    """The target of ``url`` and the rest after the authority, which is unchanged but for blanks around the names of a
+    template. Raises as ``parse_target`` does.
+    """
     if len(url) > LONGEST_URL:
         raise invalid("url", f"at most {LONGEST_URL} characters, not {len(url)}")
+    if "{{" in url:
+        url = without_blanks(url)
     if _has_unsafe_character(url):
         raise invalid("url", "no spaces, control characters or backslashes; write them percent-encoded")
     match = _URL.fullmatch(url)
@@ -83,6 +88,8 @@ def split_url(url: str) -> tuple[Target, str]:
         raise invalid("url", "must begin with http:// or https:// and a host, as in https://example.com/hook")
     if "@" in match["authority"]:
         raise invalid("url", "no user name or password before the host; put credentials into headers")
+    if "{{" in match["authority"]:
+        raise invalid("url", "host and port are fixed; names in {{ }} are replaced in path and query only")
     parts = _AUTHORITY.fullmatch(match["authority"])
     if parts is None:
         raise invalid("url", "the part after // must be a host and perhaps :port, as in example.com:8080")

@@ -1,4 +1,4 @@
-"""Templates for the bodies of webhooks: text in which ``{{ name }}`` is replaced by a value.
+"""Templates of webhooks: texts in which ``{{ name }}`` is replaced by a value, encoded for the place where it stands.
 
 There are no expressions and no loops, and rendering is linear in the size of the result, so templates of any author are
 safe. ``{{{{`` is a literal ``{{``; a single ``{``, ``}`` or ``}}`` is itself, so that JSON needs no escaping.
@@ -6,13 +6,14 @@ safe. ``{{{{`` is a literal ``{{``; a single ``{``, ``}`` or ``}}`` is itself, s
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from scheduler.domain.characters import has_surrogate
 from scheduler.domain.errors import invalid
+from scheduler.domain.webhooks.places import DEEPEST, Place, Value, Writer, json_depths, writer_of
 
 NAMES: frozenset[str] = frozenset(
     {
@@ -33,13 +34,14 @@ NAMES: frozenset[str] = frozenset(
 RESULT_LIMIT = 1_048_576
 """The size of a rendered template, in bytes of UTF-8."""
 
-Value = str | int | None
+MOST_NAMES = 1000
+"""``{{ }}`` and ``{{{{`` together in one template."""
 
 _CACHED_LENGTH = 16_384
 _OPENING = re.compile(r"\{\{(?:(?P<literal>\{\{)|[ \t]*(?P<name>[A-Za-z0-9_.]+)[ \t]*\}\})?")
 
 
-def check_template(text: str, field: str = "body_template") -> None:
+def check_template(text: str, field: str = "body_template", *, place: Place = Place.TEXT) -> None:
     """Check that a template can be rendered: known names, each in closed braces, and no lone surrogates.
 
     Raises the ``VALIDATION_ERROR`` of ``field``.
@@ -48,7 +50,9 @@ def check_template(text: str, field: str = "body_template") -> None:
         raise invalid(field, "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
     if _size(text) > RESULT_LIMIT:
         raise invalid(field, f"at most {RESULT_LIMIT} bytes, not {_size(text)}")
-    for match in _OPENING.finditer(text):
+    for number, match in enumerate(_OPENING.finditer(text)):
+        if number == MOST_NAMES:
+            raise invalid(field, f"at most {MOST_NAMES} times {{{{ in one template")
         if match["literal"]:
             continue
         if match["name"] is None:
@@ -59,39 +63,81 @@ def check_template(text: str, field: str = "body_template") -> None:
             )
         if match["name"] not in NAMES:
             raise invalid(field, f'there is no name "{match["name"][:60]}"; known are: {", ".join(sorted(NAMES))}')
+    if max(json_depths(parts_of(text), place), default=0) > DEEPEST:
+        raise invalid(field, f"a name stands in JSON in a string of JSON, and so on, more than {DEEPEST} deep")
 
 
-def render(text: str, values: Mapping[str, Value], *, as_json: bool) -> str:
-    """The template with its names replaced by ``values``.
+def escaped(text: str) -> str:
+    """The text of a template that is rendered as ``text``."""
+    return text.replace("{{", "{{{{")
 
-    With ``as_json`` a text is escaped as inside a JSON string, without quotes: ``"{{ job.name }}"`` is always a valid
-    string. A number stays one, and ``None`` becomes ``null``. Otherwise values are inserted unchanged, and ``None`` is
-    the empty text.
 
-    Raises the ``VALIDATION_ERROR`` of ``body_template`` when the result would be larger than ``RESULT_LIMIT``, and
-    ``KeyError`` for a name that ``check_template`` refuses.
-    """
+def without_blanks(url: str) -> str:
+    """The URL with ``{{name}}`` for ``{{ name }}``: its other blanks are none of a name."""
+    return _OPENING.sub(lambda match: f"{{{{{match['name']}}}}}" if match["name"] else match[0], url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Template:
+    """A template for one place, or for several one after the other."""
+
+    parts: tuple[str, ...]
+    """Literal, name, literal, name … literal; the literals as they are sent."""
+    names: tuple[tuple[str, Writer], ...]
+    """The names, with what encodes their values."""
+
+    def render(self, values: Mapping[str, Value], *, field: str = "body_template", limit: int = RESULT_LIMIT) -> str:
+        """The template with its names replaced by ``values``.
+
+        Raises the ``VALIDATION_ERROR`` of ``field`` when the result would be larger than ``limit`` bytes, and
+        ``KeyError`` for a name that ``check_template`` refuses.
+        """
+        if not self.names:
+            return self.parts[0]
+        pieces = list(self.parts)
+        for position, (name, write) in enumerate(self.names):
+            pieces[2 * position + 1] = write(values[name])
+        if sum(map(len, pieces)) > limit or _size(rendered := "".join(pieces)) > limit:
+            raise invalid(field, f"what is sent would be larger than {limit} bytes")
+        return rendered
+
+
+def unchanged(text: str) -> Template:
+    """The template that is rendered as ``text``, whatever stands in it."""
+    return Template(parts=(text,), names=())
+
+
+def joined(templates: Iterable[Template]) -> Template:
+    """One template of several, one after the other."""
+    parts: list[str] = [""]
+    names: list[tuple[str, Writer]] = []
+    for template in templates:
+        parts[-1] += template.parts[0]
+        parts += template.parts[1:]
+        names += template.names
+    return Template(parts=tuple(parts), names=tuple(names))
+
+
+def compiled(text: str, place: Place) -> Template:
+    """The template of a text that is checked; compiled once."""
+    return (_compiled_short if len(text) <= _CACHED_LENGTH else _compiled_long)(text, place)
+
+
+def _compile(text: str, place: Place) -> Template:
     parts = parts_of(text)
-    if len(parts) == 1:
-        return parts[0]
-    pieces = list(parts)
-    for position in range(1, len(parts), 2):
-        pieces[position] = _written(values[parts[position]], as_json=as_json)
-    if sum(map(len, pieces)) > RESULT_LIMIT or _size(rendered := "".join(pieces)) > RESULT_LIMIT:
-        raise invalid("body_template", f"the body would be larger than {RESULT_LIMIT} bytes")
-    return rendered
+    writers = [writer_of(place, min(depth, DEEPEST)) for depth in json_depths(parts, place)]
+    return Template(
+        parts=tuple(part if number % 2 else place.literal(part) for number, part in enumerate(parts)),
+        names=tuple(zip(parts[1::2], writers, strict=True)),
+    )
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+_compiled_short = lru_cache(maxsize=2048)(_compile)
+_compiled_long = lru_cache(maxsize=16)(_compile)  # few, since each may have a megabyte
 
 
 def parts_of(text: str) -> tuple[str, ...]:
     """The template as its parts: literal, name, literal, name … literal."""
-    return _cached_parts(text) if len(text) <= _CACHED_LENGTH else _parts(text)
-
-
-def _parts(text: str) -> tuple[str, ...]:
     parts: list[str] = []
     literal, end = "", 0
     for match in _OPENING.finditer(text):
@@ -106,13 +152,5 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-_cached_parts = lru_cache(maxsize=1024)(_parts)
-_in_json_string = json.encoder.encode_basestring
-
-
-def _written(value: Value, *, as_json: bool) -> str:
-    if not as_json:
-        return "" if value is None else str(value)
-    if isinstance(value, str):
-        return _in_json_string(value)[1:-1]
-    return "null" if value is None else str(value)
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

@@ -10,6 +10,8 @@ from scheduler.domain.characters import has_surrogate
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
+from scheduler.domain.webhooks.places import Place
+from scheduler.domain.webhooks.template import check_template, escaped
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 MASK = "***"
@@ -75,6 +77,8 @@ class Webhook:
     disabled_by: DisabledBy | None = None
     disabled_reason: str | None = None
     """The reason as a sentence; ``None`` when a person has paused it."""
+    replaces_names: bool = True
+    """Are names replaced in ``url``, ``query_params`` and header values? 1.0.0 stored these to be sent as they are."""
     created_at: Instant
     updated_at: Instant
 
@@ -83,6 +87,24 @@ class Webhook:
         if self.signing_secret is None:
             return ()
         return (self.signing_secret, *(former.secret for former in self.former_secrets if now < former.until_at))
+
+    @property
+    def sent_type(self) -> str:
+        """The ``Content-Type`` of a body, which ``headers`` may have."""
+        headers = self.headers or {}
+        return next((value for name, value in headers.items() if name.lower() == "content-type"), self.content_type)
+
+    def with_names(self) -> Webhook:
+        """The webhook that sends the same, and whose names are replaced."""
+        if self.replaces_names:
+            return self
+        return replace(
+            self,
+            replaces_names=True,
+            url=escaped(self.url),
+            query_params=self.query_params and {escaped(name): escaped(v) for name, v in self.query_params.items()},
+            headers=self.headers and {name: escaped(value) for name, value in self.headers.items()},
+        )
 
     def with_secret(self, secret: str | None) -> Webhook:
         """The webhook signed with ``secret`` only, from now on."""
@@ -120,6 +142,8 @@ def check_headers(headers: Mapping[str, str] | None) -> None:
         if reason is not None:
             raise invalid("headers", reason)
         seen.add(name.lower())
+        if "{{" in value:
+            check_template(value, "headers", place=Place.HEADER)
 
 
 def _problem_with_name(name: str) -> str | None:
@@ -151,6 +175,9 @@ def check_query_params(params: Mapping[str, str] | None) -> None:
     _check_size("query_params", params, most=MOST_QUERY_PARAMS, limit=QUERY_PARAMS_LIMIT, unit="characters")
     if any(has_surrogate(name) or has_surrogate(value) for name, value in params.items()):
         raise invalid("query_params", "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
+    for text in (*params, *params.values()):
+        if "{{" in text:
+            check_template(text, "query_params", place=Place.PARAMETER)
 
 
 def _check_size(field: str, texts: Mapping[str, str], *, most: int, limit: int, unit: str) -> None:

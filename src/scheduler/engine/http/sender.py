@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import re
 import ssl
 from types import TracebackType
 from typing import NamedTuple, Self, cast
@@ -26,7 +27,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.request import Request
-from scheduler.domain.webhooks.target import Target, split_url
+from scheduler.domain.webhooks.target import Target, parse_target
 from scheduler.engine.http.answer import Body, failed, outcome_of
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received_bytes
@@ -48,17 +49,18 @@ DISTRUST_S = 60.0
 _MOST_DISTRUSTED = 1000
 _CHUNKS_AT_A_TIME = 500
 """After so many the other tasks of the loop have their turn."""
+_ORIGIN = re.compile(r"[^:/?#]*://[^/?#]*")
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Route(NamedTuple):
-    """What is worked out once for a URL."""
+    """What is worked out once for an origin."""
 
     host: str
     endpoint: str
     """``host:port``."""
     start: str
-    """The rest of the request line, and the ``Host`` header."""
+    """The end of the request line, and the ``Host`` header."""
     connection_key: ClientRequest
     """The argument by which the connector finds a connection; it is never sent."""
 
@@ -114,8 +116,9 @@ class Sender:
         failed request has an ``error_code``. Cancelled while the body arrives, it returns what the header block says.
         """
         try:
-            route = self._route(request.url)
-            wire = _wire(request, route.start)
+            origin, path = _split(request.url)
+            route = self._route(origin)
+            wire = _wire(request, path, route.start)
         except (SchedulerError, ValueError) as error:
             return failed(ErrorCode.BLOCKED_ADDRESS, f"the request cannot be sent: {error}")
         dial = dialling(route.host)
@@ -198,15 +201,12 @@ class Sender:
             kept.append(received_bytes(payload, max(0, limit - size)))
         return Body(b"".join(kept), is_complete=has_ended and size <= limit, has_ended=has_ended)
 
-    def _find_route(self, url: str) -> _Route:
-        target, rest = split_url(url)
-        path = rest.partition("#")[0]
-        if not path.startswith("/"):
-            path = f"/{path}"
+    def _find_route(self, origin: str) -> _Route:
+        target = parse_target(origin)
         return _Route(
             host=target.host,
             endpoint=target.endpoint,
-            start=f" {path} HTTP/1.1\r\nHost: {target.netloc}\r\n",
+            start=f" HTTP/1.1\r\nHost: {target.netloc}\r\n",
             connection_key=self._connection_key(target),
         )
 
@@ -214,7 +214,16 @@ class Sender:
         return ClientRequest("GET", URL(f"{target.scheme}://{target.authority}/", encoded=True), loop=self._loop)
 
 
-def _wire(request: Request, start: str) -> bytes:
+def _split(url: str) -> tuple[str, str]:
+    """The origin of a URL, and its path and query. Raises ``ValueError`` for what would not be one word of a line."""
+    match = _ORIGIN.match(url)
+    if match is None or " " in url or not (url.isascii() and url.isprintable()):
+        raise ValueError("the URL has no host, or characters that are not percent-encoded")
+    path = url[match.end() :].partition("#")[0]
+    return match[0], path if path.startswith("/") else f"/{path}"
+
+
+def _wire(request: Request, path: str, start: str) -> bytes:
     """The whole request as bytes. Raises ``ValueError`` for a header with a line break, which would be read as
     several."""
     headers, body = request.headers, request.body
@@ -223,7 +232,7 @@ def _wire(request: Request, start: str) -> bytes:
         lines.append(f"Content-Length: {len(body)}\r\n")
     elif request.method in _WITH_LENGTH:
         lines.append("Content-Length: 0\r\n")
-    head = f"{request.method}{start}{''.join(lines)}\r\n"
+    head = f"{request.method} {path}{start}{''.join(lines)}\r\n"
     breaks = len(lines) + 3
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise ValueError("a header contains a line break or NUL")

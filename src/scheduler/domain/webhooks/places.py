@@ -1,0 +1,205 @@
+"""Where in a request a value can stand, and how it is encoded there so that it changes nothing but its place.
+
+JSON in a string of JSON, in a field of a form or a query, or in a header is a place within a place: there a value is
+escaped for the inner one first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from functools import lru_cache
+from urllib.parse import quote, unquote_plus
+
+Value = str | int | None
+Writer = Callable[[Value], str]
+
+DEEPEST = 4
+"""How deep JSON may stand in strings of JSON around a name: each level doubles the backslashes."""
+
+_MARK = "\ufdd0"
+"""Stands for a name while its place is looked for: no character, and the same in every encoding below."""
+# An unterminated string goes to the end of the text, so that looking for strings stays linear.
+_JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_FIELD_ENDS = re.compile("[&=]")
+_CDATA = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)", re.DOTALL)
+# All but what RFC 3986 allows in a path or query; a percent sign is encoded unless two hex digits follow it.
+_TO_ENCODE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_IN_MARKUP = re.compile("[&<>\"'\t\n\r]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class Place(Enum):
+    """Where a template stands in a request. The value says so in words."""
+
+    TEXT = "a body of another type, sent as it is"
+    JSON = "a body of JSON"
+    FORM = "a body of a form"
+    XML = "a body of XML"
+    HTML = "a body of HTML"
+    PATH = "the path of a URL"
+    QUERY = "the query of a URL"
+    PARAMETER = "a name or value of query_params"
+    HEADER = "the value of a header"
+
+    def literal(self, text: str) -> str:
+        """A part of the template that is no name, as it is sent."""
+        if self in (Place.PATH, Place.QUERY):
+            return encode_url(text)
+        return quote(text, safe="") if self is Place.PARAMETER else text
+
+
+def encode_url(text: str) -> str:
+    """A path or query with the characters percent-encoded that cannot stand in one."""
+    return _TO_ENCODE.sub(lambda match: quote(match[0], safe=""), text)
+
+
+def body_place(content_type: str) -> Place:
+    """The place that a body of this media type is."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return Place.JSON
+    if media_type == "application/x-www-form-urlencoded":
+        return Place.FORM
+    if media_type in ("application/xml", "text/xml") or media_type.endswith("+xml"):
+        return Place.XML
+    return Place.HTML if media_type == "text/html" else Place.TEXT
+
+
+@lru_cache(maxsize=64)
+def writer_of(place: Place, depth: int) -> Writer:
+    """What encodes a value for ``place``, first ``depth`` times as inside a string of JSON.
+
+    A text is escaped without quotes there: ``"{{ job.name }}"`` is always a valid string. A number stays one, and
+    ``None`` becomes ``null``. Elsewhere ``None`` is the empty text. A depth of -1 is a section of CDATA.
+    """
+    encode = _cdata if depth < 0 else _ENCODINGS.get(place, str)
+    if place is Place.JSON and depth == 1:
+        return _in_json
+
+    def write(value: Value) -> str:
+        if value is None:
+            return "null" if depth > 0 else ""
+        if isinstance(value, int):
+            return str(value)
+        for _ in range(depth):
+            value = _in_json_string(value)[1:-1]
+        return encode(value)
+
+    return write
+
+
+_in_json_string = json.encoder.encode_basestring
+
+
+def _in_json(value: Value) -> str:
+    """What most templates need, without a detour."""
+    if isinstance(value, str):
+        return _in_json_string(value)[1:-1]
+    return "null" if value is None else str(value)
+
+
+def _in_path(value: str) -> str:
+    return value.replace(".", "%2E") if value in (".", "..") else quote(value, safe="")
+
+
+def _in_markup(value: str) -> str:
+    """Line breaks and tabs as references, because in an attribute they would become spaces."""
+    text = _NOT_XML.sub("\ufffd", value)
+    return _IN_MARKUP.sub(lambda match: _ENTITIES.get(match[0]) or f"&#{ord(match[0])};", text)
+
+
+def _cdata(value: str) -> str:
+    """No entities are known in CDATA; ``]`` and ``>`` end the section that they stand in and begin another."""
+    split = re.sub(r"\]|>", lambda m: "]]]><![CDATA[" if m[0] == "]" else "]]><![CDATA[>", value)
+    return _NOT_XML.sub("\ufffd", split)
+
+
+def _in_header(value: str) -> str:
+    """UTF-8 in the form in which headers are sent, one character a byte."""
+    return _CONTROLS.sub(" ", value).encode().decode("latin-1")
+
+
+_ENCODINGS: dict[Place, Callable[[str], str]] = {
+    Place.FORM: lambda value: quote(value, safe=""),
+    Place.XML: _in_markup,
+    Place.HTML: _in_markup,
+    Place.PATH: _in_path,
+    Place.QUERY: lambda value: quote(value, safe=""),
+    Place.PARAMETER: lambda value: quote(value, safe=""),
+    Place.HEADER: _in_header,
+}
+
+
+def json_depths(parts: Sequence[str], place: Place) -> tuple[int, ...]:
+    """In how many strings of JSON, one within the other, each name of a template in ``place`` stands.
+
+    ``parts`` are those of the template, every other a name. -1 is a section of CDATA.
+    """
+    names = len(parts) // 2
+    if not names or place in (Place.TEXT, Place.HTML, Place.PATH):
+        return (0,) * names
+    text = _MARK.join(parts[::2])
+    if text.count(_MARK) != names:
+        return (int(place is Place.JSON),) * names
+    return tuple(_depths(text, place))
+
+
+def _depths(text: str, place: Place) -> Iterator[int]:
+    if place is Place.JSON:
+        yield from _depths_in_json(text, 1)
+    elif place is Place.XML:
+        yield from _depths_between(text, _CDATA, 0, lambda section: [-1] * section.count(_MARK))
+    elif place in (Place.FORM, Place.QUERY):
+        for field in _FIELD_ENDS.split(text):
+            yield from _depths_in_field(field, unquote_plus(field))
+    else:
+        yield from _depths_in_field(text, text)
+
+
+def _depths_in_json(text: str, outside: int) -> Iterator[int]:
+    """``outside`` is the depth of names that stand in no string: in JSON within another text they may be prose."""
+    return _depths_between(text, _JSON_STRING, outside, _depths_in_string)
+
+
+def _depths_between(
+    text: str, inner: re.Pattern[str], outside: int, depths_in: Callable[[str], Sequence[int]]
+) -> Iterator[int]:
+    end = 0
+    for match in inner.finditer(text):
+        yield from [outside] * text.count(_MARK, end, match.start())
+        end = match.end()
+        if _MARK in match[0]:
+            yield from depths_in(match[0])
+    yield from [outside] * text.count(_MARK, end)
+
+
+def _depths_in_string(string: str) -> Sequence[int]:
+    try:
+        inner = str(json.loads(string, strict=False)) if "\\" in string else ""
+    except ValueError:
+        inner = ""
+    return [1 + depth for depth in _depths_in_field(string, inner)]
+
+
+def _depths_in_field(field: str, decoded: str) -> Sequence[int]:
+    """The depths in a text that is JSON or none; ``decoded`` is what ``field`` means."""
+    marks = field.count(_MARK)
+    if marks and decoded.count(_MARK) == marks and _is_json(decoded):
+        return list(_depths_in_json(decoded, 0))
+    return [0] * marks
+
+
+def _is_json(text: str) -> bool:
+    """Is it an object or a list of JSON, whatever its names stand for?"""
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(text.replace(_MARK, "1"), strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
