@@ -25,9 +25,7 @@ from scheduler.domain.errors import invalid
 from scheduler.domain.schedule.cron import parse_cron
 from scheduler.domain.schedule.days import HORIZON_YEARS
 from scheduler.domain.schedule.fields import InvalidScheduleError, quoted
-from scheduler.domain.schedule.foreign.advice import advise
 from scheduler.domain.schedule.foreign.typography import told
-from scheduler.domain.schedule.foreign.zones.names import zone_refusal
 from scheduler.domain.schedule.lines import END_S, HORIZON_S, Interval, Line, Moment, Transition, ZonedCron
 from scheduler.domain.schedule.schedule import Schedule, invalid_schedule
 from scheduler.domain.schedule.zones import MARGIN_S, Zone, generation, load_zone
@@ -93,7 +91,7 @@ def parse_schedule(
             load_zone(timezone)
         except LookupError:
             shown = quoted(timezone[:64].encode("ascii", "backslashreplace").decode())
-            reason = f"{shown} is {zone_refusal(timezone)}" if timezone.strip() else f"empty: {_ZONE_NEEDED}"
+            reason = f"{shown} is {_zone_refusal(timezone)}" if timezone.strip() else f"empty: {_ZONE_NEEDED}"
             raise invalid("timezone", reason) from None
     # Only durations depend on the anchor; every other text is parsed and cached once for all jobs.
     anchor_at = anchor_at if _COUNTS_FROM_ANCHOR.search(text) else 0
@@ -151,6 +149,9 @@ def _parse(
         return _read(text, timezone, anchor_at, dst_policy, day_match, is_stored=is_stored)
     except InvalidLineError as error:
         line = text if "FREQ=" in text.upper() else error.line  # a recurrence rule has several lines
+        # only what is refused needs it, and its many expressions take longer to compile than all the rest of a start
+        from scheduler.domain.schedule.foreign.advice import advise  # noqa: PLC0415
+
         raise InvalidScheduleError(f"{error.where}{advise(line, str(error), is_schedule)}") from None
 
 
@@ -165,7 +166,7 @@ def _read(
     try:
         zone = load_zone(zone_name)
     except LookupError:
-        raise InvalidScheduleError(f"CRON_TZ={zone_name}: {zone_refusal(zone_name)}") from None
+        raise InvalidScheduleError(f"CRON_TZ={zone_name}: {_zone_refusal(zone_name)}") from None
     lines: dict[str, Line] = {}
     for number, line in written:
         try:
@@ -274,3 +275,9 @@ def _local_moment(text: str, wall: int, fraction: int, zone: Zone, moves: bool) 
             after_gap = piece.start
         second = piece.end
     return Moment(text=text, second=after_gap if moves else None, affected_by="gap", is_local=True)
+
+
+def _zone_refusal(name: str) -> str:
+    from scheduler.domain.schedule.foreign.zones.names import zone_refusal  # noqa: PLC0415 - as above
+
+    return zone_refusal(name)
