@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -43,6 +44,7 @@ async def serving(
         cwd=ROOT,
         env={**environment(), **environ},
         stderr=stderr,
+        start_new_session=True,
         limit=4096,  # what is not read soon stays in the pipe
     )
     base = f"http://127.0.0.1:{port}"
@@ -51,7 +53,7 @@ async def serving(
         yield process, base
     finally:
         with suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # of the shell and of what it has started
         await process.wait()
 
 
