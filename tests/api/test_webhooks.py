@@ -9,6 +9,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.checks import present
+from tests.conftest import both_databases
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -93,6 +94,77 @@ async def test_secrets_are_not_shown_and_a_mask_keeps_them(api: Api) -> None:
     stored = present(await api.service.stores.webhooks.get(webhook["id"]))
     assert (stored.headers, stored.signing_secret) == ({"Authorization": "Bearer new"}, None)
     assert "swordfish" not in json.dumps((await api.get("/webhooks")).json)
+
+
+ELSEWHERE = [
+    "http://example.com/hook",
+    "https://example.com:8443/hook",
+    "https://example.com./hook",
+    "https://example.org/hook",
+    "https://www.example.com/hook",
+    "https://93.184.216.34/hook",
+    "http://example.com:443/hook",
+]
+
+
+@both_databases
+@pytest.mark.parametrize("url", ELSEWHERE)
+async def test_masked_headers_are_not_sent_to_another_server(api: Api, url: str) -> None:
+    job = await api.new_job()
+    headers = {"Authorization": "Bearer swordfish", "X-Api-Key": "swordfish", "X-Team": "red"}
+    webhook = await api.new_webhook(job["id"], headers=headers, signing_secret=SECRET)
+    path = f"/webhooks/{webhook['id']}"
+    masked: list[dict[str, Any]] = [
+        {},
+        {"headers": {"Authorization": "***"}},
+        {"headers": {"authorization": "Bearer new", "x-api-KEY": "***"}},
+        {"headers": webhook["headers"], "signing_secret": "***", "timeout_s": 5, "job_id": job["id"]},
+    ]
+    for change in masked:
+        refused = await api.put(path, {"url": url, **change})
+        assert (refused.status, refused.json["error_code"]) == (400, "VALIDATION_ERROR")
+        assert "scheme, host and port" in refused.errors["headers"][0]
+        assert "swordfish" not in refused.text
+    stored = present(await api.service.stores.webhooks.get(webhook["id"]))
+    assert (stored.url, stored.headers) == (webhook["url"], headers)
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+@pytest.mark.parametrize("headers", [None, {}, {"X-Team": "blue"}, {"Authorization": "Bearer new", "X-Team": "red"}])
+async def test_a_webhook_moves_with_headers_that_are_written_anew_or_dropped(
+    api: Api, url: str, headers: dict[str, str] | None
+) -> None:
+    job = await api.new_job()
+    given = {"Authorization": "Bearer swordfish", "X-Team": "red"}
+    webhook = await api.new_webhook(job["id"], headers=given, signing_secret=SECRET)
+    moved = await api.put(f"/webhooks/{webhook['id']}", {"url": url, "headers": headers})
+    assert (moved.status, moved.json["url"]) == (200, url)
+    stored = present(await api.service.stores.webhooks.get(webhook["id"]))
+    assert (stored.headers, stored.signing_secret) == (headers, SECRET)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/another?x=1",
+        "https://example.com:443/hook",
+        "https://EXAMPLE.com/hook",
+        "HTTPS://example.com",
+    ],
+)
+async def test_masked_headers_stay_while_the_server_stays(api: Api, url: str) -> None:
+    webhook = await api.new_webhook((await api.new_job())["id"], headers={"X-Api-Key": "swordfish"})
+    path = f"/webhooks/{webhook['id']}"
+    for change in ({}, {"headers": {"X-Api-Key": "***"}}):
+        assert (await api.put(path, {"url": url, **change})).status == 200
+        stored = present(await api.service.stores.webhooks.get(webhook["id"]))
+        assert (stored.url, stored.headers) == (url, {"X-Api-Key": "swordfish"})
+
+
+async def test_a_webhook_without_masked_headers_moves_as_it_is(api: Api) -> None:
+    webhook = await api.new_webhook((await api.new_job())["id"], headers={"X-Team": "red"}, signing_secret=SECRET)
+    moved = await api.put(f"/webhooks/{webhook['id']}", {"url": "http://example.org/"})
+    assert (moved.status, moved.json["headers"], moved.json["signing_secret"]) == (200, {"X-Team": "red"}, "***")
 
 
 async def test_a_mask_where_nothing_is_stored_is_refused(api: Api) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import invalid
+from scheduler.domain.webhooks.masked import check_masked_stay
 from scheduler.domain.webhooks.places import Place, body_place
 from scheduler.domain.webhooks.signing import check_secret, new_secret
 from scheduler.domain.webhooks.template import check_template, escaped
@@ -33,7 +34,10 @@ def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Web
 
 
 def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
-    """The webhook with the fields of the form; where a secret is masked, the stored one stays."""
+    """The webhook with the fields of the form; where a secret is masked, the stored one stays.
+
+    Not where the URL leads to another scheme, host or port: headers that are masked must be written anew then.
+    """
     fields = _with_generated_secret(form)
     if not webhook.replaces_names:
         fields |= _written_back(webhook, fields)
@@ -42,6 +46,7 @@ def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant
         raise invalid("job_id", "a webhook stays with its job")
     if fields.get("signing_secret") == MASK and webhook.signing_secret is not None:
         del fields["signing_secret"]
+    check_masked_stay(webhook, fields)
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], webhook.headers)
     changed = replace(webhook, **fields, updated_at=now)

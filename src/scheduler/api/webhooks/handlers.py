@@ -62,7 +62,8 @@ async def read_webhook(request: web.Request) -> web.Response:
 @operation(
     tag="webhooks",
     summary="Change a webhook",
-    description="Partial: what is absent stays, null clears what may be null.",
+    description="Partial: what is absent stays, null clears what may be null. With another scheme, host or port in "
+    "`url`, headers that are shown as `***` are written anew in the same request, or dropped.",
     body=WebhookChange,
     answers={200: WebhookDocument},
     refuses=(403, 404),

@@ -2,5 +2,6 @@
 
 ``target`` parses URLs and classifies addresses, ``egress_rule`` parses ``egress.allow``, ``template`` replaces names
 in bodies, URLs and headers, ``places`` encodes their values, ``signing`` signs by Standard Webhooks, ``claim`` has all
-that a delivery needs, ``redaction`` masks credentials in responses.
+that a delivery needs, ``redaction`` masks credentials in responses, ``masked`` keeps those that the API masks with
+their server.
 """
