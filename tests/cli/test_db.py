@@ -69,7 +69,7 @@ async def test_a_backup_beside_a_running_service_is_whole_and_ours_alone(
     assert "secret.key" in err
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert names(target.parent) == {"scheduler.db"}
-    sqlite_file.check(target)
+    sqlite_file.require_sound(target)
     with closing(sqlite3.connect(target)) as connection:
         assert connection.execute("SELECT status FROM executions").fetchall() == [("queued",)]
     assert last_backup_at(config) is not None
@@ -88,7 +88,7 @@ async def test_a_backup_replaces_nothing_unasked(tmp_path: Path) -> None:
         await write_backup(config, target, force=False)
     assert target.read_text() == "precious"
     await write_backup(config, target, force=True)
-    sqlite_file.check(target)
+    sqlite_file.require_sound(target)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_a_backup_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "link", refuse)
     written = await write_backup(Config(data_dir=tmp_path), tmp_path / "backup.db", force=False)
-    sqlite_file.check(tmp_path / "backup.db")
+    sqlite_file.require_sound(tmp_path / "backup.db")
     assert written.rows["jobs"] == 1
 
 

@@ -15,7 +15,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import DatabaseBroken, Events
 from scheduler.store.database import Row, Transaction
 from scheduler.store.sqlite.database import LOG_LIMIT, SqliteDatabase
-from scheduler.store.sqlite.file import check
+from scheduler.store.sqlite.file import require_sound
 from scheduler.store.sqlite.writer import BUSY_MS
 from tests.checks import present
 from tests.event_log import EventLog
@@ -201,7 +201,7 @@ async def test_a_log_that_a_reader_kept_is_cut_back_when_it_is_gone(
     await table.transaction(insert(1))  # the log begins anew, and only then is cut
     assert log.stat().st_size <= limit
     await table.close()
-    check(tmp_path / "scheduler.db")
+    require_sound(tmp_path / "scheduler.db")
 
 
 async def test_the_log_has_a_limit_to_which_it_is_cut_back(table: SqliteDatabase) -> None:

@@ -15,7 +15,7 @@ from scheduler.ops.data_dir import record_backup
 from scheduler.ops.open_database import connect, open_database, sentences
 from scheduler.ops.start_error import ExitCode, StartError
 from scheduler.store.copy import copy_tables, count_rows
-from scheduler.store.sqlite.file import SqliteFile, back_up, check
+from scheduler.store.sqlite.file import SqliteFile, back_up, require_sound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ async def _back_up_shared(config: Config, draft: Path) -> None:
                     await target.close()
         finally:
             await source.close()
-        check(draft)
+        require_sound(draft)
 
 
 async def _counted(draft: Path, config: Config) -> dict[str, int]:

@@ -24,7 +24,7 @@ from scheduler.store.copy import (
 from scheduler.store.database import Database, DatabaseInUseError, Reader
 from scheduler.store.migrate import MigrationError, migrate, packaged_migrations, pending_migrations
 from scheduler.store.queue.nodes import NodeStore
-from scheduler.store.sqlite.file import SqliteFile, held
+from scheduler.store.sqlite.file import SqliteFile, locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ async def _source(config: Config) -> AsyncIterator[tuple[Reader, Callable[[], Aw
     with sentences(config):
         if database_dsn(config) is None:
             path = database_path(config)
-            with held(path), SqliteFile(path) as file:
+            with locked(path), SqliteFile(path) as file:
                 await require_schema(file, database_name(config))
                 yield file, _is_locked
             return

@@ -13,7 +13,7 @@ from scheduler.store.copy import count_rows, unfinished
 from scheduler.store.database import Reader, Row
 from scheduler.store.migrate import migrate, packaged_migrations, pending_migrations
 from scheduler.store.queue.nodes import NodeStore
-from scheduler.store.sqlite.file import SqliteFile, is_held
+from scheduler.store.sqlite.file import SqliteFile, is_locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ async def state_of(config: Config) -> State:
         if database_dsn(config) is None:
             path = database_path(config)
             with SqliteFile(path) as file:
-                return await _state(config, file, version=file.version, size=file.size, nodes=int(is_held(path)))
+                return await _state(config, file, version=file.version, size=file.size, nodes=int(is_locked(path)))
         db = await connect(config)
         try:
             (row,) = await db.fetch_all("SELECT pg_database_size(current_database()) AS size")

@@ -1,5 +1,5 @@
-"""Postgres as the database, and the only room that imports ``asyncpg``. Begin with ``database.py``.
+"""PostgreSQL as the database, and the only package that imports ``asyncpg``. Begin with ``database.py``.
 
 ``transaction`` translates the parameters of statements, ``notifications`` are LISTEN and NOTIFY between nodes,
-``errors`` says what an error means.
+``errors`` classifies errors.
 """

@@ -1,7 +1,7 @@
-"""Postgres as the database: a pool of connections, the same SQL texts, and notices between nodes.
+"""PostgreSQL as the database: a pool of connections, and notices between nodes.
 
-Every transaction is one task that nobody can cancel halfway. One that the server gave up on, because it and another
-waited for each other, is run again.
+Every transaction is a task of its own, which the cancellation of its caller does not interrupt. One that the server has
+rolled back because of a deadlock or a serialization failure is run again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Committed, Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
-from scheduler.store.postgres.errors import AGAIN, LOST, TROUBLE, refusal_of, unreachable
+from scheduler.store.postgres.errors import (
+    CONNECTION_LOST,
+    DRIVER_ERRORS,
+    RETRYABLE,
+    problem_with_server,
+    scheduler_error,
+)
 from scheduler.store.postgres.notifications import Notices
 from scheduler.store.postgres.transaction import HAS_TABLE, PostgresTransaction
 
@@ -40,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class PostgresDatabase:
-    """A Postgres database that any number of nodes share."""
+    """A PostgreSQL database that any number of nodes share."""
 
     is_shared = True
 
@@ -57,7 +63,7 @@ class PostgresDatabase:
         self._pool = pool
         self._events = events
         self._notices = notices
-        # so that lists, however many are asked for, never have all connections
+        # lists never take all connections, however many are requested
         self._lists = asyncio.Semaphore(max(1, pool_size // 2))
         self._running: set[asyncio.Task[Any]] = set()
         self._failing = False
@@ -74,8 +80,8 @@ class PostgresDatabase:
     ) -> PostgresDatabase:
         """Connect to the server that ``dsn`` names.
 
-        A transaction that is left alone for ``idle_limit_s`` is ended by the server: a frozen node keeps no locks.
-        Raises ``DatabaseUnusableError``.
+        The server ends a transaction that sends no statement for ``idle_limit_s``, so that a frozen node keeps no
+        locks. Raises ``DatabaseUnusableError``.
         """
         settings = _settings(idle_limit_s)
         try:
@@ -92,8 +98,8 @@ class PostgresDatabase:
                 opened.callback(pool.terminate)
                 version = await pool.fetchval("SHOW server_version")
                 opened.pop_all()
-        except (*TROUBLE, ValueError) as error:
-            raise DatabaseUnusableError(unreachable(dsn, error)) from error
+        except (*DRIVER_ERRORS, ValueError) as error:
+            raise DatabaseUnusableError(problem_with_server(dsn, error)) from error
         return cls(
             pool=pool,
             pool_size=pool_size,
@@ -124,7 +130,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresTransaction]:
-        """Reads of one moment, for as long as it takes; nothing can be written."""
+        """A read-only transaction of level repeatable read, without timeouts."""
         try:
             async with (
                 self._connection() as connection,
@@ -133,8 +139,8 @@ class PostgresDatabase:
                 await connection.execute("SET LOCAL statement_timeout = 0")
                 await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 yield PostgresTransaction(connection)
-        except TROUBLE as error:
-            raise refusal_of(error) from error
+        except DRIVER_ERRORS as error:
+            raise scheduler_error(error) from error
 
     async def has_table(self, name: str) -> bool:
         return await self._read(HAS_TABLE, {"name": name}) != []
@@ -151,7 +157,7 @@ class PostgresDatabase:
         self._notices.subscribe(listener)
 
     async def ping(self) -> None:
-        # a server that fell back to a copy of itself, or whose disk is full, reads as ever
+        # a standby, and a server with a full disk, still answer reads
         read_only = await self._read("SHOW transaction_read_only")
         if read_only[0]["transaction_read_only"] != "off":
             raise SchedulerError("SERVICE_UNAVAILABLE", "the database is read-only")
@@ -159,7 +165,7 @@ class PostgresDatabase:
             await self.transaction(_touch)
 
     async def maintain(self) -> None:
-        """The server vacuums by itself."""
+        """Nothing to do: the server vacuums by itself."""
 
     async def refresh_statistics(self) -> None:
         async with self._connection() as connection:
@@ -177,7 +183,7 @@ class PostgresDatabase:
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._pool.close()
-        except (TimeoutError, *TROUBLE):
+        except (TimeoutError, *DRIVER_ERRORS):
             self._pool.terminate()
 
     async def _read(self, sql: str, params: Params | None = None) -> Sequence[Row]:
@@ -185,9 +191,9 @@ class PostgresDatabase:
             try:
                 async with self._connection() as connection:
                     return await PostgresTransaction(connection).fetch_all(sql, params)
-            except TROUBLE as error:
-                if not (may_repeat and isinstance(error, LOST)):
-                    raise refusal_of(error) from error
+            except DRIVER_ERRORS as error:
+                if not (may_repeat and isinstance(error, CONNECTION_LOST)):
+                    raise scheduler_error(error) from error
         raise AssertionError
 
     async def _transact(self, work: Callable[[PostgresTransaction], Awaitable[T]], *, without_time_limit: bool) -> T:
@@ -198,13 +204,13 @@ class PostgresDatabase:
                     if without_time_limit:
                         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
                     result = await work(PostgresTransaction(connection))
-            except AGAIN as error:
+            except RETRYABLE as error:
                 if attempt == _TRIES:
-                    raise refusal_of(error) from error
-            except TROUBLE as error:
-                refusal = refusal_of(error)
-                self._failing = self._failing or refusal.code == "SERVICE_UNAVAILABLE"
-                raise refusal from error
+                    raise scheduler_error(error) from error
+            except DRIVER_ERRORS as error:
+                failure = scheduler_error(error)
+                self._failing = self._failing or failure.code == "SERVICE_UNAVAILABLE"
+                raise failure from error
             else:
                 self._failing = False
                 self._events.tell(Committed(seconds=time.perf_counter() - started))
@@ -215,7 +221,7 @@ class PostgresDatabase:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # a caller that was cancelled will not ask
+            task.exception()  # marks the exception as retrieved, also when the caller was cancelled
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
@@ -223,19 +229,19 @@ class PostgresDatabase:
         try:
             yield connection
         except (TimeoutError, asyncio.CancelledError):
-            # An answer is still to come, perhaps never: to wait for it is what the time limit was against.
+            # an answer is outstanding, and releasing the connection would wait for it
             connection.terminate()
             raise
-        except LOST:
+        except CONNECTION_LOST:
             connection.terminate()
-            await self._pool.expire_connections()  # whoever comes next need not find out as well
+            await self._pool.expire_connections()  # the others are probably dead as well
             raise
         finally:
-            with suppress(*TROUBLE):
+            with suppress(*DRIVER_ERRORS):
                 await self._pool.release(connection, timeout=CONNECT_S)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
-        """A connection; each that turns out to be dead costs a try, and there are no more than the pool has."""
+        """A connection of the pool, of which all idle ones may be dead: each costs a try."""
         for left in range(self._pool.get_max_size(), -1, -1):
             try:
                 return await self._pool.acquire(timeout=CONNECT_S)
@@ -256,7 +262,7 @@ def _settings(idle_limit_s: float) -> Mapping[str, str]:
         "statement_timeout": f"{STATEMENT_S * 1000:.0f}",
         "lock_timeout": f"{CONNECT_S * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{idle_limit_s * 1000:.0f}",
-        # a node whose machine vanished keeps no locks either
+        # the server notices soon that a machine is gone, and frees its locks
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "2",
         "tcp_keepalives_count": "3",

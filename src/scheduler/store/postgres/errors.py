@@ -1,4 +1,4 @@
-"""What the Postgres driver raises, and what that means: trouble that passes, a wrong statement, no server at all."""
+"""Classifies the errors of the PostgreSQL driver, and turns them into ``SchedulerError``."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import asyncpg
 from scheduler.config.checks import shown_url
 from scheduler.domain.errors import SchedulerError
 
-TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""What a server that is away, slow, full or unwilling turns into."""
-LOST = (
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""Everything that a statement or a connection can raise."""
+CONNECTION_LOST = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""What says that the server has ended a connection, and probably all others with it."""
-AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
-"""What may well succeed when the transaction is run again."""
+"""The server has ended a connection, and probably all others as well."""
+RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+"""The transaction may succeed when it is run again."""
 _PASSING = {"08", "25", "40", "53", "55", "57", "58"}
-"""Classes of SQLSTATE (PostgreSQL manual, appendix A) that are about the moment and not about the statement."""
+"""Classes of SQLSTATE (PostgreSQL manual, appendix A) of errors that pass and that the statement has not caused."""
 
 
-def unreachable(dsn: str, error: BaseException) -> str:
+def problem_with_server(dsn: str, error: BaseException) -> str:
+    """Why the server cannot be used, in one sentence that says what to do."""
     name = shown_url(dsn)
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return f"the database {name} does not exist on its server: create it, an empty one will do"
@@ -35,7 +36,8 @@ def unreachable(dsn: str, error: BaseException) -> str:
     return f"the server of {name} cannot be reached ({reason}): start it, or correct the address"
 
 
-def refusal_of(error: BaseException) -> SchedulerError:
+def scheduler_error(error: BaseException) -> SchedulerError:
+    """The error for the caller of a store."""
     if isinstance(error, asyncpg.ForeignKeyViolationError):
         return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
     if isinstance(error, asyncpg.CharacterNotInRepertoireError):

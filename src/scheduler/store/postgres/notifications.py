@@ -1,4 +1,4 @@
-"""Notices between the nodes of one Postgres database (LISTEN and NOTIFY), on a connection of their own.
+"""Notices between the nodes of one PostgreSQL database (LISTEN and NOTIFY), on a connection of their own.
 
 They only make nodes look sooner than they would have. A notice may be lost: while there is no connection, or with a
 server without LISTEN.
@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from scheduler.store.postgres.errors import TROUBLE
+from scheduler.store.postgres.errors import DRIVER_ERRORS
 
 _CHANNEL = "scheduler"
 _RECONNECT_S = 1.0
@@ -63,7 +63,7 @@ class Notices:
             except asyncpg.FeatureNotSupportedError:
                 log.warning("this server has no LISTEN: what is new on one node, others find at their next look")
                 return
-            except TROUBLE as error:
+            except DRIVER_ERRORS as error:
                 log.warning("notices between nodes are interrupted: %s", str(error) or "the server does not answer")
             self._waiting.clear()
             await asyncio.sleep(_RECONNECT_S)

@@ -1,4 +1,4 @@
-"""The statements of a Postgres transaction: named ``:params`` become ``$1``, ``$2`` …, and what changes is counted."""
+"""The statements of a PostgreSQL transaction, whose named ``:params`` become ``$1``, ``$2`` …"""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PostgresTransaction:
         if not rows:
             return 0
         text, names = translated(sql)
-        # the rows travel in one go; one comes back for each that was changed, since nothing else would count them
+        # one round trip for all rows; RETURNING, because the driver does not count the changed rows of many
         values = [[row[name] for name in names] for row in rows]
         return len(await self._connection.fetchmany(f"{text} RETURNING 1", values))
 

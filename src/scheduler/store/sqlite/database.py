@@ -13,20 +13,20 @@ import aiosqlite
 from scheduler.domain.clock import Instant, SystemClock
 from scheduler.domain.events import Events
 from scheduler.store.database import DatabaseUnusableError, Params, Row
-from scheduler.store.sqlite.errors import refusal_of
-from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, unusable
+from scheduler.store.sqlite.errors import scheduler_error
+from scheduler.store.sqlite.file import HAS_TABLE, SqliteFile, lock_file, problem_with_file
 from scheduler.store.sqlite.writer import BUSY_MS, GroupCommit, SqliteTransaction
 
 T = TypeVar("T")
 
 LOG_LIMIT = 64 * 1024 * 1024
-"""The write-ahead log is cut back to this, in bytes, once a long reader that made it grow is gone."""
+"""Bytes to which the write-ahead log is truncated after a long reader that made it grow has finished."""
 _SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
 
 
 class SqliteDatabase:
-    """A SQLite file, owned by this process alone while it is open."""
+    """An SQLite file that only this process uses while it is open."""
 
     is_shared = False
     version = f"SQLite {sqlite3.sqlite_version}"
@@ -62,7 +62,7 @@ class SqliteDatabase:
             await writer.execute_fetchall(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             await writer.execute_fetchall("PRAGMA wal_autocheckpoint = 4000")
             await writer.execute_fetchall(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
-            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # whether there is sense in it
+            await writer.execute_fetchall("SELECT COUNT(*) FROM sqlite_master")  # raises for a damaged file
             reader = await _connect(f"{path.as_uri()}?mode=ro", opened)
             lister = await _connect(f"{path.as_uri()}?mode=ro", opened)
         except BaseException as error:
@@ -70,7 +70,7 @@ class SqliteDatabase:
                 await connection.close()
             lock.close()
             if isinstance(error, sqlite3.Error):
-                raise DatabaseUnusableError(unusable(path, error)) from error
+                raise DatabaseUnusableError(problem_with_file(path, error)) from error
             raise
         return cls(path=path, writer=writer, reader=reader, lister=lister, lock=lock, events=events or Events())
 
@@ -101,7 +101,7 @@ class SqliteDatabase:
             yield file
 
     async def refresh_statistics(self) -> None:
-        """Nothing to do: the plans of our queries do not depend on what is in the tables."""
+        """Nothing to do: our query plans do not depend on statistics."""
 
     async def now(self) -> Instant:
         return SystemClock().now()
@@ -113,28 +113,26 @@ class SqliteDatabase:
         """Nothing to do: no other process sends notices."""
 
     async def ping(self) -> None:
-        # As long as the last write failed only another one can tell: a full disk still lets transactions begin.
+        # After a failed write only another write shows whether the disk accepts them: a full one still begins
+        # transactions.
         writes = self._group_commit.is_failing
 
-        async def ask(tx: SqliteTransaction) -> None:
-            # A change: SQLite does not write a row that stays as it is. The lease of the one node means nothing.
+        async def probe(tx: SqliteTransaction) -> None:
+            # SQLite writes nothing for a row that stays the same; the lease of a single node is not used.
             await tx.execute("UPDATE nodes SET expires_at = expires_at + 1" if writes else "SELECT 1")
 
-        await self.transaction(ask)
+        await self.transaction(probe)
         if writes:
             self._group_commit.is_failing = False
 
     async def compact(self) -> None:
-        """Write the file anew without what was deleted or replaced, and empty the write-ahead log.
-
-        For a database that nobody else uses meanwhile; needs as much free space as the file is large.
-        """
+        """Write the file anew and empty the write-ahead log; needs as much free space as the file is large."""
         for statement in ("PRAGMA temp_store = FILE", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            await self._group_commit.between(statement)
+            await self._group_commit.execute_alone(statement)
 
     async def maintain(self) -> None:
-        """Copy the write-ahead log into the database file, as far as readers allow, so that it cannot grow for ever."""
-        await self._group_commit.between("PRAGMA wal_checkpoint(PASSIVE)")
+        """Copy the write-ahead log into the database file, as far as readers allow, so that the log stays small."""
+        await self._group_commit.execute_alone("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
@@ -152,4 +150,4 @@ async def _read(connection: aiosqlite.Connection, sql: str, params: Params | Non
     try:
         return cast("Sequence[Row]", await connection.execute_fetchall(sql, params or _NO_PARAMS))
     except sqlite3.Error as error:
-        raise refusal_of(error) from error
+        raise scheduler_error(error) from error

@@ -1,4 +1,4 @@
-"""What the errors of SQLite mean to us and to the caller."""
+"""Classifies the errors of SQLite, and turns them into ``SchedulerError``."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _OF_THE_FILE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CAN
 
 
 def is_uncertain(error: BaseException) -> bool:
-    """The disk did not confirm: a page may be lost although the next attempt to write it succeeds."""
+    """Did the disk not confirm a write? A page may be lost even if the next write of it succeeds."""
     return _code(error) in _UNCERTAIN
 
 
 def is_of_the_file(error: BaseException) -> bool:
-    """Whatever else is written now meets the same error.
+    """Will every other transaction fail with the same error now?
 
-    Not so with a full disk, which may have room for less, nor with a page that is broken, as others are not.
+    Not on a full disk, which may have room for a smaller one, nor with a broken page, which another may not need.
     """
     return _code(error) & 0xFF in _OF_THE_FILE
 
 
 def is_busy(error: BaseException) -> bool:
-    """Another program has the file locked."""
+    """Has another process locked the file?"""
     return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def refusal_of(error: sqlite3.Error) -> SchedulerError:
-    """The error for the caller."""
+def scheduler_error(error: sqlite3.Error) -> SchedulerError:
+    """The error for the caller of a store."""
     if isinstance(error, sqlite3.OperationalError):
         return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {error}")
     if isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY" in str(error):
@@ -38,6 +38,6 @@ def refusal_of(error: sqlite3.Error) -> SchedulerError:
 
 
 def _code(error: BaseException) -> int:
-    """The extended result code; 0 for what SQLite did not say."""
+    """The extended result code; 0 for an error that is not from SQLite."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code

@@ -1,4 +1,4 @@
-"""A SQLite file as it is: read beside whoever uses it, or copied, without ever being changed."""
+"""Reads, copies, checks and locks an SQLite file that a service may be using, without changing it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _UNWRITTEN = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR_WRITE: err
 
 
 class SqliteFile:
-    """One consistent view of the file, for as long as the context is open. Raises ``DatabaseUnusableError``.
+    """A consistent view of the file, for as long as the context is open. Raises ``DatabaseUnusableError``.
 
-    Neither the file nor a log beside it is changed, whether a service has it, too, or was killed and left it so.
+    Neither the file nor its write-ahead log is changed, also when a running service uses them or a killed one left
+    them.
     """
 
     version = f"SQLite {sqlite3.sqlite_version}"
@@ -32,7 +33,7 @@ class SqliteFile:
         self._path = path
 
     def __enter__(self) -> Self:
-        with _unusable(self._path):
+        with _errors_of(self._path):
             self._connection = _connect(self._path)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA query_only = ON")
@@ -46,7 +47,7 @@ class SqliteFile:
         self._connection.close()
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        with _unusable(self._path):
+        with _errors_of(self._path):
             return cast("Sequence[Row]", self._connection.execute(sql, params or {}).fetchall())
 
     async def has_table(self, name: str) -> bool:
@@ -60,37 +61,37 @@ class SqliteFile:
 
 
 async def back_up(source: Path, target: Path) -> None:
-    """Write what ``source`` has at this moment to the new or empty file ``target``, compact, and check that.
+    """Write the content of ``source`` at this moment to the new or empty file ``target``, compacted, and check it.
 
-    The service may go on with it meanwhile. It can be cancelled at any moment. Raises ``DatabaseUnusableError``;
+    A service may use ``source`` meanwhile. Can be cancelled at any moment. Raises ``DatabaseUnusableError``, and
     ``OSError`` when the target cannot be written.
     """
-    with _unusable(source), contextlib.closing(_connect(source)) as connection:
+    with _errors_of(source), contextlib.closing(_connect(source)) as connection:
         try:
             await _interruptibly(connection, lambda: connection.execute("VACUUM INTO ?", (str(target),)))
         except sqlite3.Error as error:
             if (code := _UNWRITTEN.get(error.sqlite_errorcode)) is None:
                 raise
             raise OSError(code, os.strerror(code)) from error
-    with _unusable(target), contextlib.closing(_connect(target)) as connection:
-        await _interruptibly(connection, lambda: _demand_soundness(connection, target))
+    with _errors_of(target), contextlib.closing(_connect(target)) as connection:
+        await _interruptibly(connection, lambda: _require_sound(connection, target))
 
 
-def check(path: Path) -> None:
+def require_sound(path: Path) -> None:
     """Raises ``DatabaseUnusableError`` unless every page and every reference of the file is sound."""
-    with _unusable(path), contextlib.closing(_connect(path)) as connection:
-        _demand_soundness(connection, path)
+    with _errors_of(path), contextlib.closing(_connect(path)) as connection:
+        _require_sound(connection, path)
 
 
-def _demand_soundness(connection: sqlite3.Connection, path: Path) -> None:
-    complaints = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
-    complaints += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")][:3]
-    if complaints:
-        raise DatabaseUnusableError(f"{path} is damaged: {'; '.join(complaints)}")
+def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
+    problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
+    problems += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")][:3]
+    if problems:
+        raise DatabaseUnusableError(f"{path} is damaged: {'; '.join(problems)}")
 
 
 async def _interruptibly(connection: sqlite3.Connection, work: Callable[[], object]) -> None:
-    """Long work aside, on a thread; when the caller is cancelled it is broken off and over before this returns."""
+    """Run ``work`` in a thread; when the caller is cancelled, it is interrupted and has ended before this returns."""
     working = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(working)
@@ -102,9 +103,9 @@ async def _interruptibly(connection: sqlite3.Connection, work: Callable[[], obje
 
 
 def lock_file(path: Path) -> IO[bytes]:
-    """Hold ``<database>.lock`` for the life of the process; the kernel lets go of it however the process ends.
+    """Lock ``<database>.lock`` until the process ends, however it ends; makes the database file when there is none.
 
-    Makes the database file, too, when there is none.
+    Raises ``DatabaseInUseError`` when another process has it, and ``DatabaseUnusableError``.
     """
     if (kind := network_file_system(path)) is not None:
         raise DatabaseUnusableError(
@@ -112,7 +113,7 @@ def lock_file(path: Path) -> IO[bytes]:
             "with --data-dir, or PostgreSQL with --database-url"
         )
     try:
-        # Made by us, so that nobody else may read them: SQLite gives its other files the mode of the database.
+        # made here with mode 0600, which SQLite gives its other files as well
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "wb")
     except OSError as error:
@@ -128,10 +129,10 @@ def lock_file(path: Path) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Keep the service from starting on this file. Raises ``DatabaseInUseError`` while it runs."""
+def locked(path: Path) -> Iterator[None]:
+    """Lock the file, so that no service starts on it. Raises ``DatabaseInUseError`` while one is running."""
     lock = path.resolve().with_name(path.resolve().name + ".lock")
-    if not lock.exists():  # never used by a service: a backup, say, which is not to get a file beside it
+    if not lock.exists():  # no service has ever used it: a backup, say, beside which no file shall be made
         yield
         return
     descriptor = os.open(lock, os.O_RDWR)
@@ -144,10 +145,10 @@ def held(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Is a service running on this file?"""
     try:
-        with held(path):
+        with locked(path):
             return False
     except DatabaseInUseError:
         return True
@@ -158,11 +159,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise DatabaseUnusableError(f"there is no database {path}")
     if path.with_name(path.name + "-wal").exists():
-        mode = "ro"  # who closes last and may write copies the log into the database
+        mode = "ro"  # a last connection that may write would copy the log into the database when it closes
     elif os.access(path.parent, os.W_OK):
-        mode = "rw"  # a log must be made, and only who may write removes it again
+        mode = "rw"  # a log must be made, and only a connection that may write removes it again
     else:
-        mode = "ro&immutable=1"  # no log, and none can be made
+        mode = "ro&immutable=1"  # there is no log, and none can be made
     uri = f"{path.as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA busy_timeout = 5000")
@@ -170,7 +171,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def unusable(path: Path, error: sqlite3.Error) -> str:
+def problem_with_file(path: Path, error: sqlite3.Error) -> str:
     """Why the file cannot be used, in one sentence that says what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     remedy = {
@@ -185,8 +186,8 @@ def unusable(path: Path, error: sqlite3.Error) -> str:
 
 
 @contextlib.contextmanager
-def _unusable(path: Path) -> Iterator[None]:
+def _errors_of(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DatabaseUnusableError(unusable(path, error)) from error
+        raise DatabaseUnusableError(problem_with_file(path, error)) from error

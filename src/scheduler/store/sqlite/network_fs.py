@@ -1,4 +1,4 @@
-"""Where a file is: on a disk of this machine, or on one that it reaches over the network."""
+"""Recognises files on network file systems, where SQLite loses data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def network_file_system(path: Path) -> str | None:
-    """The type of the network file system that ``path`` is on; ``None`` on a local disk, or where nobody can tell."""
+    """The type of the network file system that ``path`` is on; ``None`` on a local disk, or without ``/proc``."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

@@ -1,9 +1,8 @@
-"""The one writer of a SQLite file.
+"""The one writer of an SQLite file, with group commit.
 
-Transactions that are handed in while the disk is busy with the last commit share the next one, and answer only when it
-is on disk. One that fails takes no other with it: then each is run again by itself. Failing is rare, so that costs less
-than a savepoint for each, which is two more trips to the writer's thread. What is wrong with the file itself fails all
-of them at once.
+Transactions that arrive during a commit share the next one, and return when it is on disk. When one of a group fails,
+the group is rolled back and each is run again by itself. Failures are rare, so this costs less than a savepoint for
+each, which is two more trips to the thread of the connection. An error of the file itself fails all of them at once.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ import aiosqlite
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Committed, DatabaseBroken, Events
 from scheduler.store.database import Params, Row
-from scheduler.store.sqlite.errors import is_busy, is_of_the_file, is_uncertain, refusal_of
+from scheduler.store.sqlite.errors import is_busy, is_of_the_file, is_uncertain, scheduler_error
 from scheduler.store.sqlite.thread import on_thread_of
 
 T = TypeVar("T")
 
 BUSY_MS = 5000
-"""How long a locked file is waited for."""
+"""How long a statement waits for a file that another process has locked."""
 _STILL_BUSY_MS = 250
-"""How long once that was in vain, until it was free again: who asks meanwhile soon learns to ask later."""
+"""How long it waits after such a wait has failed, until one succeeds, so that callers get their error soon."""
 _GROUP_LIMIT = 500
 _NO_PARAMS: Params = {}
 _ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+(?:, \w+)*)?(?: SKIP LOCKED)?")
@@ -41,7 +40,8 @@ _ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+(?:
 class SqliteTransaction:
     """Statements on the writer connection. Each call is one trip to its thread; the first begins the transaction.
 
-    A trip costs more than most statements, so what needs no answer in between travels together (``execute_batch``).
+    A trip costs more than most statements, so statements that do not depend on each other's results share one
+    (``execute_batch``).
     """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
@@ -83,7 +83,7 @@ class SqliteTransaction:
 
 @lru_cache(maxsize=512)
 def without_locks(sql: str) -> str:
-    """The statement without its row locks: SQLite has one writer, whose transactions have it for themselves."""
+    """The statement without its row locks, which one writer does not need."""
     return _ROW_LOCKS.sub("", sql)
 
 
@@ -113,7 +113,7 @@ class GroupCommit:
         self._broken = False
         self._was_busy = False
         self.is_failing = False
-        """The last write that failed, did so because of the file; who has seen one succeed sets it back."""
+        """The last write failed because of the file; reset by the caller of a write that succeeds."""
         self._writing = asyncio.create_task(self._write(), name="sqlite-writer")
         self._writing.add_done_callback(self._on_end)
 
@@ -126,23 +126,23 @@ class GroupCommit:
         self._arrived.set()
         return cast("T", await item.done)
 
-    async def between(self, statement: str) -> None:
+    async def execute_alone(self, statement: str) -> None:
         """Execute a statement that must not be part of a transaction. Raises ``SchedulerError``."""
         async with self._turn:
             try:
                 await self._connection.execute_fetchall(statement)
             except sqlite3.Error as error:
-                self._learn_from(error)
-                raise refusal_of(error) from error
+                self._note(error)
+                raise scheduler_error(error) from error
 
     async def close(self) -> None:
-        """Finish what was handed in."""
+        """Finish the transactions that wait."""
         self._closing = True
         self._arrived.set()
         await self._writing
 
     async def _write(self) -> None:
-        """Take what has gathered, commit it together, answer, repeat."""
+        """Commit the transactions that wait, in groups, until closed."""
         while not (self._closing and not self._waiting):
             await self._arrived.wait()
             self._arrived.clear()
@@ -162,14 +162,14 @@ class GroupCommit:
         tx = SqliteTransaction(self._connection)
         started = time.perf_counter()
         try:
-            self._demand_file()
+            self._require_file()
             for item in group:
                 item.result = await item.run(tx)
             if tx.begun:
                 await self._connection.commit()
         except Exception as error:
-            self._learn_from(error)
-            await self._take_back()
+            self._note(error)
+            await self._roll_back()
             if self._was_busy and is_busy(error):
                 await self._wait_at_most(_STILL_BUSY_MS)
             if len(group) == 1 or self._broken or is_of_the_file(error):
@@ -184,8 +184,9 @@ class GroupCommit:
             self._was_busy = False
             await self._wait_at_most(BUSY_MS)
 
-    def _demand_file(self) -> None:
-        """What is written to a file without a name is gone when the process ends."""
+    def _require_file(self) -> None:
+        """Raises ``SERVICE_UNAVAILABLE`` when the file was deleted or replaced: what is written to it then would be
+        lost."""
         if self._broken:
             raise SchedulerError("SERVICE_UNAVAILABLE", "it is not known what is on disk: the service is ending")
         if _identity(self._path) != self._file:
@@ -193,7 +194,7 @@ class GroupCommit:
             message = f"{self._path} was deleted, moved or replaced: put it back, or restart the service"
             raise SchedulerError("SERVICE_UNAVAILABLE", message)
 
-    def _learn_from(self, error: Exception) -> None:
+    def _note(self, error: Exception) -> None:
         if isinstance(error, sqlite3.OperationalError):
             self.is_failing = True
         if is_busy(error):
@@ -206,7 +207,7 @@ class GroupCommit:
             self._broken = True
             self._events.tell(DatabaseBroken(why=why))
 
-    async def _take_back(self) -> None:
+    async def _roll_back(self) -> None:
         try:
             if self._connection.in_transaction:
                 await self._connection.rollback()
@@ -228,7 +229,9 @@ def _answer(group: list[_Work]) -> None:
         if item.error is None:
             item.done.set_result(item.result)
         else:
-            item.done.set_exception(refusal_of(item.error) if isinstance(item.error, sqlite3.Error) else item.error)
+            item.done.set_exception(
+                scheduler_error(item.error) if isinstance(item.error, sqlite3.Error) else item.error
+            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
