@@ -29,7 +29,7 @@ def problem_with_jwks_url(url: str) -> str | None:
         return "must be an address such as https://id.example.org/keys, without user and fragment"
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
         return None
-    return "must begin with https://: whoever can change the keys on their way here can make tokens"
+    return "must begin with https://: a key that was replaced on its way here would accept forged tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class AuthConfig:
             "The secret that tokens are signed with, 32 bytes or more (HS384: 48, HS512: 64). "
             "Default: the file jwt.secret in data_dir, created at the first start. Only with HS256, HS384 and HS512.",
             secret=True,
-            example="at least 32 bytes that nobody can guess",
+            example="at least 32 random bytes",
         ),
     ] = field(default=None, repr=False)
     algorithm: Annotated[

@@ -1,6 +1,6 @@
 """Events: what happened, for the parts of one process that have to act on it or to report it.
 
-Whoever made a transaction tells of it, once it is committed. What changes nothing on disk is told right after it
+The code that commits a transaction tells of it afterwards. What changes nothing on disk is told right after it
 happened. ``tell`` calls the listeners one after the other before it returns; a listener neither blocks nor raises.
 
 ======================  =======================================  ===================================================

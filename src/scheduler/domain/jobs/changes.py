@@ -67,7 +67,7 @@ def _is_one_off_over(job: Job, now: Instant) -> bool:
 
 
 def _changed_timing(job: Job, fields: Mapping[str, Any], now: Instant) -> Timing:
-    """An anchor that nobody has chosen is ``starts_at``, or the creation, and follows a change of ``starts_at``."""
+    """An anchor that was not given is ``starts_at``, or the creation, and follows a change of ``starts_at``."""
     if "starts_at" in fields and job.timing.anchor_at == (job.timing.starts_at or job.created_at):
         fields = {"anchor_at": fields["starts_at"] or job.created_at, **fields}
     return job.timing.changed(fields, now=now)
