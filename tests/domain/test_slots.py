@@ -13,14 +13,22 @@ import pytest
 from scheduler.domain import slots as slots_module
 from scheduler.domain.clock import SECOND, Instant, seconds
 from scheduler.domain.rate_limiter import RateLimiter
-from scheduler.domain.slots import Candidate, Decision, SlotLimits, Slots, account_backlog
+from scheduler.domain.slots import (
+    Candidate,
+    Decision,
+    SlotLimits,
+    Slots,
+    account_backlog,
+    is_backlog_of_late,
+    is_late,
+)
 
 NOW = 1_800_000_000 * SECOND
 _ids = map(str, count())
 
 
-def one(account: str = "a", host: str | None = None) -> Candidate:
-    return Candidate(id=next(_ids), account_id=account, host=host)
+def one(account: str = "a", host: str | None = None, *, is_late: bool = False) -> Candidate:
+    return Candidate(id=next(_ids), account_id=account, host=host, is_late=is_late)
 
 
 def some(number: int, accounts: Iterable[str], host: str | None = None) -> list[Candidate]:
@@ -33,7 +41,7 @@ def start(slots: Slots, candidates: list[Candidate], now: Instant = NOW) -> Coun
     started = set(slots.share_at(now).decide(candidates).started)
     taking = [candidate for candidate in candidates if candidate.id in started]
     for candidate in taking:
-        slots.take(candidate.account_id, candidate.host, now)
+        slots.take(candidate.account_id, candidate.host, now, is_late=candidate.is_late)
     return Counter(candidate.account_id for candidate in taking)
 
 
@@ -164,3 +172,33 @@ def test_keys_that_are_no_longer_spent_are_forgotten() -> None:
     for number in range(10_000):
         limiter.take(str(number), NOW + number * SECOND)
     assert limiter.keys_kept < 5000
+
+
+def test_what_is_late_leaves_slots_to_what_is_punctual_in_its_account() -> None:
+    slots = Slots(SlotLimits(size=64))
+    assert start(slots, [one(is_late=True) for _ in range(300)]) == {"a": 36}
+    waiting = one(is_late=True)
+    assert backlog_of(slots, waiting) == "late:a" and is_backlog_of_late("late:a")
+    assert start(slots, some(300, "a")) == {"a": 12}
+    assert backlog_of(slots, one()) == account_backlog("a")
+    slots.give_back("a", None)
+    assert start(slots, [waiting, one()]) == {"a": 1}
+    assert backlog_of(slots, waiting) == "late:a"
+
+
+def test_what_is_late_comes_last_and_counts_for_the_rate_of_its_account() -> None:
+    slots = Slots(SlotLimits(size=64, account_per_minute=60))
+    late, punctual = [one(is_late=True) for _ in range(20)], some(5, "a")
+    assert slots.share_at(NOW).room("late:a") == 10
+    decision = slots.share_at(NOW).decide([*late, *punctual])
+    assert decision.started == [candidate.id for candidate in (*punctual, *late[:5])]
+    assert slots.share_at(NOW).opens_at("late:a") == NOW
+    start(slots, late)
+    assert slots.share_at(NOW).opens_at("late:a") == NOW + SECOND
+
+
+@pytest.mark.parametrize(
+    ("attempt", "queued_after_s", "late"), [(1, 0, False), (1, 60, False), (1, 61, True), (2, 0, True), (4, 3600, True)]
+)
+def test_another_attempt_and_a_run_after_its_time_are_late(attempt: int, queued_after_s: int, late: bool) -> None:
+    assert is_late(attempt=attempt, scheduled_at=NOW, created_at=NOW + seconds(queued_after_s)) == late

@@ -21,11 +21,14 @@ from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.execution import Status
 from scheduler.service import Service
 from scheduler.store.database import Transaction
+from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.executions import ExecutionFilter
 from tests.conftest import OpenService, Receiver, SetClock
 from tests.engine.receivers import SHORT_S, RawReceiver, keeping, open_descriptors, receiving, silence, until
 from tests.engine.test_hostile_receivers import CASES
+from tests.engine.test_retention import COPY
 from tests.event_log import EventLog
-from tests.factories import add_job, change_stored, deliver_ready, rows_of
+from tests.factories import add_job, add_run, change_stored, deliver_ready, rows_of
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -54,6 +57,14 @@ async def add(service: Service, user: str, receiver: str, *, runs: int, timeout_
     )
     for _ in range(runs):
         await service.engine.firer.start_run(job.id, now)
+    return job
+
+
+async def add_dead(service: Service, user: str, receiver: str, *, runs: int) -> Job:
+    """A job of this user with so many dead letters."""
+    job = await add(service, user, receiver, runs=0)
+    await add_run(service.stores, job, service.clock.now(), Status.DEAD_LETTER)
+    await service.stores.db.transaction(lambda tx: tx.execute(COPY, {"more": runs - 1}))
     return job
 
 
@@ -193,6 +204,27 @@ async def test_an_account_may_have_a_limit_of_its_own(
         async with delivering(service):
             await receiver.wait_for(10)
             assert (await statuses(service, noisy, "noisy")) == {Status.RUNNING: 2, Status.QUEUED: 18}
+
+
+@pytest.mark.parametrize("has_neighbours", [False, True])
+async def test_a_redrive_of_thousands_does_not_delay_the_other_jobs_of_the_account(
+    open_test_service: OpenService, config: Config, receiver: Receiver, clock: SetClock, has_neighbours: bool
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 16)) as service:
+        dead = await add_dead(service, "ann", url(hanging), runs=5000)
+        punctual = await add(service, "ann", receiver.url, runs=0)
+        if has_neighbours:
+            await add(service, "bob", receiver.url, runs=0)
+        clock.advance(1)
+        everything = Selection(filter=ExecutionFilter(job_id=dead.id))
+        assert await service.stores.dead_letters.redrive("ann", everything, clock.now(), dry_run=False) == 5000
+        async with delivering(service):
+            for count in range(1, 21):
+                clock.advance(1)
+                await service.engine.firer.start_run(punctual.id, clock.now())
+                await receiver.wait_for(count)
+            running = (await statuses(service, dead, "ann"))[Status.RUNNING]
+        assert running == (9 if has_neighbours else 12)
 
 
 async def test_a_slow_host_does_not_hold_up_the_account_elsewhere(

@@ -7,10 +7,12 @@ host have room:
   two get three sevenths each, and however many there are, some slots stay free for the next one. The only account that
   has jobs gets fifteen times as many as are free. ``account_concurrency`` replaces the share by a number.
 * A host has ``host_concurrency`` slots.
-* Both have a rate, deliveries a minute (see ``rate_limiter``).
+* What is late, a retry or a run that was redriven, backfilled or caught up, has three quarters of what its account may
+  have, and comes last: thousands of them do not delay the other jobs of their account.
+* Accounts and hosts have a rate, deliveries a minute (see ``rate_limiter``).
 
-An execution without room is deferred to a backlog, that of its account or that of its host. What is deferred is not
-looked at again before its backlog has room, so it costs the executions behind it nothing.
+An execution without room is deferred to a backlog: that of its account, of what is late in its account, or of its
+host. What is deferred is not looked at again before its backlog has room, so it costs the executions behind it nothing.
 
 A worked example: 64 slots are free, account ``a`` has 100 executions ready, and account ``b`` has 20 younger ones.
 
@@ -40,15 +42,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
-from scheduler.domain.clock import Instant
+from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.rate_limiter import RateLimiter
 
 _SHARE = 3
 _SHARE_OF_ONLY_ACCOUNT = 15
 """Leaves a sixteenth of the pool free for the first runs of a second account."""
+_PUNCTUAL = 60 * SECOND
+"""A run that is queued later than this after its time is late."""
 
-_ACCOUNT, _HOST = "account:", "host:"
+_ACCOUNT, _LATE, _HOST = "account:", "late:", "host:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +86,7 @@ class Candidate:
     account_id: str
     host: str | None = None
     """``None`` where hosts have no limit."""
+    is_late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,18 +112,18 @@ class Slots:
             if per_minute
         }
 
-    def take(self, account_id: str, host: str | None, now: Instant) -> None:
+    def take(self, account_id: str, host: str | None, now: Instant, *, is_late: bool = False) -> None:
         """Count a delivery that starts."""
         self._taken += 1
-        for backlog in backlogs_of(account_id, host):
+        for backlog in backlogs_of(account_id, host, is_late=is_late):
             self._taken_by[backlog] += 1
             if rate := self._rates.get(_kind(backlog)):
                 rate.take(backlog, now)
 
-    def give_back(self, account_id: str, host: str | None) -> None:
+    def give_back(self, account_id: str, host: str | None, *, is_late: bool = False) -> None:
         """Count a delivery that has ended."""
         self._taken -= 1
-        for backlog in backlogs_of(account_id, host):
+        for backlog in backlogs_of(account_id, host, is_late=is_late):
             self._taken_by[backlog] -= 1
             if not self._taken_by[backlog]:
                 del self._taken_by[backlog]
@@ -143,7 +149,7 @@ class FairShare:
     now: Instant
     free: int
     taken_by: Counter[str]
-    """The slots taken by executions of each backlog's account or host."""
+    """The slots taken by executions of each backlog's account or host, or by what is late in the account."""
     rates: Mapping[str, RateLimiter]
     only_account: str | None
     """The account that owns all jobs there are, if that is known."""
@@ -154,16 +160,19 @@ class FairShare:
         return self.free if self.only_account is None else min(self.free, self.room(account_backlog(self.only_account)))
 
     def decide(self, candidates: Iterable[Candidate]) -> Decision:
-        """Let candidates start in their order while slots are free, and defer those that have no room before that."""
+        """Let candidates start while slots are free, and defer those that have no room before that.
+
+        They start in their order, but what is late comes last.
+        """
         started: list[str] = []
         deferred: dict[str, str] = {}
         taken_by = self.taken_by.copy()
         full: set[str] = set()  # within one decision no backlog gets room again
-        for candidate in candidates:
+        for candidate in sorted(candidates, key=attrgetter("is_late")):
             free = self.free - len(started)
             if free <= 0:
                 break
-            backlogs = backlogs_of(candidate.account_id, candidate.host)
+            backlogs = backlogs_of(candidate.account_id, candidate.host, is_late=candidate.is_late)
             backlog = next((one for one in backlogs if one in full or self._room(one, free, taken_by) <= 0), None)
             if backlog is None:
                 started.append(candidate.id)
@@ -179,28 +188,38 @@ class FairShare:
 
     def opens_at(self, backlog: str) -> Instant | None:
         """When ``backlog`` has room, now or later; ``None``: not before a slot is given back."""
-        if self._slots_for(backlog, self.free, self.taken_by[backlog]) <= 0:
+        if self._slots_for(backlog, self.free, self.taken_by) <= 0:
             return None
-        rate = self.rates.get(_kind(backlog))
-        return self.now if rate is None else rate.opens_at(backlog, self.now)
+        limited = _rated(backlog)
+        rate = self.rates.get(_kind(limited))
+        return self.now if rate is None else rate.opens_at(limited, self.now)
 
     def _room(self, backlog: str, free: int, taken_by: Counter[str]) -> int:
-        taken = taken_by[backlog]
-        slots = self._slots_for(backlog, free, taken)
-        rate = self.rates.get(_kind(backlog))
+        slots = self._slots_for(backlog, free, taken_by)
+        limited = _rated(backlog)
+        rate = self.rates.get(_kind(limited))
         if rate is None:
             return slots
-        return min(slots, rate.room(backlog, self.now) - (taken - self.taken_by[backlog]))
+        return min(slots, rate.room(limited, self.now) - (taken_by[limited] - self.taken_by[limited]))
 
-    def _slots_for(self, backlog: str, free: int, taken: int) -> int:
+    def _slots_for(self, backlog: str, free: int, taken_by: Counter[str]) -> int:
+        taken = taken_by[backlog]
+        if _kind(backlog) == _LATE:
+            return _part(_SHARE, self._slots_for(_rated(backlog), free, taken_by), taken)
         if _kind(backlog) == _HOST:
             return min(free, self.limits.host_concurrency - taken) if self.limits.host_concurrency else free
         if self.limits.account_concurrency:
             return min(free, self.limits.account_concurrency - taken)
         is_only = self.only_account is not None and backlog == account_backlog(self.only_account)
-        share = _SHARE_OF_ONLY_ACCOUNT if is_only else _SHARE
-        # the most n with taken + n - 1 < share * (free - (n - 1)): each that starts leaves one slot less
-        return max(0, -(-(share * free - taken) // (share + 1)))
+        return _part(_SHARE_OF_ONLY_ACCOUNT if is_only else _SHARE, free, taken)
+
+
+def is_late(*, attempt: int, scheduled_at: Instant, created_at: Instant) -> bool:
+    """Is an execution not the first attempt of a run that was queued at its time?
+
+    So are retries, and what is redriven, backfilled or caught up.
+    """
+    return attempt > 1 or created_at - scheduled_at > _PUNCTUAL
 
 
 def account_backlog(account_id: str) -> str:
@@ -208,10 +227,29 @@ def account_backlog(account_id: str) -> str:
     return _ACCOUNT + account_id
 
 
-def backlogs_of(account_id: str, host: str | None) -> tuple[str, ...]:
+def is_backlog_of_late(backlog: str) -> bool:
+    """Has it what is late in an account?"""
+    return backlog.startswith(_LATE)
+
+
+def backlogs_of(account_id: str, host: str | None, *, is_late: bool = False) -> tuple[str, ...]:
     """The backlogs that an execution of this account to this host may be deferred to, in the order they are tried."""
-    return (_ACCOUNT + account_id,) if host is None else (_ACCOUNT + account_id, _HOST + host)
+    backlogs = (_ACCOUNT + account_id,) if host is None else (_ACCOUNT + account_id, _HOST + host)
+    return (_LATE + account_id, *backlogs) if is_late else backlogs
+
+
+def _part(share: int, free: int, taken: int) -> int:
+    """How many may start that have ``taken`` slots and may have ``share`` times as many as are free."""
+    # the most n with taken + n - 1 < share * (free - (n - 1)): each that starts leaves one slot less
+    return max(0, -(-(share * free - taken) // (share + 1)))
 
 
 def _kind(backlog: str) -> str:
-    return _HOST if backlog.startswith(_HOST) else _ACCOUNT
+    if backlog.startswith(_ACCOUNT):
+        return _ACCOUNT
+    return _LATE if is_backlog_of_late(backlog) else _HOST
+
+
+def _rated(backlog: str) -> str:
+    """The backlog whose rate counts: for what is late that of its account."""
+    return account_backlog(backlog.removeprefix(_LATE)) if is_backlog_of_late(backlog) else backlog

@@ -8,7 +8,7 @@ import logging
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import AttemptsSettled, CancelRequested, Events, Fired, WorkReady, WritingEnds
-from scheduler.domain.slots import SlotLimits, Slots
+from scheduler.domain.slots import SlotLimits, Slots, is_late
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.domain.webhooks.target import host_of
 from scheduler.engine.delivery import Deliverer
@@ -128,13 +128,14 @@ class WorkerPool:
         return len(rest)
 
     def _start(self, claim: Claim) -> None:
-        execution_id, account_id = claim.execution.id, claim.execution.account_id
+        execution = claim.execution
+        late = is_late(attempt=execution.attempt, scheduled_at=execution.scheduled_at, created_at=execution.created_at)
         host = host_of(claim.webhook.url) if claim.webhook is not None and self._slots.limits.depends_on_host else None
-        self._slots.take(account_id, host, self._clock.now())
-        task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution_id}")
-        self._tasks[execution_id] = task
+        self._slots.take(execution.account_id, host, self._clock.now(), is_late=late)
+        task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution.id}")
+        self._tasks[execution.id] = task
         # A task cancelled before its first step never runs: only a callback is sure to free the slot.
-        task.add_done_callback(lambda _: self._free(execution_id, account_id, host))
+        task.add_done_callback(lambda _: self._free(execution.id, execution.account_id, host, is_late=late))
 
     async def _deliver_one(self, claim: Claim) -> None:
         try:
@@ -151,9 +152,9 @@ class WorkerPool:
         if self._more_waiting:
             self.wake()
 
-    def _free(self, execution_id: str, account_id: str, host: str | None) -> None:
+    def _free(self, execution_id: str, account_id: str, host: str | None, *, is_late: bool) -> None:
         del self._tasks[execution_id]
-        self._slots.give_back(account_id, host)
+        self._slots.give_back(account_id, host, is_late=is_late)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until woken."""

@@ -13,7 +13,15 @@ from itertools import islice
 from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.execution import Hold
-from scheduler.domain.slots import Candidate, Decision, FairShare, Slots
+from scheduler.domain.slots import (
+    Candidate,
+    Decision,
+    FairShare,
+    Slots,
+    account_backlog,
+    is_backlog_of_late,
+    is_late,
+)
 from scheduler.domain.webhooks.target import host_of
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM
@@ -122,7 +130,7 @@ class _ClaimTransaction:
     def __init__(self, tx: Transaction, share: FairShare, backlogs: dict[str, None]) -> None:
         self._tx = tx
         self._share = share
-        self._had_backlogs = bool(backlogs)
+        self._had_backlogs = not all(map(is_backlog_of_late, backlogs))
         self._backlogs = dict(backlogs)
         self._backlog_of: dict[str, str] = {}
         """The backlog that an execution is in, by its id."""
@@ -140,13 +148,16 @@ class _ClaimTransaction:
         decision = self._decide()
         if self._moves(decision):
             self._share = replace(self._share, only_account=await self._find_only_account(decision))
-            decision = self._decide() if self._share.only_account is not None else await self._defer()
+            decision = self._decide()
+            if self._moves(decision):
+                decision = await self._defer()
         is_full = len(decision.started) == self._share.limit
+        left = self._left_backlog in decision.deferred.values()
         return Claimed(
             rows=[self._rows[execution_id] for execution_id in decision.started],
             backlogs=self._backlogs,
             only_account=self._share.only_account,
-            leaves_ready=self._share.only_account is not None and (is_full or bool(decision.deferred)),
+            leaves_ready=self._share.only_account is not None and (is_full or left),
         )
 
     async def _defer(self) -> Decision:
@@ -170,7 +181,10 @@ class _ClaimTransaction:
         by_host = self._share.limits.depends_on_host
         return {
             row["id"]: Candidate(
-                id=row["id"], account_id=row["account_id"], host=host_of(row["w_url"]) if by_host else None
+                id=row["id"],
+                account_id=row["account_id"],
+                host=host_of(row["w_url"]) if by_host else None,
+                is_late=is_late(attempt=row["attempt"], scheduled_at=row["scheduled_at"], created_at=row["created_at"]),
             )
             for row in rows
         }
@@ -179,12 +193,17 @@ class _ClaimTransaction:
         return self._share.decide((self._candidates | self._candidates_in(more)).values())
 
     def _moves(self, decision: Decision) -> dict[str, str]:
-        """The backlog of each deferred execution that is not in it yet, by id."""
+        """The backlog of each deferred execution that is not in it yet, by id; what stays where it is has none."""
         return {
             execution_id: backlog
             for execution_id, backlog in decision.deferred.items()
-            if self._backlog_of.get(execution_id) != backlog
+            if backlog not in (self._backlog_of.get(execution_id), self._left_backlog)
         }
+
+    @property
+    def _left_backlog(self) -> str | None:
+        """The backlog of the only account: what has no room in it stays where it is."""
+        return None if self._share.only_account is None else account_backlog(self._share.only_account)
 
     async def _move(self, decision: Decision) -> None:
         moves = self._moves(decision)
@@ -230,7 +249,8 @@ class _ClaimTransaction:
         url, webhook = ("w.url", "LEFT JOIN webhooks w ON w.id = e.webhook_id") if by_host else ("NULL", "")
         return await self._tx.fetch_all(
             f"""
-            SELECT e.id, e.account_id, {url} AS w_url FROM executions e {webhook} WHERE {_READY}
+            SELECT e.id, e.account_id, e.attempt, e.scheduled_at, e.created_at, {url} AS w_url
+            FROM executions e {webhook} WHERE {_READY}
             ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
             """,
             {"now": self._share.now, "limit": _WINDOW_ROWS},
