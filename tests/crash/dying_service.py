@@ -95,13 +95,17 @@ def response(passed: Passed) -> None:
 
 
 def commit(step: str, passed: Passed, *, before: bool) -> None:
-    """A transaction of this step alone is about to be committed, or has been and no caller has its result yet."""
+    """What this step did is about to be committed, or has been and no caller has its result yet.
+
+    Other steps may share its commit. A step that comes again and again dies when it has one to itself; a job is created
+    twice in a story, so that the second time must do, whatever it shares its commit with.
+    """
     done: set[str] = set()
     _note_steps(done.add)
     commit_it, roll_back = aiosqlite.Connection.commit, aiosqlite.Connection.rollback
 
     async def commit_and_pass(self: aiosqlite.Connection) -> None:
-        is_it = done == {step}
+        is_it = step in done and (step == "create" or len(done) == 1)
         done.clear()
         if is_it and before:
             passed()

@@ -185,7 +185,6 @@ def test_an_answer_that_is_on_disk_makes_none(story: Story) -> None:
 @at("before-create")
 def test_a_job_that_was_not_committed_is_not_there(story: Story) -> None:
     assert len(story.due_at) == len(story.evidence.job_ids) == len(SCHEDULES)
-    assert not story.repeated()
 
 
 @at("after-create")
@@ -193,7 +192,6 @@ def test_a_job_that_was_committed_is_there_whole_though_nobody_was_told(story: S
     """The checker has found all its runs; it was read from the API of the second life, webhook and all."""
     assert len(story.due_at) == len(story.evidence.job_ids) == len(SCHEDULES) + 1
     assert {job.id for job in story.evidence.jobs} == story.evidence.job_ids
-    assert not story.repeated()
 
 
 def test_every_point_has_its_test() -> None:
