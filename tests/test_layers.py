@@ -61,3 +61,28 @@ def test_the_docstring_of_a_package_names_all_of_its_modules(package: Path) -> N
     }
     missing = modules - {"__init__", "__main__"} - set(re.findall(r"\w+", document))
     assert missing <= (PARTS_OF_A_NOUN if package.parent.name == "api" else set())
+
+
+def _contents(folder: Path) -> set[str]:
+    """The modules and packages of a package, by their full names."""
+    found = {path for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in found}
+    return {name for name in names if not name.endswith("__")}
+
+
+def test_every_module_is_bound_by_the_contracts() -> None:
+    """They list what they bind, so a module that is forgotten could import what it must not."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = {one["name"]: one for one in config["tool"]["importlinter"]["contracts"]}
+    everything = (_contents(PACKAGE) | _contents(PACKAGE / "store")) - {"scheduler.store"}
+    for name, room in (
+        ("SQLite drivers live in store/sqlite", "scheduler.store.sqlite"),
+        ("The Postgres driver lives in store/postgres", "scheduler.store.postgres"),
+    ):
+        assert set(contracts[name]["source_modules"]) == everything - {room}
+    library = contracts["The schedule language is a library of its own: of ours it imports the clock and the errors"]
+    allowed = {"scheduler.domain.schedule", "scheduler.domain.clock", "scheduler.domain.errors"}
+    assert set(library["forbidden_modules"]) == _contents(PACKAGE / "domain") - allowed
+    shared = {"scheduler.api.http", "scheduler.api.auth", "scheduler.api.app", "scheduler.api.services"}
+    nouns = _contents(PACKAGE / "api") - shared - {"scheduler.api.job_creation"}
+    assert set(contracts["The nouns of the API do not import each other"]["modules"]) == nouns
