@@ -106,6 +106,11 @@ def test_secrets_come_from_files_too(tmp_path: Path) -> None:
     assert config.secret_key not in repr(config)
 
 
+def test_a_secret_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "jwt").write_text(f"{SECRET}\r\n", encoding="utf-8-sig")
+    assert load(environ={"SCHEDULER_AUTH__JWT_SECRET_FILE": str(tmp_path / "jwt")}).auth.jwt_secret == SECRET
+
+
 def test_a_secret_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")
     environ = {

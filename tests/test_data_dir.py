@@ -18,6 +18,7 @@ from scheduler.config import Config, DatabaseConfig
 from scheduler.config.auth import AuthConfig
 from scheduler.ops.data_dir import DataDir, open_data_dir
 from scheduler.ops.start_error import StartError
+from scheduler.ops.start_warnings import start_warnings
 
 
 def refusal(config: Config) -> StartError:
@@ -161,3 +162,40 @@ def test_no_secret_is_made_for_tokens_that_others_sign(tmp_path: Path) -> None:
     opened = open_data_dir(Config(data_dir=tmp_path / "data", auth=auth))
     assert (opened.jwt_secret, opened.created) == (b"", ("secret.key",))
     assert not (tmp_path / "data" / "jwt.secret").exists()
+
+
+def test_secrets_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    first = open_data_dir(Config(data_dir=tmp_path))
+    for name in ("jwt.secret", "secret.key"):
+        path = tmp_path / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert open_data_dir(Config(data_dir=tmp_path)) == replace(first, created=())
+
+
+def test_a_start_warns_of_secrets_that_everybody_can_read(tmp_path: Path) -> None:
+    config = Config(data_dir=tmp_path)
+    assert list(start_warnings(config, {})) == []
+    open_data_dir(config)
+    assert list(start_warnings(config, {})) == []
+    (tmp_path / "secret.key").chmod(0o640)
+    assert list(start_warnings(config, {})) == []
+    (tmp_path / "secret.key").chmod(0o644)
+    (warning,) = start_warnings(config, {})
+    assert warning == f"{tmp_path}/secret.key can be read by every user of this machine: chmod 600 it"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "warned"),
+    [
+        ("SSL_CERT_FILE", "{here}/none.pem", True),
+        ("SSL_CERT_FILE", "{here}", False),
+        ("SSL_CERT_FILE", "", False),
+        ("SSL_CERT_DIR", "{here}/none:{here}/neither", True),
+        ("SSL_CERT_DIR", "{here}/none:{here}", False),
+    ],
+)
+def test_a_start_warns_of_certificates_that_are_not_there(
+    tmp_path: Path, variable: str, value: str, warned: bool
+) -> None:
+    warnings = list(start_warnings(Config(data_dir=tmp_path), {variable: value.format(here=tmp_path)}))
+    assert [variable in warning for warning in warnings] == [True] * warned

@@ -60,6 +60,7 @@ class HealthReport:
                 "database_version": self.stores.db.version,
                 "last_tick_at": _time_or_none(looked_at),
                 "last_backup_at": _time_or_none(await asyncio.to_thread(last_backup_at, self.config)),
+                "clock_behind_s": round(engine.clock_watch.behind_s, 3),
                 "pool": {"size": engine.pool.size, "in_use": engine.pool.in_use},
                 **queue,
             },

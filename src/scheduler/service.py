@@ -26,6 +26,7 @@ from scheduler.engine.nodes.membership import Membership
 from scheduler.engine.nodes.peers import Peers
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.engine.upkeep.clock_watch import ClockWatch
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
@@ -142,6 +143,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         rescuer=rescuer,
         recorder=recorder,
         pool=pool,
+        clock_watch=ClockWatch(db=stores.db, clock=clock, events=events),
         replanner=Replanner(zones=stores.zones, clock=clock, events=events),
         pruner=Pruner(
             store=stores.pruning, one_offs=stores.one_offs, clock=clock, events=events, retention=config.retention

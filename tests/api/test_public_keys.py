@@ -98,6 +98,12 @@ def test_a_key_from_a_file_verifies_its_own_algorithm_only(tmp_path: Path, clock
             authenticator.user_of_token(bad)
 
 
+def test_a_key_file_may_begin_with_a_byte_order_mark(tmp_path: Path, clock: SetClock) -> None:
+    private = PRIVATE["ES256"]
+    authenticator = from_file(tmp_path, clock, "ES256", b"\xef\xbb\xbf" + pem(private))
+    assert authenticator.user_of_token(token(clock, private, "ES256")) == "ann"
+
+
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_a_public_key_is_no_shared_secret(tmp_path: Path, clock: SetClock, algorithm: str) -> None:
     """The classic attack: HMAC with the public key, which is no secret, as its key."""

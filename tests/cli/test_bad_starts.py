@@ -24,6 +24,14 @@ from tests.postgres import Server
 Spoil = Callable[[Path], None]
 
 
+def mounts_are_permitted() -> bool:
+    """May this process mount file systems that it alone sees?"""
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    )
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file but those that SQLite keeps beside a database while it looks at it."""
     return {
@@ -132,12 +140,7 @@ mount --bind "$DIRECTORY" "$DIRECTORY" && mount -o remount,ro,bind "$DIRECTORY" 
 """
 
 
-@pytest.mark.skipif(
-    subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0
-    if shutil.which("unshare")
-    else True,
-    reason="only root may mount a file system",
-)
+@pytest.mark.skipif(not mounts_are_permitted(), reason="only root may mount a file system")
 @pytest.mark.parametrize(
     ("script", "told"), [(_FULL, "the disk is full"), (_READ_ONLY, "make it with the right owner")], ids=["full", "ro"]
 )

@@ -163,7 +163,7 @@ async def test_a_configured_key_is_changed_to_the_one_that_is_given(tmp_path: Pa
     config = Config(data_dir=tmp_path, secret_key=old_key)
     await fill(config)
     (tmp_path / "old").write_text(old_key)
-    (tmp_path / "new").write_text(NEW_KEY + "\n")
+    (tmp_path / "new").write_text(NEW_KEY + "\n", encoding="utf-8-sig")
     for environ in ({"SCHEDULER_SECRET_KEY": old_key}, {"SCHEDULER_SECRET_KEY_FILE": str(tmp_path / "old")}):
         refused = await rotate(data_dir=tmp_path, environ=environ)
         assert (refused.exit_code, refused.stdout) == (3, "")

@@ -51,13 +51,13 @@ def ending(*arguments: str, **environ: str) -> tuple[int, str, str]:
 
 
 @contextmanager
-def serving(*arguments: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+def serving(*arguments: str, stderr: int = subprocess.PIPE, **environ: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command("serve", "--port", "0", *arguments),
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        env=environment(),
+        env=environment(**environ),
     )
     with process:
         try:
@@ -106,6 +106,18 @@ def test_first_start_second_start_and_a_token_in_between(tmp_path: Path) -> None
         # Not communicate(): what was read ahead with the first line would be lost to it.
         assert process.stderr is not None and "loopback and private networks" in process.stderr.read()
         assert process.wait(20) == 0
+
+
+def test_a_start_warns_of_what_an_operator_should_know(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    (tmp_path / "secret.key").chmod(0o644)
+    with serving("--data-dir", str(tmp_path), SSL_CERT_FILE="/nowhere.pem") as process:
+        started_event(process.stderr)
+        assert process.stderr is not None
+        warnings = [json.loads(process.stderr.readline()) for _ in range(2)]
+    assert [warning["level"] for warning in warnings] == ["warning"] * 2
+    assert "secret.key can be read by every user" in warnings[0]["message"]
+    assert "SSL_CERT_FILE is /nowhere.pem, which does not exist" in warnings[1]["message"]
 
 
 def test_on_a_terminal_the_line_to_try_works_when_pasted(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _WORDS = {
     "telemetry": "Telemetry",
     "lifecycle": "Engine",
     "sweeper": "Sweeper",
+    "clock watch": "ClockWatch",
 }
 
 

@@ -71,7 +71,7 @@ def _new_key(config: Config, file: Path | None) -> bytes | None:
             exit_code=ExitCode.CONFIGURATION,
         )
     try:
-        return decode_sealing_key(file.read_text(encoding="ascii"))
+        return decode_sealing_key(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "must be base64 of exactly 32 bytes"
         raise Failure(f"{file}: {reason}", exit_code=ExitCode.CONFIGURATION) from None

@@ -6,6 +6,7 @@ Each of them ends the command with one sentence when it fails.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -22,8 +23,11 @@ from scheduler.config import Config, database_dsn, database_name, database_path,
 from scheduler.domain.clock import SystemClock
 from scheduler.ops.data_dir import DataDir, forget_address, open_data_dir, record_address
 from scheduler.ops.start_error import StartError
+from scheduler.ops.start_warnings import start_warnings
 
 _USER = "admin"
+
+log = logging.getLogger(__name__)
 
 
 @click.command
@@ -86,6 +90,8 @@ def _serve(config: Config, *, demo: bool, read_config: Callable[[], Config]) -> 
     def on_ready(url: str, demo_url: str | None) -> None:
         record_address(config, url)
         _announce(_started(config, opened, url=url, demo_url=demo_url, created=made + opened.created))
+        for warning in start_warnings(config, os.environ):
+            log.warning(warning)
 
     report = LineWriter(sys.stdout).write if demo else None
     try:

@@ -191,7 +191,7 @@ def _take_secret_file(reading: Reading, setting: PlacedSetting, environ: Mapping
         reading.problems.append(Problem(origin=name, message=f"set together with {setting.variable}: keep one of them"))
         return
     try:
-        text = Path(environ[name]).read_text(encoding="utf-8").strip()
+        text = Path(environ[name]).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         reading.problems.append(Problem(origin=name, message=f"{environ[name]} cannot be read: {why}"))

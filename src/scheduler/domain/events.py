@@ -16,7 +16,7 @@ Disabled                store: queue                             telemetry
 CancelRequested         store: executions, deletion;             worker pool (aborts the delivery), peers
                         engine: firing
 WritingEnds             engine: recorder                         worker pool (claims into the slots that get free)
-LookedForDueJobs        engine: trigger loop                     telemetry
+LookedForDueJobs        engine: trigger loop                     telemetry, clock watch
 ExecutionsPruned        engine: pruner                           telemetry
 AccountDeleted          store: deletion                          telemetry
 DeletionBegun           store: deletion                          sweeper

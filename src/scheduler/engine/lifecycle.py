@@ -16,6 +16,7 @@ from scheduler.engine.nodes.membership import Membership
 from scheduler.engine.nodes.peers import Peers
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
+from scheduler.engine.upkeep.clock_watch import ClockWatch
 from scheduler.engine.upkeep.housekeeping import keep_house
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
@@ -44,6 +45,7 @@ class Engine:
     recorder: Recorder
     pool: WorkerPool
     replanner: Replanner
+    clock_watch: ClockWatch
     pruner: Pruner
     sweeper: Sweeper
     firer: Firer
@@ -64,9 +66,10 @@ class Engine:
         await self.membership.join()
         await self.rescuer.rescue()
         await self.replanner.start()
+        await self.clock_watch.start()
         self._run("recorder", self.recorder.run())
         self._run("worker-pool", self.pool.run())
-        self._run("housekeeping", keep_house(self.stores, self.replanner))
+        self._run("housekeeping", keep_house(self.stores, self.replanner, self.clock_watch))
         self._run("pruner", self.pruner.run())
         self._run("sweeper", self.sweeper.run())
         if self.stores.db.is_shared:

@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> byt
     try:
         if not path.exists() and _make(path, make() + "\n") and created is not None:
             created.append(path.name)
-        return path.read_bytes().strip()
+        return path.read_bytes().removeprefix(BOM_UTF8).strip()
     except OSError as error:
         raise StartError(
             f"{path} cannot be read or made by user {os.geteuid()} ({error.strerror})", exit_code=ExitCode.NOT_PERMITTED

@@ -24,6 +24,11 @@ def new_id(now: Instant) -> str:
     return f"{high[:8]}-{high[8:12]}-{high[12:]}-{low[:4]}-{low[4:]}"
 
 
+def instant_of(row_id: str) -> Instant:
+    """When the row with this id was made, to the millisecond."""
+    return int(row_id[:8] + row_id[9:13], 16) * 1000
+
+
 def first_id(at: Instant) -> str:
     """The least id that a row made at ``at``, or later, can have."""
     high = f"{(at // 1000) << 16 | 0x7000:016x}"

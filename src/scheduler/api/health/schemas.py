@@ -58,6 +58,7 @@ class HealthDocument(Alive):
     database_version = text()
     last_tick_at = instant(null=True)
     last_backup_at = instant(null=True)
+    clock_behind_s = number(what="How far the clock is behind a time that it had: it was set back. Else 0.")
     pool = part(PoolDocument)
     queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database is away."})
     nodes = fields.Integer(metadata={"description": "Processes that work on this database."})

@@ -1,5 +1,6 @@
 """What has to be done now and then. Begin with ``rescue.py``: attempts that a crash or a lost lease left open.
 
 ``housekeeping`` is for the database, ``replanner`` follows the time zone data, ``pruner`` deletes executions that
-retention does not keep, ``sweeper`` what deleted jobs and accounts had.
+retention does not keep, ``sweeper`` what deleted jobs and accounts had; ``clock_watch``
+looks for a clock that was set back.
 """

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from scheduler.domain.errors import SchedulerError
+from scheduler.engine.upkeep.clock_watch import ClockWatch
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.store.stores import Stores
 
@@ -14,8 +15,8 @@ _INTERVAL_S = 60
 log = logging.getLogger(__name__)
 
 
-async def keep_house(stores: Stores, replanner: Replanner) -> None:
-    """Write down when API keys were last used, maintain the database, and look for other zone data.
+async def keep_house(stores: Stores, replanner: Replanner, clock_watch: ClockWatch) -> None:
+    """Write down when API keys were last used, maintain the database, look for other zone data and at the clock.
 
     Once a minute, until cancelled.
     """
@@ -25,6 +26,7 @@ async def keep_house(stores: Stores, replanner: Replanner) -> None:
         log.error("counting the jobs of unknown time zones failed: %s", error.message)  # noqa: TRY400
     while True:
         await asyncio.sleep(_INTERVAL_S)
+        clock_watch.look()
         try:
             await stores.keys.write_uses()
             await stores.db.maintain()

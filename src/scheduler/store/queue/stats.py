@@ -1,4 +1,4 @@
-"""The depth of the queue and its oldest execution, cheap enough to be read every few seconds."""
+"""The depth of the queue, its oldest execution and the newest row, cheap enough to be read every few seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scheduler.domain.clock import Instant
 from scheduler.domain.runs.execution import Hold
 from scheduler.store.database import Database
+from scheduler.store.ids import instant_of
 
 COUNTED_TO = 10_000
 """Counting stops here, so that a deep queue costs no more."""
@@ -54,3 +55,9 @@ async def depth(db: Database, now: Instant) -> Depth:
         oldest_ready_at=oldest_at if oldest_at is not None and oldest_at <= now else None,
         next_due_at=row["due_at"],
     )
+
+
+async def newest_at(db: Database) -> Instant | None:
+    """When the newest job or execution was made; ``None`` when there are none."""
+    rows = [await db.fetch_one(f"SELECT MAX(id) AS id FROM {table}") for table in ("jobs", "executions")]
+    return max((instant_of(row["id"]) for row in rows if row and row["id"]), default=None)

@@ -7,7 +7,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,10 +33,11 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with _errors_of(self._path):
-            self._connection = _connect(self._path)
+            self._connection = self._open.enter_context(_connected(self._path))
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA query_only = ON")
             self._connection.execute("BEGIN")
@@ -44,7 +47,7 @@ class SqliteFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._open.close()
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
         with _errors_of(self._path):
@@ -66,20 +69,20 @@ async def back_up(source: Path, target: Path) -> None:
     A service may use ``source`` meanwhile. Can be cancelled at any moment. Raises ``DatabaseUnusableError``, and
     ``OSError`` when the target cannot be written.
     """
-    with _errors_of(source), contextlib.closing(_connect(source)) as connection:
+    with _errors_of(source), _connected(source) as connection:
         try:
             await _interruptibly(connection, lambda: connection.execute("VACUUM INTO ?", (str(target),)))
         except sqlite3.Error as error:
             if (code := _UNWRITTEN.get(error.sqlite_errorcode)) is None:
                 raise
             raise OSError(code, os.strerror(code)) from error
-    with _errors_of(target), contextlib.closing(_connect(target)) as connection:
+    with _errors_of(target), _connected(target) as connection:
         await _interruptibly(connection, lambda: _require_sound(connection, target))
 
 
 def require_sound(path: Path) -> None:
     """Raises ``DatabaseUnusableError`` unless every page and every reference of the file is sound."""
-    with _errors_of(path), contextlib.closing(_connect(path)) as connection:
+    with _errors_of(path), _connected(path) as connection:
         _require_sound(connection, path)
 
 
@@ -135,7 +138,7 @@ def locked(path: Path) -> Iterator[None]:
     if not lock.exists():  # no service has ever used it: a backup, say, beside which no file shall be made
         yield
         return
-    descriptor = os.open(lock, os.O_RDWR)
+    descriptor = os.open(lock, os.O_RDONLY)  # on a read-only file system as well
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -154,21 +157,39 @@ def is_locked(path: Path) -> bool:
         return True
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads the file and its write-ahead log; both may be on a read-only file system."""
     path = path.resolve()
     if not path.is_file():
         raise DatabaseUnusableError(f"there is no database {path}")
-    if path.with_name(path.name + "-wal").exists():
-        mode = "ro"  # a last connection that may write would copy the log into the database when it closes
-    elif os.access(path.parent, os.W_OK):
-        mode = "rw"  # a log must be made, and only a connection that may write removes it again
-    else:
-        mode = "ro&immutable=1"  # there is no log, and none can be made
-    uri = f"{path.as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    return connection
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    with contextlib.ExitStack() as stack:
+        if os.access(path.parent, os.W_OK):
+            # A last connection that may write would copy a log into the database when it closes. Where there is none
+            # one must be made, and only a connection that may write removes it again.
+            mode = "ro" if log.exists() else "rw"
+        elif log.exists() and index.exists():
+            mode = "ro"
+        elif log.exists() and log.stat().st_size:
+            path, mode = stack.enter_context(_copied(path, log)), "ro"  # the log is read by an index, to be made first
+        else:
+            mode = "ro&immutable=1"  # there is no log, and none can be made
+        uri = f"{path.as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        stack.callback(connection.close)
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        yield connection
+
+
+@contextlib.contextmanager
+def _copied(path: Path, log: Path) -> Iterator[Path]:
+    """A copy of the file and its log in a directory of its own, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="scheduler-") as directory:
+        for part in (path, log):
+            shutil.copyfile(part, Path(directory, part.name))
+        yield Path(directory, path.name)
 
 
 def problem_with_file(path: Path, error: sqlite3.Error) -> str:
