@@ -53,7 +53,7 @@ def claim_after_send() -> None:
             taken.update(one.execution.id for one in fresh)
         return fresh
 
-    async def mark_and_settle(self: Any, settlements: Sequence[Any], *rest: Any) -> Any:
+    async def mark_and_settle(self: Any, settlements: Sequence[Any], *rest: Any, **named: Any) -> Any:
         mark = """
             UPDATE executions SET status = 'running', worker_id = :worker_id, started_at = :started_at
             WHERE id = :id AND status = 'queued'
@@ -64,7 +64,7 @@ def claim_after_send() -> None:
         ]
         async with turn:
             await _write_many(self._db, mark, rows)
-            settled = await settle(self, settlements, *rest)
+            settled = await settle(self, settlements, *rest, **named)
             taken.difference_update(row["id"] for row in rows)
         return settled
 
@@ -96,8 +96,10 @@ def no_unique_index() -> None:
         await db.transaction(drop)
 
     _put(opening, "migrate", migrate_and_drop)
-    for name in ("_ENQUEUE", "_RETRY"):
-        _change_sql(name, "ON CONFLICT (run_id, attempt) DO NOTHING", "")
+    forgives = "ON CONFLICT (run_id, attempt) DO NOTHING"
+    _change_sql("_RETRY", forgives, "")
+    enqueue = vars(queue)["enqueue"]
+    _put(queue, "enqueue", lambda hold: _changed(enqueue(hold), forgives, ""))
 
 
 def next_time_first() -> None:
@@ -234,9 +236,12 @@ def _split_firing(*, executions_first: bool) -> None:
 
 
 def _change_sql(name: str, before: str, after: str) -> None:
-    text = vars(queue)[name]
-    assert before in text, f"{name} of the store has changed: adapt this bug"
-    _put(queue, name, text.replace(before, after))
+    _put(queue, name, _changed(vars(queue)[name], before, after))
+
+
+def _changed(text: str, before: str, after: str) -> str:
+    assert before in text, f"a statement of the queue has no {before} any more: adapt this bug"
+    return text.replace(before, after)
 
 
 def _put(owner: Any, name: str, part: Any) -> None:
