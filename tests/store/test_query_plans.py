@@ -46,6 +46,17 @@ async def _scans(stores: Stores, statements: list[str]) -> list[str]:
     ]
 
 
+async def _sorts(stores: Stores, statements: list[str]) -> list[str]:
+    """Every step that sorts executions, or what it deletes, with its statement."""
+    return [
+        f"{row['detail']}: {sql}"
+        for sql in statements
+        if "executions" in sql or "DELETE" in sql
+        for row in await stores.db.fetch_all(f"EXPLAIN QUERY PLAN {sql}")
+        if "TEMP B-TREE" in row["detail"]
+    ]
+
+
 async def test_the_way_of_an_execution_walks_through_nothing_but_what_is_live(
     stores: Stores, clock: SetClock, statements: list[str]
 ) -> None:
@@ -166,6 +177,7 @@ async def test_deleting_walks_along_an_index(stores: Stores, clock: SetClock, st
     await deletions.mark_jobs(clock.now())
     while await deletions.sweep() is not None:
         """There is more."""
+    assert await _sorts(stores, [sql for sql in statements if "DELETE" in sql]) == []
     live = ("jobs_deleted", "accounts_deleted", "executions_dead", "executions_active")
     assert [scan for scan in await _scans(stores, statements) if not any(index in scan for index in live)] == []
 
@@ -181,14 +193,7 @@ async def test_pruning_walks_along_an_index(stores: Stores, clock: SetClock, sta
     assert await stores.pruning.crowded(after_job_id="", kept=0, limit=10) == [(job.id, found.last_id)]
     assert await stores.pruning.prune(found.going, edge) == 2
     assert await _scans(stores, statements) == []
-    sorts = [
-        row["detail"]
-        for sql in statements
-        if "executions" in sql
-        for row in await stores.db.fetch_all(f"EXPLAIN QUERY PLAN {sql}")
-        if "TEMP B-TREE" in row["detail"]
-    ]
-    assert sorts == []
+    assert await _sorts(stores, statements) == []
 
 
 async def test_replanning_goes_through_the_jobs_by_their_ids_and_finds_those_that_wait(

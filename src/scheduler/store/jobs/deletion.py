@@ -178,8 +178,9 @@ async def remove_jobs(tx: Transaction, job_ids: Sequence[str], *, most: int) -> 
     The jobs must be locked.
     """
     ids, params = in_list(job_ids)
-    executions = await _delete_some(tx, "executions", ids, {**params, "most": most})
-    if executions == most or await _delete_some(tx, "job_history", ids, {**params, "most": most}) == most:
+    some = {**params, "most": most}
+    executions = await _delete_some(tx, "executions", ids, some, order="id")
+    if executions == most or await _delete_some(tx, "job_history", ids, some, order="changed_at") == most:
         return Removed(executions=executions, jobs=0, is_done=False)
     await tx.execute(f"DELETE FROM jobs WHERE id IN ({ids})", params)
     return Removed(executions=executions, jobs=len(job_ids), is_done=True)
@@ -199,11 +200,13 @@ async def _mark(tx: Transaction, job_ids: Sequence[str], now: Instant) -> bool:
     return bool(marked)
 
 
-async def _delete_some(tx: Transaction, table: str, job_ids: str, params: Params) -> int:
+async def _delete_some(tx: Transaction, table: str, job_ids: str, params: Params, *, order: str) -> int:
     rows = await tx.fetch_all(
+        # in the order of the index of the jobs: Postgres might look for the first rows in the table from its start
         f"""
-        DELETE FROM {table} WHERE id IN (SELECT t.id FROM {table} t WHERE t.job_id IN ({job_ids}) LIMIT :most)
-        RETURNING id
+        DELETE FROM {table} WHERE id IN (
+          SELECT t.id FROM {table} t WHERE t.job_id IN ({job_ids}) ORDER BY t.job_id, t.{order} LIMIT :most
+        ) RETURNING id
         """,
         params,
     )
