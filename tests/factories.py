@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.api_key import KEY_MARK, ApiKey, Scope
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events
 from scheduler.domain.jobs.changes import change_job
@@ -55,6 +57,30 @@ async def add_job(
     job = make_job(account.id, now, **fields)
     await stores.jobs.insert([(job, [make_webhook(job.id, now, url=url, **(webhook or {})) for url in urls])])
     return job
+
+
+def make_key(account_id: str, created_by: str, now: Instant) -> ApiKey:
+    """An API key of an owner's scope, whose prefix is its own."""
+    key_id = new_id(now)
+    prefix = KEY_MARK + key_id.replace("-", "")[-12:]
+    return ApiKey(
+        id=key_id,
+        account_id=account_id,
+        prefix=prefix,
+        name="key",
+        scopes=(Scope.ADMIN,),
+        created_by=created_by,
+        created_at=now,
+    )
+
+
+async def join(stores: Stores, account_id: str, user: str, role: Role, now: Instant) -> None:
+    """Make ``user`` a member, by an invitation that they accept."""
+    await stores.invitations.invite(account_id, user, role, now, invited_by=USER)
+    (invitation,) = [
+        one for one in (await stores.invitations.page(user, skip=0, limit=100)).items if one.account_id == account_id
+    ]
+    assert await stores.invitations.accept(invitation, now) is not None
 
 
 async def start_run(stores: Stores, job: Job, now: Instant) -> list[Execution]:

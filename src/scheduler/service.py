@@ -67,6 +67,7 @@ class Service:
                 events=self.events,
                 accounts=self.stores.accounts,
                 members=self.stores.members,
+                invitations=self.stores.invitations,
                 keys=self.stores.keys,
                 jobs=self.stores.jobs,
                 deletions=self.stores.deletions,

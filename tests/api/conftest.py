@@ -129,6 +129,20 @@ class Api:
         assert reply.status == 201, reply.text
         return reply.json
 
+    async def invite(self, account_id: str, user: str, role: str, *, by: str = "ann") -> str:
+        """Invite ``user``; returns the id of the invitation."""
+        reply = await self.post(f"/api/accounts/{account_id}/members", {"user": user, "role": role}, user=by)
+        assert reply.status == 201, reply.text
+        listed = (await self.get("/api/invitations?limit=1000", user=user)).items
+        (invitation_id,) = [item["id"] for item in listed if item["account_id"] == account_id]
+        return str(invitation_id)
+
+    async def join(self, account_id: str, user: str, role: str, *, by: str = "ann") -> None:
+        """Invite ``user``, who accepts."""
+        invitation_id = await self.invite(account_id, user, role, by=by)
+        reply = await self.post(f"/api/invitations/{invitation_id}/accept", user=user)
+        assert reply.status == 200, reply.text
+
 
 Serve = Callable[[Service], AbstractAsyncContextManager[Api]]
 

@@ -60,8 +60,7 @@ async def one_of_each(api: Api) -> dict[str, str]:
     """One of each thing that can be changed; the ids by the names that paths give them."""
     job = await api.new_job(name="nightly", webhook=HOOK)
     execution = (await api.post(f"/api/jobs/{job['id']}/trigger")).json["items"][0]
-    path = f"/api/accounts/{job['account_id']}/members"
-    assert (await api.post(path, {"user": "eve", "role": "viewer"})).status == 201
+    await api.join(job["account_id"], "eve", "viewer")
     key = await api.post("/api/keys", {"name": "spare", "scopes": ["read"]})
     return {
         "account_id": job["account_id"],
@@ -77,7 +76,7 @@ BACKFILL = {"from": "2026-05-30T00:00:00Z", "to": "2026-06-01T00:00:00Z"}
 CHANGES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "create_account": ({"name": "second"}, ("account.created", "account", "second", [], 1)),
     "update_account": ({"name": "first"}, ("account.updated", "account", "first", ["name"], 1)),
-    "add_member": ({"user": "bob", "role": "viewer"}, ("member.added", "member", None, ["role"], 1)),
+    "add_member": ({"user": "bob", "role": "viewer"}, ("member.invited", "member", None, ["role"], 1)),
     "change_member": ({"role": "editor"}, ("member.changed", "member", None, ["role"], 1)),
     "remove_member": (None, ("member.removed", "member", None, [], 1)),
     "create_key": ({"name": "deploy", "scopes": ["write"]}, ("key.created", "key", "deploy", [], 1)),
@@ -109,6 +108,7 @@ CHANGES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "purge_dead_letter": ({"filter": {}}, ("dead_letter.purged", "job", "nightly", [], 1)),
 }
 GOES_WITH_ITS_ACCOUNT = {"delete_account"}
+BY_THE_INVITED = {"accept_invitation", "decline_invitation"}
 
 
 def changing_operations() -> dict[str, tuple[str, str]]:
@@ -121,7 +121,7 @@ def changing_operations() -> dict[str, tuple[str, str]]:
 
 
 def test_every_operation_that_changes_something_is_tried_below() -> None:
-    assert set(changing_operations()) == set(CHANGES) | GOES_WITH_ITS_ACCOUNT
+    assert set(changing_operations()) == set(CHANGES) | GOES_WITH_ITS_ACCOUNT | BY_THE_INVITED
 
 
 async def disable(api: Api, ids: dict[str, str]) -> None:
@@ -165,6 +165,36 @@ async def test_every_change_is_on_record(api: Api, name: str) -> None:
     assert records[0]["request_id"] == reply.headers["X-Request-ID"]
 
 
+async def test_every_step_of_a_membership_is_on_record(api: Api) -> None:
+    account_id = (await api.post("/api/accounts", {"name": "ours"})).json["id"]
+    members = f"/api/accounts/{account_id}/members"
+    await api.invite(account_id, "bob", "editor")
+    await api.delete(f"{members}/bob")
+    await api.post(f"/api/invitations/{await api.invite(account_id, 'bob', 'editor')}/decline", user="bob")
+    await api.join(account_id, "bob", "owner")
+    key = await api.post("/api/keys", {"name": "spare", "scopes": ["read"], "account_id": account_id}, user="bob")
+    await api.invite(account_id, "cem", "owner", by="bob")
+    await api.delete(f"{members}/bob", user="bob")
+    entries = [(one["actor"], one["action"], one["subject_id"]) for one in await audit(api)][::-1]
+    assert entries == [
+        ("ann", "account.created", account_id),
+        ("ann", "member.invited", "bob"),
+        ("ann", "member.withdrawn", "bob"),
+        ("ann", "member.invited", "bob"),
+        ("bob", "member.declined", "bob"),
+        ("ann", "member.invited", "bob"),
+        ("bob", "member.added", "bob"),
+        ("bob", "key.created", key.json["id"]),
+        ("bob", "member.invited", "cem"),
+        ("bob", "member.left", "bob"),
+        ("bob", "member.withdrawn", "cem"),
+        ("bob", "key.revoked", key.json["id"]),
+    ]
+    sources = {one["action"]: (one["from"], one["request_id"] is None) for one in await audit(api)}
+    assert sources["member.declined"] == (None, True)
+    assert sources["member.added"] == ("127.0.0.1", False)
+
+
 async def test_what_changes_nothing_is_not_on_record(api: Api) -> None:
     ids = await one_of_each(api)
     before = await audit(api)
@@ -193,12 +223,12 @@ async def test_only_owners_read_the_audit(api: Api) -> None:
     job = await api.new_job()
     account = job["account_id"]
     for role in ("viewer", "editor"):
-        await api.post(f"/api/accounts/{account}/members", {"user": role, "role": role})
+        await api.join(account, role, role)
         assert (await api.get(f"/api/audit?account_id={account}", user=role)).status == 403
         assert await audit(api, user=role) == []
     assert (await api.get(f"/api/audit?account_id={account}", user="bob")).status == 403
     await api.new_job(user="bob")
-    assert {entry["actor"] for entry in await audit(api)} == {"ann"}
+    assert {entry["actor"] for entry in await audit(api)} == {"ann", "viewer", "editor"}
     assert {entry["actor"] for entry in await audit(api, user="bob")} == {"bob"}
 
 
@@ -217,15 +247,16 @@ async def test_the_audit_is_narrowed_by_its_query(api: Api) -> None:
     await api.patch(f"/api/jobs/{first['id']}/disable")
     api.clock.advance(60)
     await api.patch(f"/api/jobs/{first['id']}/enable")
-    await api.post(f"/api/accounts/{first['account_id']}/members", {"user": "bob", "role": "editor"})
+    await api.join(first["account_id"], "bob", "editor")
     await api.patch(f"/api/jobs/{first['id']}/disable", user="bob")
 
     async def actions(query: str) -> list[str]:
         return [entry["action"] for entry in await audit(api, query)]
 
-    everything = ["job.disabled", "member.added", "job.enabled", "job.disabled", "job.created", "account.created"]
+    joining = ["member.added", "member.invited"]
+    everything = ["job.disabled", *joining, "job.enabled", "job.disabled", "job.created", "account.created"]
     assert await actions("") == await actions(f"account_id={first['account_id']}") == everything
-    assert await actions("actor=bob") == ["job.disabled"]
+    assert await actions("actor=bob") == ["job.disabled", "member.added"]
     assert await actions("action=job.disabled") == ["job.disabled", "job.disabled"]
     assert await actions(f"subject_id={first['id']}&actor=ann") == ["job.enabled", "job.disabled", "job.created"]
     assert await actions("since=2026-06-01T00:01:00Z&until=2026-06-01T00:02:00Z") == ["job.disabled"]

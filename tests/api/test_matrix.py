@@ -20,11 +20,23 @@ class Need(Enum):
     """Who may do it; the others are refused, and nothing changes."""
 
     NOTHING = frozenset(
-        ("no token", "stranger", "viewer", "editor", "owner", "foreign key", "read key", "write key", "admin key")
+        (
+            "no token",
+            "stranger",
+            "invited",
+            "viewer",
+            "editor",
+            "owner",
+            "foreign key",
+            "read key",
+            "write key",
+            "admin key",
+        )
     )
     TOKEN = NOTHING - {"no token"}
-    PERSON = frozenset(("stranger", "viewer", "editor", "owner"))
-    VIEWER = TOKEN - {"stranger", "foreign key"}
+    PERSON = frozenset(("stranger", "invited", "viewer", "editor", "owner"))
+    INVITED = frozenset(("invited",))
+    VIEWER = TOKEN - {"stranger", "invited", "foreign key"}
     EDITOR = VIEWER - {"viewer", "read key"}
     OWNER = frozenset(("owner", "admin key"))
 
@@ -55,6 +67,9 @@ MATRIX = {
     "add_member": Rule(Need.OWNER, {"user": "new", "role": "viewer"}, uses_up="newcomer"),
     "change_member": Rule(Need.OWNER, {"role": "editor"}),
     "remove_member": Rule(Need.OWNER, uses_up="member"),
+    "list_invitations": Rule(Need.PERSON),
+    "accept_invitation": Rule(Need.INVITED, uses_up="invitation"),
+    "decline_invitation": Rule(Need.INVITED, uses_up="invitation"),
     "list_keys": Rule(Need.VIEWER, query="account_id={account_id}"),
     "create_key": Rule(Need.OWNER, {"name": "key", "scopes": ["admin"], "account_id": "{account_id}"}),
     "revoke_key": Rule(Need.OWNER, uses_up="key"),
@@ -93,7 +108,7 @@ MATRIX = {
     "metrics": Rule(Need.TOKEN),
     "openapi": Rule(Need.NOTHING),
 }
-UNTOUCHED = ("accounts", "members", "api_keys", "jobs", "webhooks", "executions")
+UNTOUCHED = ("accounts", "members", "invitations", "api_keys", "jobs", "webhooks", "executions")
 
 
 @dataclass
@@ -110,6 +125,7 @@ class World:
             "account": self._account,
             "newcomer": self._no_newcomer,
             "member": self._member,
+            "invitation": self._invitation,
             "key": self._key,
             "job": self._job,
             "cancelled": self._cancelled,
@@ -131,13 +147,13 @@ class World:
         account = await self._made("/api/accounts", {"name": "ours"})
         self.ids = {"account_id": account["id"], "user": "mia"}
         for user, role in (("viewer", "viewer"), ("editor", "editor")):
-            await self._made(f"/api/accounts/{account['id']}/members", {"user": user, "role": role})
+            await self.api.join(account["id"], user, role, by="owner")
         for scope in ("read", "write", "admin"):
             body = {"name": scope, "scopes": [scope], "account_id": account["id"]}
             self.keys[f"{scope} key"] = (await self._made("/api/keys", body))["key"]
         foreign = await self.api.post("/api/keys", {"name": "theirs", "scopes": ["admin"]}, user="stranger")
         self.keys["foreign key"] = foreign.json["key"]
-        for what in ("member", "key", "job"):
+        for what in ("member", "invitation", "key", "job"):
             await self.make(what)
 
     async def _no_newcomer(self) -> None:
@@ -145,8 +161,14 @@ class World:
         assert (await self.api.delete(path, user="owner")).status in (204, 404)
 
     async def _member(self) -> None:
-        path = f"/api/accounts/{self.ids['account_id']}/members"
-        assert (await self.api.post(path, {"user": "mia", "role": "viewer"}, user="owner")).status in (201, 409)
+        present = (await self.api.get(f"/api/accounts/{self.ids['account_id']}/members", user="owner")).items
+        if "mia" not in {one["user"] for one in present}:
+            await self.api.join(self.ids["account_id"], "mia", "viewer", by="owner")
+
+    async def _invitation(self) -> None:
+        path = f"/api/accounts/{self.ids['account_id']}/members/invited"
+        assert (await self.api.delete(path, user="owner")).status in (204, 404)
+        self.ids["invitation_id"] = await self.api.invite(self.ids["account_id"], "invited", "owner", by="owner")
 
     async def _key(self) -> None:
         body = {"name": "spare", "scopes": ["read"], "account_id": self.ids["account_id"]}

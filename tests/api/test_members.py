@@ -17,17 +17,27 @@ async def new_account(api: Api) -> str:
     return f"/api/accounts/{reply.json['id']}/members"
 
 
+def account_of(members: str) -> str:
+    return members.split("/")[3]
+
+
 async def test_a_membership_from_begin_to_end(api: Api) -> None:
     members = await new_account(api)
     account = members.removesuffix("/members")
     api.clock.advance(60)
     assert (await api.get(account, user="bob")).status == 403
     added = await api.post(members, {"user": "bob", "role": "viewer"})
-    assert added.json == {"user": "bob", "role": "viewer", "created_at": "2026-06-01T00:01:00Z"}
+    assert added.json == {"user": "bob", "role": "viewer", "state": "invited", "created_at": "2026-06-01T00:01:00Z"}
     assert added.status == 201
-    assert (await api.get(account, user="bob")).json["role"] == "viewer"
+    assert (await api.get(account, user="bob")).status == 403
+    api.clock.advance(60)
+    (invitation,) = (await api.get("/api/invitations", user="bob")).items
+    accepted = await api.post(f"/api/invitations/{invitation['id']}/accept", user="bob")
+    assert (accepted.status, accepted.json) == (200, (await api.get(account, user="bob")).json)
+    assert accepted.json["role"] == "viewer"
     changed = await api.put(f"{members}/bob", {"role": "editor"})
-    assert (changed.status, changed.json) == (200, {**added.json, "role": "editor"})
+    active = {"user": "bob", "role": "editor", "state": "active", "created_at": "2026-06-01T00:02:00Z"}
+    assert (changed.status, changed.json) == (200, active)
     assert (await api.get(account, user="bob")).json["role"] == "editor"
     listed = (await api.get(members, user="bob")).json
     assert [(item["user"], item["role"]) for item in listed["items"]] == [("ann", "owner"), ("bob", "editor")]
@@ -44,11 +54,14 @@ async def test_nobody_is_a_member_twice(api: Api) -> None:
     reply = await api.post(members, {"user": "ann", "role": "viewer"})
     assert (reply.status, reply.json["error_code"]) == (409, "CONFLICT")
     assert (await api.get(members)).json["items"][0]["role"] == "owner"
+    await api.join(account_of(members), "bob", "viewer")
+    assert (await api.post(members, {"user": "bob", "role": "owner"})).status == 409
+    assert (await api.get("/api/invitations", user="bob")).items == []
 
 
 async def test_an_account_keeps_an_owner(api: Api) -> None:
     members = await new_account(api)
-    await api.post(members, {"user": "ed", "role": "editor"})
+    await api.join(account_of(members), "ed", "editor")
     for reply in (
         await api.delete(f"{members}/ann"),
         await api.put(f"{members}/ann", {"role": "editor"}),
@@ -64,7 +77,7 @@ async def test_an_account_keeps_an_owner(api: Api) -> None:
 
 async def test_a_key_is_no_owner_to_count_on(api: Api) -> None:
     members = await new_account(api)
-    account_id = members.split("/")[3]
+    account_id = account_of(members)
     made = await api.post("/api/keys", {"name": "k", "scopes": ["admin"], "account_id": account_id})
     headers = {"Authorization": f"Bearer {made.json['key']}"}
     assert (await api.delete(f"{members}/ann", user=None, headers=headers)).status == 409
@@ -77,7 +90,7 @@ async def test_a_key_is_no_owner_to_count_on(api: Api) -> None:
 
 async def test_two_owners_cannot_both_leave_at_once(api: Api) -> None:
     members = await new_account(api)
-    await api.post(members, {"user": "ed", "role": "owner"})
+    await api.join(account_of(members), "ed", "owner")
     replies = await asyncio.gather(
         api.delete(f"{members}/ann", user="ed"), api.put(f"{members}/ed", {"role": "viewer"}, user="ann")
     )
@@ -89,7 +102,7 @@ async def test_two_owners_cannot_both_leave_at_once(api: Api) -> None:
 @pytest.mark.parametrize("user", ["auth0|4f", "https://id.example/u/1?x#y", "a b", "ümit", "100%", "%2F"])
 async def test_users_are_named_as_their_tokens_name_them(api: Api, user: str) -> None:
     members = await new_account(api)
-    assert (await api.post(members, {"user": user, "role": "viewer"})).status == 201
+    await api.join(account_of(members), user, "viewer")
     path = f"{members}/{quote(user, safe='')}"
     url = URL(f"http://{api.host}:{api.port}{path}", encoded=True)
     headers = {"Authorization": f"Bearer {api.token()}"}

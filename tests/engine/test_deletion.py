@@ -32,6 +32,7 @@ from tests.factories import (
     change_stored,
     deliver_ready,
     fire_all,
+    join,
     make_job,
     make_webhook,
     read_job,
@@ -42,7 +43,7 @@ from tests.factories import (
 pytestmark = both_databases
 
 MANY = 3000
-TABLES = ("accounts", "members", "jobs", "webhooks", "executions", "job_history", "audit", "api_keys")
+TABLES = ("accounts", "members", "jobs", "webhooks", "executions", "job_history", "audit", "api_keys", "invitations")
 COPY = f"""
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :more)
 INSERT INTO executions (id, run_id, {NAMES})
@@ -183,7 +184,8 @@ async def test_an_account_goes_for_everybody_at_once_and_its_rows_in_slices(
     before = await left(stores)
     jobs = [await add_job(stores, now, urls=[receiver.url], name=f"job {number}") for number in range(450)]
     job, account_id = jobs[0], jobs[0].account_id
-    await stores.members.add(account_id, "bob", Role.VIEWER, now)
+    await join(stores, account_id, "bob", Role.VIEWER, now)
+    await stores.invitations.invite(account_id, "cem", Role.VIEWER, now, invited_by=USER)
     await add_many(stores, job, clock)
     await change_stored(stores, job, now, name="another")
     letter = (await rows_of(stores, job))[0].id

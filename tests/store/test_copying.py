@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from scheduler.config import Config, DatabaseConfig
+from scheduler.domain.accounts.account import Role
 from scheduler.domain.accounts.api_key import ApiKey, Scope
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import SystemClock
@@ -95,6 +96,7 @@ async def fill(config: Config, *, runs: int = 3) -> None:
         created_at=NOW,
         expires_at=None,
     )
+    await stores.invitations.invite(job.account_id, "Ünal", Role.OWNER, NOW, invited_by="ann")
     await stores.keys.insert(key, "d" * 64, by=Actor(name="ann", at=NOW))
     for number in range(runs):
         await start_run(stores, job, NOW + number)

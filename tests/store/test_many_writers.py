@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.account import Invitation, Member, Role
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.jobs.job import Job
@@ -17,6 +17,7 @@ from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome, Status, settle
 from scheduler.domain.runs.firing import Present, start
+from scheduler.store.accounts.invitations import MOST_INVITATIONS, NotInvited
 from scheduler.store.accounts.members import Refusal
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
@@ -27,7 +28,7 @@ from scheduler.store.postgres.database import PostgresDatabase
 from scheduler.store.stores import Stores
 from scheduler.store.vault import Vault
 from tests.conftest import SECRET_KEY, SetClock
-from tests.factories import USER, add_job, add_run, make_job, rows_of, start_run, webhooks_of
+from tests.factories import USER, add_job, add_run, join, make_job, make_key, rows_of, start_run, webhooks_of
 
 BROKEN = Outcome(error_code=ErrorCode.HTTP, error_text="Broken", response_code=500)
 
@@ -65,13 +66,101 @@ async def test_a_quota_holds_across_nodes(nodes: tuple[Stores, Stores], clock: S
 async def test_an_account_keeps_an_owner(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
     for number in range(5):
         account = await nodes[0].accounts.create(name=f"{number}", user="ann", now=clock.now())
-        await nodes[0].members.add(account.id, "bob", Role.OWNER, clock.now())
+        await join(nodes[0], account.id, "bob", Role.OWNER, clock.now())
         ended = await asyncio.gather(
-            nodes[0].members.change(account.id, "ann", Role.VIEWER), nodes[1].members.remove(account.id, "bob")
+            nodes[0].members.change(account.id, "ann", Role.VIEWER),
+            nodes[1].members.remove(account.id, "bob", clock.now()),
         )
         assert Refusal.LAST_OWNER in ended
         people = (await nodes[0].members.page(account.id, skip=0, limit=10)).items
         assert [one.role for one in people].count(Role.OWNER) == 1
+
+
+async def test_two_last_owners_do_not_both_leave(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(10):
+        account = await nodes[0].accounts.create(name=f"{number}", user="ann", now=clock.now())
+        await join(nodes[0], account.id, "bob", Role.OWNER, clock.now())
+        ended = await asyncio.gather(
+            nodes[0].members.remove(account.id, "ann", clock.now()),
+            nodes[1].members.remove(account.id, "bob", clock.now()),
+        )
+        assert sorted(ended, key=str) == [Refusal.LAST_OWNER, []]
+        assert (await nodes[0].members.page(account.id, skip=0, limit=10)).total == 1
+
+
+async def invited(stores: Stores, clock: SetClock, user: str) -> Invitation:
+    account = await stores.accounts.create(name="ours", user=USER, now=clock.now())
+    await stores.invitations.invite(account.id, user, Role.EDITOR, clock.now(), invited_by=USER)
+    return (await stores.invitations.page(user, skip=0, limit=1)).items[0]
+
+
+async def test_an_invitation_is_answered_once(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(10):
+        invitation = await invited(nodes[0], clock, f"user {number}")
+        accepted = await asyncio.gather(*(node.invitations.accept(invitation, clock.now()) for node in nodes * 3))
+        assert len([account for account in accepted if account is not None]) == 1
+        other = await invited(nodes[0], clock, f"other {number}")
+        answers = await asyncio.gather(
+            nodes[0].invitations.accept(other, clock.now()), nodes[1].invitations.decline(other)
+        )
+        role = await nodes[0].accounts.role_of(other.account_id, other.user)
+        assert ((answers[0] is not None), answers[1]) == ((True, False) if role else (False, True))
+
+
+async def test_an_invitation_is_accepted_or_taken_back(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    """Whoever comes first; one who had accepted before is removed then."""
+    for number in range(10):
+        invitation = await invited(nodes[0], clock, f"user {number}")
+        works = [
+            nodes[0].invitations.accept(invitation, clock.now()),
+            nodes[1].members.remove(invitation.account_id, invitation.user, clock.now()),
+        ]
+        await asyncio.gather(*(works if number % 2 else reversed(works)))
+        people = (await nodes[0].members.page(invitation.account_id, skip=0, limit=10)).items
+        assert [one.user for one in people] == [USER]
+        assert await nodes[0].accounts.role_of(invitation.account_id, invitation.user) is None
+
+
+async def test_nobody_is_invited_twice_or_beyond_the_most(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    account = await nodes[0].accounts.create(name="ours", user=USER, now=clock.now())
+
+    async def invite(node: Stores, user: str) -> Member | NotInvited:
+        return await node.invitations.invite(account.id, user, Role.VIEWER, clock.now(), invited_by=USER)
+
+    twice = await asyncio.gather(*(invite(node, "bob") for node in nodes * 3))
+    assert len([one for one in twice if isinstance(one, Member)]) == 1
+    users = [f"user {number}" for number in range(MOST_INVITATIONS + 9)]
+    made = await asyncio.gather(
+        *(invite(nodes[number % 2], user) for number, user in enumerate(users)), return_exceptions=True
+    )
+    assert [error.code for error in made if isinstance(error, SchedulerError)] == ["RATE_LIMITED"] * 10
+    assert (await nodes[0].members.page(account.id, skip=0, limit=1)).total == 1 + MOST_INVITATIONS
+
+
+async def test_an_invitation_goes_with_its_account(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(10):
+        invitation = await invited(nodes[0], clock, f"user {number}")
+        works = [
+            nodes[0].invitations.accept(invitation, clock.now()),
+            nodes[1].deletions.delete_account(invitation.account_id, clock.now(), by=Actor(name=USER, at=clock.now())),
+        ]
+        await asyncio.gather(*(works if number % 2 else reversed(works)))
+        assert (await nodes[0].accounts.page(invitation.user, skip=0, limit=1)).total == 0
+        assert (await nodes[0].invitations.page(invitation.user, skip=0, limit=1)).total == 0
+
+
+async def test_removing_a_member_and_revoking_their_key_at_once(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+    for number in range(10):
+        account = await nodes[0].accounts.create(name=f"{number}", user=USER, now=clock.now())
+        await join(nodes[0], account.id, "bob", Role.OWNER, clock.now())
+        key = make_key(account.id, "bob", clock.now())
+        await nodes[0].keys.insert(key, f"digest {key.id}")
+        await nodes[0].invitations.invite(account.id, "cem", Role.OWNER, clock.now(), invited_by=key.principal)
+        removed, is_revoked = await asyncio.gather(
+            nodes[0].members.remove(account.id, "bob", clock.now()), nodes[1].keys.revoke(key.id, clock.now())
+        )
+        assert (removed, is_revoked) in (([key.id], False), ([], True))
+        assert [one.user for one in (await nodes[0].members.page(account.id, skip=0, limit=9)).items] == [USER]
 
 
 async def fail_all(stores: Stores, job: Job, clock: SetClock) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
+from scheduler.domain.accounts.account import Role
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.events import Disabled, Events
 from scheduler.domain.runs.error_code import ErrorCode
@@ -20,7 +21,7 @@ from scheduler.store.jobs.deletion import DeletionStore
 from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock
-from tests.factories import USER, add_job, add_run, start_run
+from tests.factories import USER, add_job, add_run, join, start_run
 
 SUBQUERY_OF_AT_MOST_ONE_BATCH = "SCAN j"
 
@@ -136,6 +137,12 @@ async def test_lists_walk_along_an_index(stores: Stores, clock: SetClock, statem
     await stores.keys.find("digest")
     await stores.keys.revoke("key", clock.now())
     await stores.members.page(job.account_id, skip=0, limit=10)
+    await stores.invitations.page(USER, skip=0, limit=10)
+    await stores.invitations.invite(job.account_id, "bob", Role.VIEWER, clock.now(), invited_by=USER)
+    await stores.members.remove(job.account_id, "bob", clock.now())
+    await join(stores, job.account_id, "bob", Role.OWNER, clock.now())
+    await stores.members.remove(job.account_id, USER, clock.now())
+    await join(stores, job.account_id, USER, Role.OWNER, clock.now())
     await stores.audit.page(USER, AuditFilter(), skip=0, limit=10)
     await stores.audit.page(USER, AuditFilter(account_id=job.account_id, actor=USER), skip=0, limit=10)
     await stores.executions.counts()

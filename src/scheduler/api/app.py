@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler
 from aiohttp_apispec import validation_middleware
 
 from scheduler.api import job_creation
-from scheduler.api.accounts import accounts, keys, members
+from scheduler.api.accounts import accounts, invitations, keys, members
 from scheduler.api.audit import handlers as audit
 from scheduler.api.auth.authenticator import Authenticator, authentication
 from scheduler.api.auth.jwks import KeySet
@@ -122,6 +122,9 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     },
     "/api/accounts/{account_id}/members": {"GET": members.list_members, "POST": members.add_member},
     "/api/accounts/{account_id}/members/{user}": {"PUT": members.change_member, "DELETE": members.remove_member},
+    "/api/invitations": {"GET": invitations.list_invitations},
+    "/api/invitations/{invitation_id}/accept": {"POST": invitations.accept_invitation},
+    "/api/invitations/{invitation_id}/decline": {"POST": invitations.decline_invitation},
     "/api/keys": {"GET": keys.list_keys, "POST": keys.create_key},
     "/api/keys/{key_id}": {"DELETE": keys.revoke_key},
     "/api/jobs": {"GET": jobs.list_jobs, "POST": job_creation.create_job},

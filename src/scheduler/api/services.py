@@ -18,6 +18,7 @@ from scheduler.engine.http.egress import Egress
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
+from scheduler.store.accounts.invitations import InvitationStore
 from scheduler.store.accounts.keys import KeyStore
 from scheduler.store.accounts.members import MemberStore
 from scheduler.store.executions.dead_letters import DeadLetterStore
@@ -49,6 +50,7 @@ class Services:
     clock: Clock
     accounts: AccountStore
     members: MemberStore
+    invitations: InvitationStore
     keys: KeyStore
     jobs: JobStore
     deletions: DeletionStore

@@ -18,6 +18,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "accounts": ("id",),
     "api_keys": ("id",),
     "members": ("account_id", "user_id"),
+    "invitations": ("id",),
     "jobs": ("id",),
     "job_history": ("id",),
     "webhooks": ("id",),

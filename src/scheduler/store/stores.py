@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scheduler.domain.events import Events
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
+from scheduler.store.accounts.invitations import InvitationStore
 from scheduler.store.accounts.keys import KeyStore
 from scheduler.store.accounts.members import MemberStore
 from scheduler.store.database import Database
@@ -31,6 +32,7 @@ class Stores:
     db: Database
     accounts: AccountStore
     members: MemberStore
+    invitations: InvitationStore
     keys: KeyStore
     jobs: JobStore
     due_jobs: DueJobStore
@@ -60,6 +62,7 @@ class Stores:
             db=db,
             accounts=AccountStore(db),
             members=MemberStore(db),
+            invitations=InvitationStore(db),
             keys=KeyStore(db),
             jobs=jobs,
             due_jobs=DueJobStore(db),

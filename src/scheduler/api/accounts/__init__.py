@@ -1,1 +1,4 @@
-"""Accounts over HTTP: ``accounts``, their ``members`` and their API ``keys`` have one module of handlers each."""
+"""Accounts over HTTP.
+
+``accounts``, their ``members``, ``invitations`` to be one, and API ``keys`` have one module of handlers each.
+"""

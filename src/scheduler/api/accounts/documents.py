@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.api.http.answers import Document, time_or_none
-from scheduler.domain.accounts.account import Account, Member
+from scheduler.domain.accounts.account import Account, Invitation, Member
 from scheduler.domain.accounts.api_key import ApiKey
 from scheduler.domain.clock import format_instant
 
@@ -19,7 +19,24 @@ def account_document(account: Account) -> Document:
 
 
 def member_document(member: Member) -> Document:
-    return {"user": member.user, "role": member.role.value, "created_at": format_instant(member.created_at)}
+    return {
+        "user": member.user,
+        "role": member.role.value,
+        "state": member.state.value,
+        "created_at": format_instant(member.created_at),
+    }
+
+
+def invitation_document(invitation: Invitation) -> Document:
+    """An invitation as the invited user sees it."""
+    return {
+        "id": invitation.id,
+        "account_id": invitation.account_id,
+        "account_name": invitation.account_name,
+        "role": invitation.role.value,
+        "invited_by": invitation.invited_by,
+        "created_at": format_instant(invitation.created_at),
+    }
 
 
 def key_document(key: ApiKey) -> Document:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from aiohttp import web
 
 from scheduler.api.accounts.documents import member_document
-from scheduler.api.accounts.schemas import MemberChange, MemberDocument, MemberForm, MemberPage
+from scheduler.api.accounts.schemas import MemberChange, MemberDocument, MemberForm, MemberPage, MemberRemoval
 from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import Paging
-from scheduler.api.services import FORM, QUERY
+from scheduler.api.services import API_KEY_CACHE, FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.errors import SchedulerError
+from scheduler.store.accounts.invitations import NotInvited
 from scheduler.store.accounts.members import Refusal
 
 
@@ -31,9 +32,10 @@ async def list_members(request: web.Request) -> web.Response:
 
 @operation(
     tag="members",
-    summary="Add a member to an account",
-    description="A `viewer` reads; an `editor` also changes jobs, webhooks, executions and dead letters; an `owner` "
-    "also the account, its members and its API keys.",
+    summary="Invite a user to an account",
+    description="They become a member when they accept; until then the invitation gives them nothing. A `viewer` "
+    "reads; an `editor` also changes jobs, webhooks, executions and dead letters; an `owner` also the account, its "
+    "members and its API keys.",
     body=MemberForm,
     answers={201: MemberDocument},
     refuses=(403, 404, 409),
@@ -41,12 +43,17 @@ async def list_members(request: web.Request) -> web.Response:
 async def add_member(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     account = await caller.account(request.match_info["account_id"], Role.OWNER)
-    member = await caller.services.members.add(
-        account.id, form["user"], form["role"], caller.services.clock.now(), by=caller.actor
+    invited = await caller.services.invitations.invite(
+        account.id,
+        form["user"],
+        form["role"],
+        caller.services.clock.now(),
+        invited_by=caller.user,
+        by=caller.actor,
     )
-    if member is None:
-        raise SchedulerError("CONFLICT", "this user is a member already: change the role with PUT")
-    return answer(member_document(member), 201)
+    if isinstance(invited, NotInvited):
+        raise _error_of_invitation(invited)
+    return answer(member_document(invited), 201)
 
 
 @operation(
@@ -67,17 +74,25 @@ async def change_member(request: web.Request) -> web.Response:
 
 @operation(
     tag="members",
-    summary="Remove a member from an account",
-    description="The last owner cannot be removed. API keys that the member created stay: they belong to the account.",
-    answers={204: "This user is no longer a member."},
+    summary="Remove a member from an account, or leave it",
+    description="Owners remove members and take invitations back; everybody may leave. The last owner can do neither. "
+    "API keys that the member made, and those made with these keys, are revoked.",
+    query=MemberRemoval,
+    answers={204: "This user is no longer a member, or no longer invited."},
     refuses=(403, 404, 409),
 )
 async def remove_member(request: web.Request) -> web.Response:
     caller = Caller.of(request)
-    account = await caller.account(request.match_info["account_id"], Role.OWNER)
-    refusal = await caller.services.members.remove(account.id, request.match_info["user"], by=caller.actor)
-    if refusal is not None:
-        raise _error_of(refusal)
+    user, keep_keys = request.match_info["user"], request[QUERY]["keep_keys"]
+    is_leaving = caller.key is None and user == caller.user and not keep_keys
+    account = await caller.account(request.match_info["account_id"], Role.VIEWER if is_leaving else Role.OWNER)
+    revoked = await caller.services.members.remove(
+        account.id, user, caller.services.clock.now(), keep_keys=keep_keys, by=caller.actor
+    )
+    if isinstance(revoked, Refusal):
+        raise _error_of(revoked)
+    for key_id in revoked:
+        request.app[API_KEY_CACHE].forget(key_id)
     return web.Response(status=204)
 
 
@@ -85,3 +100,11 @@ def _error_of(refusal: Refusal) -> SchedulerError:
     if refusal is Refusal.NO_MEMBER:
         return missing("MEMBER")
     return SchedulerError("CONFLICT", "an account needs an owner: make somebody else one first")
+
+
+def _error_of_invitation(reason: NotInvited) -> SchedulerError:
+    if reason is NotInvited.NO_ACCOUNT:
+        return missing("ACCOUNT")
+    if reason is NotInvited.INVITED:
+        return SchedulerError("CONFLICT", "this user is invited already: take that back with DELETE first")
+    return SchedulerError("CONFLICT", "this user is a member already: change the role with PUT")

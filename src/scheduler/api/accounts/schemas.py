@@ -8,8 +8,8 @@ from marshmallow import ValidationError
 
 from scheduler.api.http.answers import Answer, PageAnswer, instant, list_of, text, uuid_text, word
 from scheduler.api.http.fields import Body, Choice, Id, Items, Name, Time
-from scheduler.api.http.queries import Paging
-from scheduler.domain.accounts.account import Role
+from scheduler.api.http.queries import Paging, Query, QueryFlag
+from scheduler.domain.accounts.account import MemberState, Role
 from scheduler.domain.accounts.api_key import Scope, is_principal_of_key
 from scheduler.domain.accounts.audit import SERVICE
 
@@ -40,6 +40,15 @@ class MemberForm(MemberChange):
     user = User(required=True, metadata={"description": "The claim `sub` of their tokens.", "example": "bob"})
 
 
+class MemberRemoval(Query):
+    """How a member is removed."""
+
+    keep_keys = QueryFlag(
+        load_default=False,
+        metadata={"description": "Leave the API keys in force that the member made; for owners."},
+    )
+
+
 class KeyCreate(Body):
     name = Name(required=True, metadata={"example": "deploy pipeline"})
     scopes = Items(
@@ -49,7 +58,9 @@ class KeyCreate(Body):
         required=True,
         metadata={"description": "Each includes those before it: read, write, admin.", "example": ["write"]},
     )
-    account_id = Id(metadata={"description": "The account it belongs to; the oldest one you own when not given."})
+    account_id = Id(
+        metadata={"description": "The account it belongs to; the oldest one you made and own when not given."}
+    )
     expires_at = Time(
         allow_none=True,
         metadata={"description": "It is refused from then on; null: it does not expire.", "example": None},
@@ -71,6 +82,18 @@ class AccountDocument(Answer):
 class MemberDocument(Answer):
     user = text()
     role = word(Role)
+    state = word(MemberState, what="`invited` until the user accepts; the role counts from then on.")
+    created_at = instant()
+
+
+class InvitationDocument(Answer):
+    """The offer to become a member of an account."""
+
+    id = uuid_text()
+    account_id = uuid_text()
+    account_name = text()
+    role = word(Role, what="The role that you would have in it.")
+    invited_by = text(what="A user, or the API key of an owner.")
     created_at = instant()
 
 
@@ -101,6 +124,10 @@ class AccountPage(PageAnswer):
 
 class MemberPage(PageAnswer):
     items = list_of(MemberDocument)
+
+
+class InvitationPage(PageAnswer):
+    items = list_of(InvitationDocument)
 
 
 class KeyPage(PageAnswer):

@@ -15,7 +15,7 @@ from aiohttp import web
 from scheduler.api.auth.client_address import actor_of
 from scheduler.api.http.fields import canonical_id
 from scheduler.api.services import KEY, SERVICES, USER, Services
-from scheduler.domain.accounts.account import Account, Role
+from scheduler.domain.accounts.account import Account, Invitation, Role
 from scheduler.domain.accounts.api_key import ApiKey
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import Instant
@@ -28,7 +28,6 @@ from scheduler.store.executions.executions import ExecutionFilter
 
 Owned = TypeVar("Owned", Job, Execution, ApiKey)
 
-_MOST_ACCOUNTS = 1_000_000
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
 
 
@@ -71,9 +70,9 @@ class Caller:
             await self.account(account_id, need)
 
     async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
-        """The id of the account that gets something new: the one that is named, or else the oldest that the user owns.
+        """The id of the account that gets something new: the one named, or the oldest that the user made and owns.
 
-        An API key has one account. A user without an account gets one.
+        An API key has one account. A user who has made none gets one.
         """
         if account_id is None and self.key is not None:
             account_id = self.key.account_id
@@ -110,20 +109,28 @@ class Caller:
         return chosen
 
     async def selection(self, ids: tuple[str, ...] | None, chosen: ExecutionFilter | None) -> Selection:
-        """Dead letters to change, if the caller may change all of them."""
+        """Dead letters to change, if the caller may change all that are named.
+
+        A filter that names no account selects from those accounts in which the caller may change something.
+        """
         for execution_id in ids or ():
             await self.execution(execution_id, Role.EDITOR)
         if chosen is not None:
             await self.filter(chosen, Role.EDITOR)
-            if chosen.account_id is None and chosen.job_id is None:
-                await self._check_every_account()
+            if self.key is not None:
+                self._check_role(self.key.role, Role.EDITOR)
         return Selection(ids=ids, filter=chosen)
 
-    async def _check_every_account(self) -> None:
-        """A filter that names neither account nor job selects from every account of the caller."""
-        accounts = await self.services.accounts.page(self.user, skip=0, limit=_MOST_ACCOUNTS)
-        for account in accounts.items:
-            self._check_role(account.role, Role.EDITOR)
+    async def invitation(self, invitation_id: str) -> Invitation:
+        """An invitation to the caller, who must be a user."""
+        self.check_is_user()
+        known = canonical_id(invitation_id)
+        found = await self.services.invitations.get(known) if known else None
+        if found is None:
+            raise missing("INVITATION")
+        if found.user != self.user:
+            raise self._no_access("INVITATION", is_foreign=True)
+        return found
 
     async def _owned(
         self, what: str, get: Callable[[str], Awaitable[Owned | None]], given_id: str, need: Role
@@ -145,7 +152,9 @@ class Caller:
     def _no_access(self, what: str, *, is_foreign: bool) -> SchedulerError:
         if is_foreign and not self.services.config.auth.hide_foreign:
             whose = "you are not a member of this account"
-            if what != "ACCOUNT":
+            if what == "INVITATION":
+                whose = "this invitation is for another user"
+            elif what != "ACCOUNT":
                 whose = f"this {what.lower()} belongs to an account that you are not a member of"
             return SchedulerError("FORBIDDEN", whose)
         return missing(what)
@@ -159,6 +168,6 @@ class Caller:
 
 
 def missing(what: str) -> SchedulerError:
-    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT``, ``RUN``, ``KEY`` or ``MEMBER``."""
-    code = "NOT_FOUND" if what in ("RUN", "KEY", "MEMBER") else f"{what}_NOT_FOUND"
+    """There is no such ``JOB``, ``WEBHOOK``, ``EXECUTION``, ``ACCOUNT``, ``RUN``, ``KEY``, and so on."""
+    code = "NOT_FOUND" if what in ("RUN", "KEY", "MEMBER", "INVITATION") else f"{what}_NOT_FOUND"
     return SchedulerError(code, f"there is no such {what.lower()}")

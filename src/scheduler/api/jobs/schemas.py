@@ -110,7 +110,7 @@ class JobChange(Body):
     """The fields of a job that may be set at any time; defaults are those of creation."""
 
     account_id = Id(
-        metadata={"description": "On creation: the oldest account you own when not given. Fixed afterwards."}
+        metadata={"description": "On creation: the oldest account you made and own when not given. Fixed afterwards."}
     )
     name = Name(metadata={"example": "nightly report"})
     schedule = DomainText(

@@ -19,12 +19,34 @@ class Role(StrEnum):
     """Reads."""
 
 
+class MemberState(StrEnum):
+    """Is a user a member, or only invited?"""
+
+    ACTIVE = "active"
+    INVITED = "invited"
+    """Nothing is permitted until the user accepts."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A user in an account."""
+    """A user in an account, or one who is invited."""
 
     user: str
     role: Role
+    created_at: Instant
+    state: MemberState = MemberState.ACTIVE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invitation:
+    """The offer to ``user`` to become a member; ``invited_by`` is a user or the principal of a key."""
+
+    id: str
+    account_id: str
+    account_name: str
+    user: str
+    role: Role
+    invited_by: str
     created_at: Instant
 
 

@@ -1,1 +1,1 @@
-"""Accounts, their members, API keys, quotas and the audit on disk. Begin with ``accounts.py``."""
+"""Accounts, their members, invitations, API keys, quotas and the audit on disk. Begin with ``accounts.py``."""

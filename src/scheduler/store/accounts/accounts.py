@@ -14,8 +14,9 @@ from scheduler.store.sql import select_page
 _ACCOUNTS = Table(Account)
 _COLUMNS = ", ".join("m.role" if name == "role" else f"a.{name}" for name in _ACCOUNTS.names)
 _OF_MEMBERS = "FROM accounts a JOIN members m ON m.account_id = a.id AND a.deleted_at IS NULL"
-_OLDEST_OWNED = f"""
-SELECT {_COLUMNS} {_OF_MEMBERS} WHERE m.user_id = :user AND m.role = 'owner' ORDER BY a.id LIMIT 1
+_OLDEST_MADE = f"""
+SELECT {_COLUMNS} {_OF_MEMBERS} WHERE m.user_id = :user AND m.role = 'owner' AND a.created_by = :user
+ORDER BY a.id LIMIT 1
 """
 
 
@@ -34,15 +35,18 @@ class AccountStore:
         return await self._db.transaction(insert)
 
     async def personal(self, *, user: str, now: Instant, by: Actor | None = None) -> Account:
-        """The oldest account that ``user`` owns; one is made when there is none."""
-        row = await self._db.fetch_one(_OLDEST_OWNED, {"user": user})
+        """The oldest account that ``user`` made and still owns; one is made when there is none.
+
+        One that somebody else made is no place for what they did not mean to put there.
+        """
+        row = await self._db.fetch_one(_OLDEST_MADE, {"user": user})
         if row is not None:
             return _ACCOUNTS.decode(row)
 
         async def find_or_insert(tx: Transaction) -> Account:
             # Read again under the lock: two first requests of a user must not make two accounts.
             await tx.advisory_lock(f"the personal account of {user}")
-            found = await tx.fetch_one(_OLDEST_OWNED, {"user": user})
+            found = await tx.fetch_one(_OLDEST_MADE, {"user": user})
             return _ACCOUNTS.decode(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
 
         return await self._db.transaction(find_or_insert)
@@ -101,8 +105,8 @@ class AccountStore:
 async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:
     account = Account(id=new_id(now), name=name, role=Role.OWNER, created_at=now, updated_at=now)
     await tx.execute(
-        "INSERT INTO accounts (id, name, created_at, updated_at) VALUES (:id, :name, :now, :now)",
-        {"id": account.id, "name": name, "now": now},
+        "INSERT INTO accounts (id, name, created_at, updated_at, created_by) VALUES (:id, :name, :now, :now, :user)",
+        {"id": account.id, "name": name, "now": now, "user": user},
     )
     await tx.execute(
         "INSERT INTO members (account_id, user_id, role, created_at) VALUES (:id, :user, 'owner', :now)",

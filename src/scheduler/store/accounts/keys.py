@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scheduler.domain.accounts.api_key import ApiKey, Scope
@@ -10,6 +11,7 @@ from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.accounts.audit import record
+from scheduler.store.accounts.invitations import lock_account, withdraw_of
 from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.rows import Codec, Table
@@ -89,17 +91,10 @@ class KeyStore:
         """Revoke the key and end its membership; false when it is unknown or already revoked."""
 
         async def revoke(tx: Transaction) -> bool:
-            row = await tx.fetch_one(
-                """
-                UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING account_id, name
-                """,
-                {"id": key_id, "now": now},
-            )
-            if row is not None:
-                audited = AuditedAction(action=Action.KEY_REVOKED, subject_id=key_id, subject_name=row["name"])
-                await record(tx, by, row["account_id"], [audited])
-            await tx.execute("DELETE FROM members WHERE key_id = :id", {"id": key_id})
-            return row is not None
+            row = await tx.fetch_one("SELECT account_id FROM api_keys WHERE id = :id", {"id": key_id})
+            if row is None or not await lock_account(tx, row["account_id"]):
+                return False
+            return bool(await revoke_keys(tx, [key_id], now, by=by))
 
         return await self._db.transaction(revoke)
 
@@ -131,3 +126,46 @@ class KeyStore:
         if used_at is None or (key.last_used_at is not None and used_at <= key.last_used_at):
             return key
         return replace(key, last_used_at=used_at)
+
+
+async def keys_made_by(tx: Transaction, account_id: str, user: str) -> list[str]:
+    """The ids of the keys that ``user`` made in the account, and of those that were made with these, and so on.
+
+    Revoked ones are included: keys that were made with them may be in force.
+    """
+    rows = await tx.fetch_all(
+        """
+        WITH RECURSIVE made (id, principal) AS (
+          SELECT k.id, 'key:' || k.prefix FROM api_keys k WHERE k.account_id = :account_id AND k.created_by = :user
+          UNION
+          SELECT k.id, 'key:' || k.prefix FROM api_keys k JOIN made ON k.created_by = made.principal
+          WHERE k.account_id = :account_id
+        )
+        SELECT id FROM made ORDER BY id
+        """,
+        {"account_id": account_id, "user": user},
+    )
+    return [row["id"] for row in rows]
+
+
+async def revoke_keys(tx: Transaction, key_ids: Sequence[str], now: Instant, *, by: Actor | None) -> list[str]:
+    """Revoke keys of an account, which is locked; returns the ids of those that were not revoked yet.
+
+    Their memberships end, and the invitations that were made with them are taken back.
+    """
+    revoked = []
+    for key_id in key_ids:
+        row = await tx.fetch_one(
+            """
+            UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL
+            RETURNING account_id, name, 'key:' || prefix AS principal
+            """,
+            {"id": key_id, "now": now},
+        )
+        if row is not None:
+            await withdraw_of(tx, row["account_id"], row["principal"], by=by)
+            audited = AuditedAction(action=Action.KEY_REVOKED, subject_id=key_id, subject_name=row["name"])
+            await record(tx, by, row["account_id"], [audited])
+            revoked.append(key_id)
+        await tx.execute("DELETE FROM members WHERE key_id = :id", {"id": key_id})
+    return revoked

@@ -8,12 +8,24 @@ from scheduler.domain.accounts.account import Member, Role
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.store.accounts.audit import record
+from scheduler.store.accounts.invitations import lock_account, withdraw, withdraw_of
+from scheduler.store.accounts.keys import keys_made_by, revoke_keys
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.rows import Table
-from scheduler.store.sql import select_page
 
-_MEMBERS = Table(Member, renamed={"user": "user_id"})
+_MEMBERS = Table(Member, renamed={"user": "user_id"}, without=("state",))
+_LISTED = Table(Member, renamed={"user": "user_id"})
 _PEOPLE = "m.account_id = :account_id AND m.key_id IS NULL"
+_INVITED = "i.account_id = :account_id"
+_LIST = f"""
+SELECT {_MEMBERS.columns("m")}, 'active' AS state FROM members m WHERE {_PEOPLE}
+UNION ALL
+SELECT {_MEMBERS.columns("i")}, 'invited' AS state FROM invitations i WHERE {_INVITED}
+ORDER BY user_id LIMIT :limit OFFSET :skip
+"""
+_COUNTS = f"""
+SELECT COUNT(*) AS n FROM members m WHERE {_PEOPLE} UNION ALL SELECT COUNT(*) AS n FROM invitations i WHERE {_INVITED}
+"""
 
 
 class Refusal(Enum):
@@ -24,48 +36,19 @@ class Refusal(Enum):
 
 
 class MemberStore:
-    """Adds, changes and removes members."""
+    """Lists, changes and removes members."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def page(self, account_id: str, *, skip: int, limit: int) -> Page[Member]:
-        """The people of one account, by name."""
-        return await select_page(
-            self._db,
-            _MEMBERS.columns("m"),
-            f"FROM members m WHERE {_PEOPLE}",
-            {"account_id": account_id},
-            order="m.user_id",
-            skip=skip,
-            limit=limit,
-            decode=_MEMBERS.decode,
-        )
-
-    async def add(
-        self, account_id: str, user: str, role: Role, now: Instant, *, by: Actor | None = None
-    ) -> Member | None:
-        """Make ``user`` a member; ``None`` when they are one already. The account must exist."""
-
-        async def insert(tx: Transaction) -> Member | None:
-            row = await tx.fetch_one(
-                f"""
-                INSERT INTO members (account_id, user_id, role, created_at) VALUES (:account_id, :user, :role, :now)
-                ON CONFLICT (account_id, user_id) DO NOTHING RETURNING {_MEMBERS.columns()}
-                """,
-                {"account_id": account_id, "user": user, "role": role.value, "now": now},
-            )
-            if row is None:
-                return None
-            await record(
-                tx, by, account_id, [AuditedAction(action=Action.MEMBER_ADDED, subject_id=user, changes=("role",))]
-            )
-            return _MEMBERS.decode(row)
-
-        return await self._db.transaction(insert)
+        """The people of one account, and those who are invited, by name."""
+        rows = await self._db.fetch_all(_LIST, {"account_id": account_id, "skip": skip, "limit": limit})
+        counts = await self._db.fetch_all(_COUNTS, {"account_id": account_id})
+        return Page([_LISTED.decode(row) for row in rows], sum(row["n"] for row in counts))
 
     async def change(self, account_id: str, user: str, role: Role, *, by: Actor | None = None) -> Member | Refusal:
-        """Give a member another role."""
+        """Give a member another role. The invitations of one who is no owner any more are taken back."""
 
         async def update(tx: Transaction) -> Member | Refusal:
             if role is not Role.OWNER and (refusal := await _refusal(tx, account_id, user)):
@@ -79,6 +62,8 @@ class MemberStore:
             )
             if row is None:
                 return Refusal.NO_MEMBER
+            if role is not Role.OWNER:
+                await withdraw_of(tx, account_id, user, by=by)
             await record(
                 tx, by, account_id, [AuditedAction(action=Action.MEMBER_CHANGED, subject_id=user, changes=("role",))]
             )
@@ -86,18 +71,28 @@ class MemberStore:
 
         return await self._db.transaction(update)
 
-    async def remove(self, account_id: str, user: str, *, by: Actor | None = None) -> Refusal | None:
-        """End a membership; ``None`` when it has ended."""
+    async def remove(
+        self, account_id: str, user: str, now: Instant, *, keep_keys: bool = False, by: Actor | None = None
+    ) -> list[str] | Refusal:
+        """End a membership, or take an invitation back; returns the ids of the API keys that were revoked with it.
 
-        async def delete(tx: Transaction) -> Refusal | None:
+        Revoked are the keys that the member made, those that were made with these keys, and so on, unless
+        ``keep_keys``. The invitations that the member made are taken back.
+        """
+
+        async def delete(tx: Transaction) -> list[str] | Refusal:
             if refusal := await _refusal(tx, account_id, user):
-                return refusal
+                is_withdrawn = refusal is Refusal.NO_MEMBER and await withdraw(tx, account_id, user, by=by)
+                return [] if is_withdrawn else refusal
             await tx.execute(
                 "DELETE FROM members WHERE account_id = :account_id AND user_id = :user AND key_id IS NULL",
                 {"account_id": account_id, "user": user},
             )
-            await record(tx, by, account_id, [AuditedAction(action=Action.MEMBER_REMOVED, subject_id=user)])
-            return None
+            action = Action.MEMBER_LEFT if by is not None and by.name == user else Action.MEMBER_REMOVED
+            await record(tx, by, account_id, [AuditedAction(action=action, subject_id=user)])
+            await withdraw_of(tx, account_id, user, by=by)
+            keys = [] if keep_keys else await keys_made_by(tx, account_id, user)
+            return await revoke_keys(tx, keys, now, by=by)
 
         return await self._db.transaction(delete)
 
@@ -105,7 +100,7 @@ class MemberStore:
 async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | None:
     """Why this member may not cease to be an owner; ``None`` when they may."""
     # Locks the account: when two owners demote each other at the same time, one must be refused.
-    await tx.execute("UPDATE accounts SET id = id WHERE id = :account_id", {"account_id": account_id})
+    await lock_account(tx, account_id)
     params = {"account_id": account_id, "user": user}
     row = await tx.fetch_one(f"SELECT m.role FROM members m WHERE {_PEOPLE} AND m.user_id = :user", params)
     if row is None:

@@ -44,7 +44,7 @@ class Selection:
 
 
 class DeadLetterStore:
-    """Dead letters of all accounts; every call is limited to those of one user."""
+    """Dead letters of all accounts; every call is limited to those that one user may see, or change."""
 
     def __init__(self, db: Database, events: Events) -> None:
         self._db = db
@@ -123,8 +123,8 @@ class DeadLetterStore:
         return queued
 
     async def _chosen(self, user: str, selection: Selection) -> list[str]:
-        """The ids of the selected dead letters that are still dead and belong to an account of ``user``."""
-        mine = await mine_of(self._db, user)
+        """The ids of the selected dead letters that are still dead and that ``user`` may change."""
+        mine = await mine_of(self._db, user, to_change=True)
         if selection.ids is not None:
             chosen = []
             for execution_id in dict.fromkeys(selection.ids):

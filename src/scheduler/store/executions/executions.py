@@ -22,6 +22,7 @@ RENAMED = {"trigger": "trigger_kind"}
 EXECUTIONS = Table(Execution, codecs={"response_headers": MAP, "warnings": LIST}, renamed=RENAMED)
 _COLUMNS = EXECUTIONS.columns("e")
 _MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
+_MINE_TO_CHANGE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user AND role <> 'viewer')"
 _JOB_IS_LIVE = f"e.job_id NOT IN (SELECT j.id FROM jobs j WHERE {IS_DELETED})"
 _OF_LIVE_JOB = f"executions e JOIN jobs j ON j.id = e.job_id AND {IS_LIVE}"
 
@@ -172,9 +173,13 @@ class ExecutionStore:
         return {Status(row["status"]): row["n"] for row in rows}
 
 
-async def mine_of(db: Database, user: str) -> str:
-    """The condition for the executions ``e`` that ``:user`` sees: those of their accounts, but for deleted jobs."""
-    return f"{_MINE} AND {_JOB_IS_LIVE}" if await has_deleted_jobs(db, user) else _MINE
+async def mine_of(db: Database, user: str, *, to_change: bool = False) -> str:
+    """The condition for the executions ``e`` that ``:user`` sees: those of their accounts, but for deleted jobs.
+
+    ``to_change``: only those of accounts in which the user may change something.
+    """
+    mine = _MINE_TO_CHANGE if to_change else _MINE
+    return f"{mine} AND {_JOB_IS_LIVE}" if await has_deleted_jobs(db, user) else mine
 
 
 async def fetch_page(

@@ -73,6 +73,7 @@ class DeletionStore:
             if await tx.fetch_one(marked, params) is None:
                 return False
             await tx.execute("DELETE FROM members WHERE account_id = :id", params)
+            await tx.execute("DELETE FROM invitations WHERE account_id = :id", params)
             await tx.execute("DELETE FROM api_keys WHERE account_id = :id", params)
             return True
 
