@@ -188,6 +188,13 @@ def test_a_foreign_schedule_leads_to_what_was_meant(given: dict[str, str]) -> No
         ("@every 1mo", ["@monthly"]),
         ("@every 1y", ["@yearly"]),
         ("@in 10 minutes", ["@in 10m"]),
+        ("in an hour", ["@in 1h"]),
+        ("0 9 * * MON to FRI", ["0 9 * * MON-FRI"]),
+        ("0 9 * * Monday through Friday", ["0 9 * * MON-FRI"]),
+        ("0 9 * * 1 bis 5", ["0 9 * * 1-5"]),
+        ("0 9 * * MON and FRI", ["0 9 * * MON,FRI"]),
+        ("0 9 to 17 * * *", ["0 9-17 * * *"]),
+        ("FREQ=DAILY;INTERVAL=2;BYHOUR=9", ["@every 2d"]),
         ("@quarterly", ["0 0 1 1,4,7,10 *"]),
         ("@at 2027-01-01 9:00 Europe/Paris", ["@at 2027-01-01T09:00:00"]),
         # nothing here means it, or nobody can tell what is meant
@@ -221,6 +228,25 @@ DAYS = {
     "on the 1st of every month": "1 * *", "first monday of the month": "* * MON#1", "last day of the month": "L * *",
     "last friday of every month": "* * FRIL", "first weekday of the month": "1W * *", "every year on july 4": "4 JUL *",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@at 9am", "@at 10:00", "@at noon", "@at midnight", "@at daily", "@in 1M", "@in 1 month", "@in 1y", "@in P1M",
+     "in 1 month", "in a month", "in a year", "a year from now", "after 2 months"],
+)  # fmt: skip
+def test_what_is_meant_once_never_leads_to_a_repetition(text: str) -> None:
+    message = refusal(text)
+    assert proposed(message) == [] and "2026-12-24T18:00:00" in message
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["FREQ=DAILY;INTERVAL=2;BYHOUR=9,17", "FREQ=DAILY;INTERVAL=2;BYHOUR=9;BYMINUTE=0,30",
+     "FREQ=HOURLY;INTERVAL=2;BYHOUR=9", "FREQ=MINUTELY;INTERVAL=10;BYHOUR=9", "FREQ=SECONDLY;INTERVAL=5;BYSECOND=0"],
+)  # fmt: skip
+def test_an_interval_of_a_rule_is_proposed_only_for_one_run_a_period(rule: str) -> None:
+    assert proposed(refusal(rule)) == []
 
 
 @pytest.mark.parametrize("day", DAYS)
@@ -262,6 +288,7 @@ def test_weekdays_that_count_from_sunday_as_1_lead_to_their_names(day: int) -> N
         ("tomorrow at 9am", "@at 2026-12-24T18:00:00"),
         ("@every 500ms", "whole seconds are the shortest"),
         ("R5/PT5M", "max_runs"),
+        ("FREQ=DAILY;UNTIL=20270101T090000Z", "a second after 2027-01-01T09:00:00Z"),
         ("MAILTO=root", "leave it out"),
         ("0 9 * * Mont", '"Mont" in day-of-week'),
         ("0 9 * * Mon-Fryday", '"Mon-Fryday" in day-of-week'),

@@ -68,6 +68,8 @@ def _hints(
         if hint is None:
             continue
         write = tuple(found for proposed in hint.write if (found := _schedule_of(proposed, is_schedule)))
+        if line[:4].lower() in ("@at ", "@in "):
+            write = tuple(found for found in write if found.startswith(("@at ", "@in ")))  # once is never each day
         if write or not hint.write:
             yield hint, tuple(dict.fromkeys(write))
 

@@ -37,6 +37,9 @@ _MACROS = {
     "biweekly": "@every 2w",
     "fortnightly": "@every 2w",
 }
+_A_DATE = "@at 2026-12-24T18:00:00 names a date"
+_TO = re.compile(r"(?<=\w) (?:to|through|thru|until|till|bis) (?=\w)", re.IGNORECASE)
+_AND = re.compile(r"(?<=\w) (?:and|or|und|oder|&) (?=\w)", re.IGNORECASE)
 _STEP = re.compile(r"(?:\*|0)/([0-9]{1,6})")
 _CLOCK = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))?\s?(am|pm|h|uhr)?", re.IGNORECASE)
 
@@ -66,10 +69,14 @@ def macro(line: str) -> Hint | None:
 
 
 def blanks(line: str) -> Hint | None:
-    """Blanks around ``-``, ``,`` and ``/``, or between the days of the week, which belong into one field."""
+    """Blanks around ``-``, ``,`` and ``/``, words for them, or blanks between weekdays: all are one field."""
     joined = re.sub(r"(?<=\w) ?([-,/]) ?(?=\w)|(?<=\*) ?(/) ?(?=\w)", lambda match: match[1] or match[2], line)
     if joined != line and len(joined.split()) in (5, 6):
         return Hint(what="has blanks within a field", write=(joined,))
+    worded = _AND.sub(",", _TO.sub("-", line)).split(" ")
+    if len(worded) in (5, 6) and " ".join(worded) != line:
+        days_field = ",".join(_day_item(item) for item in worded[-1].split(","))
+        return Hint(what="has words within a field", write=(" ".join([*worded[:-1], days_field]),))
     words = line.split(" ")
     days = [_day_name(word.strip(",")) for word in words[4:]]
     if len(words) > 5 and all(days):
@@ -105,8 +112,8 @@ def _duration(name: str, rest: str) -> Hint | None:
     if read_iso_duration(rest) is None and re.search(r"[0-9]\s*M(?![A-Za-z])", rest):
         return Hint(
             what="has months (M), which are no fixed interval",
-            write=("@monthly",) if re.fullmatch(r"1\s*M", rest) else (),
-            more=f"m is minutes, as in @{name} 1m",
+            write=("@monthly",) if name == "every" and re.fullmatch(r"1\s*M", rest) else (),
+            more=f"m is minutes, as in @{name} 1m" + (f"; {_A_DATE}" if name == "in" else ""),
         )
     if duration is None:
         units = (f"@{name} {int(rest)}m", f"@{name} {int(rest)}s") if re.fullmatch(r"[0-9]{1,9}", rest) else ()
@@ -117,7 +124,10 @@ def _duration(name: str, rest: str) -> Hint | None:
     if compact is None and not any(unit in ("month", "year") for _, unit in duration.parts):
         return None
     if compact is None:
-        return Hint(what="has months or years, which are no fixed interval", write=same_here(duration))
+        what = "has months or years, which are no fixed interval"
+        if name == "in":
+            return Hint(what=what, more=_A_DATE)
+        return Hint(what=what, write=same_here(duration))
     return Hint(what="", write=(f"@{name} {compact}",))
 
 

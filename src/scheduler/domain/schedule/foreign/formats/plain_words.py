@@ -61,6 +61,7 @@ giorno giorni , - & @ run runs job night morning nightly only synchronized
 """
 _FILLERS = frozenset(_FILLER_WORDS.split())
 _WHAT = "is in plain words"
+_SINGLE_TIME = Hint(what="is a single time", more="that is @at 2026-12-24T18:00:00, or @in 10m from now")
 _SAME = {
     "hour": "hourly stundlich horaire horario orario toutes-les-heures",
     "day": "daily nightly taglich quotidien journalier diario diariamente giornaliero quotidiano dagelijks",
@@ -107,10 +108,11 @@ def recognise(line: str) -> Hint | None:
     if not re.search(r"[a-z]{2}|[0-9]\s?[:h][0-9]|[0-9]\s?[smhdw]\b", text) or re.search(r"[*?/\\#=]", text):
         return None
     later = _IN.fullmatch(text)
-    duration = read_duration(next(group for group in later.groups() if group is not None)) if later else None
+    length = next(group for group in later.groups() if group is not None) if later else ""
+    duration = read_duration(re.sub(r"^(?:an?|one) ", "1 ", length))
     if duration is not None:
         compact = duration.compact()
-        return Hint(what="is a time from now", write=(f"@in {compact}",)) if compact else None
+        return Hint(what="is a time from now", write=(f"@in {compact}",)) if compact else _SINGLE_TIME
     whole = _WHOLE.fullmatch(text)
     duration = read_duration(whole[1]) if whole else None
     if duration is not None:
@@ -121,7 +123,7 @@ def recognise(line: str) -> Hint | None:
     if all(word in _FILLERS for word in found.rest.split()):
         return _hint(found, text)
     if _ONCE.search(text) and not text.startswith("@"):
-        return Hint(what="is a single time", more="that is @at 2026-12-24T18:00:00, or @in 10m from now")
+        return _SINGLE_TIME
     return None
 
 

@@ -40,7 +40,7 @@ def _told_apart(parts: dict[str, str], start: re.Match[str] | None) -> list[str]
         more.append(f"max_runs: {parts['COUNT']}")
     if "UNTIL" in parts:
         at = as_at(parts["UNTIL"])
-        more.append(f"ends_at, which is excluded, says {at.removeprefix('@at ')}" if at else "")
+        more.append(f"ends_at, which is excluded: a second after {at.removeprefix('@at ')}" if at else "")
     if parts.get("INTERVAL", "1") != "1":
         more.append("starts_at says from when it counts")
     if start is None and "BYHOUR" not in parts and parts["FREQ"] not in ("SECONDLY", "MINUTELY", "HOURLY"):
@@ -55,6 +55,8 @@ def _written(parts: dict[str, str], start: str | None) -> str | None:
     if not interval.isdigit() or not int(interval) or parts.keys() - known:
         return None
     if int(interval) > 1 and frequency in _UNITS:
+        if not _is_one_a_period(parts):
+            return None
         only = parts.keys() <= {"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYHOUR", "BYMINUTE", "BYSECOND"}
         one_day = frequency == "WEEKLY" and re.fullmatch(r"[A-Z]{2}", parts.get("BYDAY", "")) is not None
         return f"@every {int(interval)}{_UNITS[frequency]}" if only or one_day else None
@@ -69,6 +71,13 @@ def _written(parts: dict[str, str], start: str | None) -> str | None:
     second, minute, hour = _times(parts, start)
     seconds = "" if second == "0" else f"{second} "
     return f"{seconds}{minute} {hour} {days}"
+
+
+def _is_one_a_period(parts: dict[str, str]) -> bool:
+    """Whether the times of day leave one run in each period: one value of each, and none that leaves periods out."""
+    times = [(name, parts[name]) for name in ("BYSECOND", "BYMINUTE", "BYHOUR") if name in parts]
+    finer = {"SECONDLY": 0, "MINUTELY": 1, "HOURLY": 2}.get(parts["FREQ"], 3)
+    return all("," not in value and name in ("BYSECOND", "BYMINUTE", "BYHOUR")[:finer] for name, value in times)
 
 
 def _times(parts: dict[str, str], start: str | None) -> tuple[str, str, str]:
