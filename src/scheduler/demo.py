@@ -14,6 +14,7 @@ from scheduler.api.job_creation import JobCreate, draft_job
 from scheduler.domain.clock import SECOND, Instant, SystemClock, format_instant
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.tls import TlsContexts
 from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 
@@ -101,7 +102,7 @@ async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Insta
     await remove_demo_jobs(stores, now)
     account = await stores.accounts.personal(user=_USER, now=now)
     forms = [JobCreate().load(body) for body in demo_jobs(port)]
-    drafts = [draft_job(form, egress=egress, now=now) for form in forms]
+    drafts = [draft_job(form, egress=egress, tls=TlsContexts(), now=now) for form in forms]
     entries = [(replace(job, account_id=account.id), webhooks) for job, webhooks in drafts]
     await stores.jobs.insert(entries)
     for job, _ in entries:

@@ -21,6 +21,7 @@ from scheduler.engine.delivery import Deliverer
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.sender import Sender
+from scheduler.engine.http.tls import TlsContexts
 from scheduler.engine.lifecycle import Engine
 from scheduler.engine.nodes.membership import Membership
 from scheduler.engine.nodes.peers import Peers
@@ -49,6 +50,7 @@ class Service:
     events: Events
     stores: Stores
     egress: Egress
+    tls: TlsContexts
     telemetry: Telemetry
     engine: Engine
     health: HealthReport
@@ -76,6 +78,7 @@ class Service:
                 dead_letters=self.stores.dead_letters,
                 audit=self.stores.audit,
                 egress=self.egress,
+                tls=self.tls,
                 telemetry=self.telemetry,
                 firer=self.engine.firer,
                 worker_pool=self.engine.pool,
@@ -100,12 +103,14 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
         await require_sealing_key(db, vault, config)
         stores = Stores.over(db, vault=vault, worker_id=f"{_process_id()}:0", events=events)
         egress = Egress(allow=config.egress.allow, dev=config.dev)
+        tls = TlsContexts(ca_file=config.egress.ca_file, allow_insecure=config.egress.allow_insecure_tls)
         sender = await stack.enter_async_context(
             Sender(
                 egress=egress,
                 concurrency=config.engine.concurrency,
                 body_limit=config.engine.response_body_limit,
                 clock=clock,
+                tls=tls,
             )
         )
         engine = _build_engine(config, clock, events, stores, sender)
@@ -115,6 +120,7 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             events=events,
             stores=stores,
             egress=egress,
+            tls=tls,
             telemetry=telemetry,
             engine=engine,
             health=HealthReport(config=config, clock=clock, stores=stores, engine=engine),

@@ -24,6 +24,7 @@ from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.request import Request
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.sender import Sender
+from scheduler.engine.http.tls import TlsContexts
 
 SHORT_S = 0.2
 BODY_LIMIT = 1000
@@ -247,9 +248,18 @@ class Authority:
         self.path = directory / "authority.pem"
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def trusting(self) -> ssl.SSLContext:
-        """A client context that trusts this authority and no other."""
-        return ssl.create_default_context(cafile=str(self.path))
+    def trusting(self) -> TlsContexts:
+        """Trust in this authority beside the system's."""
+        return TlsContexts(ca_file=self.path)
+
+    def identity(self, name: str) -> tuple[str, str]:
+        """A certificate for a client, and its key, both in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, [name])
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
     def serving(self, *names: str, self_signed: bool = False) -> ssl.SSLContext:
         """A server context with a certificate for these names and addresses."""

@@ -26,6 +26,7 @@ from scheduler.domain.jobs import changes
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.tls import TlsContexts
 from scheduler.store.ids import new_id
 
 _YIELD_EVERY_JOBS = 4
@@ -67,7 +68,7 @@ class JobsCreated(Answer):
 async def create_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
-    draft, webhooks = draft_job(form, egress=services.egress, now=now)
+    draft, webhooks = draft_job(form, egress=services.egress, tls=services.tls, now=now)
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
     await services.jobs.insert([(job, webhooks)], by=caller.actor, most=services.config.limits.jobs_per_account)
     return answer(created_job_document(job, webhooks), 201)
@@ -97,7 +98,7 @@ async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tu
     services, now = caller.services, caller.services.clock.now()
     drafts = []
     for position, form in enumerate(forms):
-        drafts.append(draft_job(form, egress=services.egress, now=now, path=f"jobs.{position}"))
+        drafts.append(draft_job(form, egress=services.egress, tls=services.tls, now=now, path=f"jobs.{position}"))
         await _yield_after(position)
     return drafts
 
@@ -122,7 +123,9 @@ async def _yield_after(position: int) -> None:
         await asyncio.sleep(0)
 
 
-def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tuple[Job, list[Webhook]]:
+def draft_job(
+    form: Form, *, egress: Egress, tls: TlsContexts, now: Instant, path: str = ""
+) -> tuple[Job, list[Webhook]]:
     """The job of a form, without its account, and the webhook nested in the form. Errors are ``under`` the path.
 
     The account is found last: a first account is made for a user only when nothing else can fail.
@@ -133,7 +136,7 @@ def draft_job(form: Form, *, egress: Egress, now: Instant, path: str = "") -> tu
         if "webhook" not in form:
             return job, []
         with errors_under("webhook"):
-            return job, [new_webhook(form["webhook"], job_id=job.id, egress=egress, now=now)]
+            return job, [new_webhook(form["webhook"], job_id=job.id, egress=egress, tls=tls, now=now)]
 
 
 def created_job_document(job: Job, webhooks: Sequence[Webhook]) -> Document:

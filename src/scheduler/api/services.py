@@ -15,6 +15,7 @@ from scheduler.domain.clock import Clock
 from scheduler.domain.events import Events
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.tls import TlsContexts
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
@@ -59,6 +60,7 @@ class Services:
     dead_letters: DeadLetterStore
     audit: AuditStore
     egress: Egress
+    tls: TlsContexts
     events: Events
     telemetry: Telemetry
     firer: Firer

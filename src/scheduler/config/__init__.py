@@ -22,6 +22,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from scheduler.config.auth import AuthConfig, auth_problems
 from scheduler.config.checks import (
     postgres_dsn,
+    problem_with_ca_file,
     problem_with_database_url,
     problem_with_egress,
     problem_with_hosts,
@@ -233,6 +234,21 @@ class EgressConfig:
             example=("172.18.0.0/16", "app", "127.0.0.1:9000"),
         ),
     ] = ()
+    ca_file: Annotated[
+        Path | None,
+        Setting(
+            "PEM file of certificate authorities that webhooks trust beside the system's.",
+            check=problem_with_ca_file,
+            example="/etc/scheduler/authorities.pem",
+        ),
+    ] = None
+    allow_insecure_tls: Annotated[
+        bool,
+        Setting(
+            "Permit webhooks whose `tls` has `verify: false`: what they send can be read and answered by anyone on the "
+            "way."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

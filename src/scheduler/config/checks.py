@@ -9,6 +9,7 @@ import base64
 import binascii
 import ipaddress
 import re
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,6 +124,16 @@ def problem_with_egress(entries: tuple[str, ...]) -> str | None:
             parse_egress_rule(entry)
     except ValueError as error:
         return str(error)
+    return None
+
+
+def problem_with_ca_file(path: Path) -> str | None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return f"must have certificates in PEM, which {path} has not"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.vault import Vault, binding_of
 
-SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets")}
+SEALED_COLUMNS = {"webhooks": ("headers", "signing_secret", "former_secrets", "tls")}
 """The columns with sealed values, by table; their binding contains the ``id`` of the row."""
 
 _CANARY = "sealed with the key of this database"

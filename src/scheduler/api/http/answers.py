@@ -70,9 +70,9 @@ def list_of(item: type[Schema] | fields.Field[Any], *, null: bool = False, what:
     return fields.List(inner, required=True, allow_none=null, metadata=_metadata(what=what))
 
 
-def part(document: type[Schema]) -> fields.Nested:
+def part(document: type[Schema], *, null: bool = False) -> fields.Nested:
     """A document within a document."""
-    return fields.Nested(document, required=True)
+    return fields.Nested(document, required=True, allow_none=null)
 
 
 def _metadata(*, what: str, **keywords: Any) -> dict[str, Any]:

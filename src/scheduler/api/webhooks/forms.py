@@ -12,9 +12,11 @@ from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.masked import check_masked_stay
 from scheduler.domain.webhooks.places import Place, body_place
 from scheduler.domain.webhooks.signing import check_secret, new_secret
+from scheduler.domain.webhooks.success import check_success
 from scheduler.domain.webhooks.template import check_template, escaped
 from scheduler.domain.webhooks.webhook import MASK, Webhook, check_headers, check_query_params, unmask_headers
 from scheduler.engine.http.egress import Egress
+from scheduler.engine.http.tls import TlsContexts
 from scheduler.store.ids import new_id
 
 Form = Mapping[str, Any]
@@ -23,17 +25,19 @@ GENERATE = "generate"
 _SECRET_BYTES = 32
 
 
-def new_webhook(form: Form, *, job_id: str, egress: Egress, now: Instant) -> Webhook:
+def new_webhook(form: Form, *, job_id: str, egress: Egress, tls: TlsContexts, now: Instant) -> Webhook:
     """A new webhook with the fields of the form."""
     fields = {**_with_generated_secret(form), "job_id": job_id}
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], None)
+    if fields.get("tls") is not None:
+        fields["tls"] = fields["tls"].unmasked(None)
     webhook = Webhook(**fields, id=new_id(now), created_at=now, updated_at=now)
-    _check(fields, webhook, egress)
+    _check(fields, webhook, egress, tls)
     return webhook
 
 
-def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant) -> Webhook:
+def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, tls: TlsContexts, now: Instant) -> Webhook:
     """The webhook with the fields of the form; where a secret is masked, the stored one stays.
 
     Not where the URL leads to another scheme, host or port: headers that are masked must be written anew then.
@@ -49,8 +53,10 @@ def change_webhook(webhook: Webhook, form: Form, *, egress: Egress, now: Instant
     check_masked_stay(webhook, fields)
     if fields.get("headers") is not None:
         fields["headers"] = unmask_headers(fields["headers"], webhook.headers)
+    if fields.get("tls") is not None:
+        fields["tls"] = fields["tls"].unmasked(webhook.tls)
     changed = replace(webhook, **fields, updated_at=now)
-    _check(fields, changed, egress)
+    _check(fields, changed, egress, tls)
     if "signing_secret" in fields:
         changed = changed.with_secret(changed.signing_secret)
     return replace(changed, disabled_by=None, disabled_reason=None) if changed.enabled else changed
@@ -90,7 +96,7 @@ def _written_back(webhook: Webhook, fields: Form) -> dict[str, Any]:
     return kept
 
 
-def _check(fields: Form, webhook: Webhook, egress: Egress) -> None:
+def _check(fields: Form, webhook: Webhook, egress: Egress, tls: TlsContexts) -> None:
     """Check the fields that are given; the others were checked when they were stored."""
     if "url" in fields:
         egress.check_url(fields["url"])
@@ -103,3 +109,7 @@ def _check(fields: Form, webhook: Webhook, egress: Egress) -> None:
         check_template(fields["body_template"], place=body_place(webhook.sent_type))
     if fields.get("signing_secret") is not None:
         check_secret(fields["signing_secret"])
+    if fields.get("success") is not None:
+        check_success(fields["success"])
+    if fields.get("tls") is not None:
+        tls.check(fields["tls"])

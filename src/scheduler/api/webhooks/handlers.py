@@ -35,7 +35,7 @@ async def create_webhook(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services = caller.services
     job = await caller.job(form["job_id"], Role.EDITOR)
-    webhook = new_webhook(form, job_id=job.id, egress=services.egress, now=services.clock.now())
+    webhook = new_webhook(form, job_id=job.id, egress=services.egress, tls=services.tls, now=services.clock.now())
     await services.webhooks.insert(webhook, by=caller.actor)
     return answer(webhook_document(webhook, reveal=True), 201)
 
@@ -71,7 +71,10 @@ async def read_webhook(request: web.Request) -> web.Response:
 async def update_webhook(request: web.Request) -> web.Response:
     services, form = Caller.of(request).services, request[FORM]
     now = services.clock.now()
-    webhook = await _changed(request, lambda webhook: change_webhook(webhook, form, egress=services.egress, now=now))
+    webhook = await _changed(
+        request,
+        lambda webhook: change_webhook(webhook, form, egress=services.egress, tls=services.tls, now=now),
+    )
     return answer(webhook_document(webhook, reveal=sets_secret(form)))
 
 

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from scheduler.api.http.answers import Answer, PageAnswer, flag, instant, list_of, number, text, texts, uuid_text
-from scheduler.api.http.fields import Body, Choice, DomainText, Flag, Id, Number, Text, TextMap
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load
+
+from scheduler.api.http.answers import (
+    Answer,
+    PageAnswer,
+    flag,
+    instant,
+    list_of,
+    number,
+    part,
+    text,
+    texts,
+    uuid_text,
+    whole,
+)
+from scheduler.api.http.fields import (
+    Body,
+    Choice,
+    DomainText,
+    Flag,
+    Id,
+    Items,
+    Number,
+    Part,
+    Text,
+    TextMap,
+    Whole,
+    integral,
+)
 from scheduler.api.http.queries import Paging
+from scheduler.domain.webhooks.redirect import MOST_REDIRECTS
+from scheduler.domain.webhooks.success import LONGEST_TEXT, MOST_STATUSES, STATUS_CLASSES, JsonValue, Success
 from scheduler.domain.webhooks.target import LONGEST_URL
-from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS
+from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS, TlsOptions
 
 
 class WebhookList(Paging):
@@ -20,6 +51,77 @@ _URL = {
     "description": "Names such as `{{ job.id }}` are replaced in path and query, not in host and port.",
     "example": "https://example.com/hook",
 }
+
+
+class SuccessStatus(fields.Field[Any]):
+    """A status, or a class of them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
+        value = integral(value)
+        if isinstance(value, str) and value in STATUS_CLASSES:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
+            return value
+        raise ValidationError(f"must be a status from 200 to 599 or one of {', '.join(STATUS_CLASSES)}")
+
+
+class AnyValue(fields.Raw):
+    """Any JSON."""
+
+
+class SuccessValue(Body):
+    """A value that the body must have, as JSON."""
+
+    pointer = Text(
+        longest=LONGEST_TEXT,
+        lines=True,
+        required=True,
+        metadata={"pattern": "^(?:/(?:[^~/]|~[01])*)*$", "description": "Where it is: an RFC 6901 pointer."},
+    )
+    equals = AnyValue(required=True, allow_none=True)
+
+    @post_load
+    def _value(self, values: dict[str, Any], **_: Any) -> JsonValue:
+        return JsonValue(**values)
+
+
+class SuccessForm(Body):
+    """Which answers are a success: all that is given must hold. It looks at what is stored of an answer."""
+
+    statuses = Items(
+        SuccessStatus(
+            metadata={"anyOf": [{"enum": list(STATUS_CLASSES)}, {"type": "integer", "minimum": 200, "maximum": 599}]}
+        ),
+        fewest=1,
+        most=MOST_STATUSES,
+        metadata={"description": "200 to 299 when not given.", "example": [200, "3xx"]},
+    )
+    body_contains = Text(shortest=1, longest=LONGEST_TEXT, lines=True, metadata={"pattern": "^[^\\x00]*$"})
+    json = Part(SuccessValue, metadata={"example": {"pointer": "/ok", "equals": True}})
+
+    @post_load
+    def _success(self, values: dict[str, Any], **_: Any) -> Success:
+        return Success(**values)
+
+
+class TlsForm(Body):
+    """How connections are made safe. Given as a whole; texts are PEM."""
+
+    ca = DomainText(allow_none=True, metadata={"description": "The authorities that are trusted, and no others."})
+    certificate = DomainText(
+        allow_none=True, metadata={"description": "The client's certificate, with those of its issuers if need be."}
+    )
+    key = DomainText(
+        allow_none=True,
+        metadata={"description": "Its private key, without a passphrase. Shown as `***`; writing that keeps it."},
+    )
+    verify = Flag(
+        metadata={"description": "false, with the setting `egress.allow_insecure_tls` only: trust any certificate."}
+    )
+
+    @post_load
+    def _options(self, values: dict[str, Any], **_: Any) -> TlsOptions:
+        return TlsOptions(**values)
 
 
 class WebhookFields(Body):
@@ -73,6 +175,20 @@ class WebhookFields(Body):
             "`rotate-secret` lets both be valid for a while.",
         },
     )
+    success = Part(
+        SuccessForm,
+        allow_none=True,
+        metadata={"description": "Which answers are a success; null, and when it is not given: 200 to 299."},
+    )
+    follow_redirects = Whole(
+        0,
+        MOST_REDIRECTS,
+        metadata={
+            "description": "How many redirects one after the other are followed; 0 when it is not given. Header values "
+            "that are shown as `***`, and the signature, go to the origin of `url` only."
+        },
+    )
+    tls = Part(TlsForm, allow_none=True)
     enabled = Flag(metadata={"description": "true when it is not given."})
 
 
@@ -102,6 +218,26 @@ class SecretRotation(Body):
     )
 
 
+class SuccessValueDocument(Answer):
+    pointer = text()
+    equals = fields.Raw(required=True, allow_none=True)
+
+
+class SuccessDocument(Answer):
+    """What was given of the rule."""
+
+    statuses = fields.List(fields.Raw())
+    body_contains = fields.String()
+    json = fields.Nested(SuccessValueDocument)
+
+
+class TlsDocument(Answer):
+    ca = text(null=True)
+    certificate = text(null=True)
+    key = text(null=True, what="`***` when there is one.")
+    verify = flag()
+
+
 class WebhookDocument(Answer):
     id = uuid_text()
     job_id = uuid_text()
@@ -116,6 +252,9 @@ class WebhookDocument(Answer):
     former_secrets_until = instant(
         null=True, what="When the secrets before the last rotation sign no more; null when there are none."
     )
+    success = part(SuccessDocument, null=True)
+    follow_redirects = whole()
+    tls = part(TlsDocument, null=True)
     enabled = flag()
     disabled_reason = text(null=True, what="Why the service itself disabled it.")
     created_at = instant()

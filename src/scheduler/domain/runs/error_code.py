@@ -24,6 +24,10 @@ class ErrorCode(StrEnum):
     SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - no secret, but the name of a failure
     STALE_CONNECTION = "stale_connection"
     """The receiver closed a connection that was used again, before a byte of an answer."""
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    """The receiver redirected once more than the webhook follows."""
+    UNEXPECTED_ANSWER = "unexpected_answer"
+    """The answer is not what the webhook's ``success`` says."""
     INTERRUPTED = "interrupted"
     """The service stopped, or lost its lease, while the request was in flight."""
     CRASH_SUSPECT = "crash_suspect"

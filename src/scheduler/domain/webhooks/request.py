@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from scheduler.domain.clock import SECOND, Instant, format_instant
@@ -11,8 +11,10 @@ from scheduler.domain.runs.execution import Execution
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.domain.webhooks.places import Place, Value, body_place
 from scheduler.domain.webhooks.signing import sign
+from scheduler.domain.webhooks.success import Success
 from scheduler.domain.webhooks.target import split_url
 from scheduler.domain.webhooks.template import Template, compiled, joined, unchanged
+from scheduler.domain.webhooks.webhook import TlsOptions
 
 _SET_FOR_EACH_ATTEMPT = frozenset(
     {
@@ -47,6 +49,11 @@ class Request:
     """Seconds from the look-up of the name to the last byte of the response's header block."""
     on_new_connection: bool = False
     """Send it on no connection that has carried another request."""
+    success: Success | None = None
+    follow_redirects: int = 0
+    hops: int = 0
+    """How many redirects have led here."""
+    tls: TlsOptions | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +108,9 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
         body=body,
         timeout_s=webhook.timeout_s,
         on_new_connection=execution.after_stale,
+        success=webhook.success,
+        follow_redirects=webhook.follow_redirects,
+        tls=webhook.tls,
     )
 
 

@@ -73,12 +73,12 @@ def parse_target(url: str) -> Target:
     return split_url(url)[0]
 
 
-def split_url(url: str) -> tuple[Target, str]:
+def split_url(url: str, *, longest: int = LONGEST_URL) -> tuple[Target, str]:
     """The target of ``url`` and the rest after the authority, which is unchanged but for blanks around the names of a
     template. Raises as ``parse_target`` does.
     """
-    if len(url) > LONGEST_URL:
-        raise invalid("url", f"at most {LONGEST_URL} characters, not {len(url)}")
+    if len(url) > longest:
+        raise invalid("url", f"at most {longest} characters, not {len(url)}")
     if "{{" in url:
         url = without_blanks(url)
     if _has_unsafe_character(url):

@@ -11,6 +11,7 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
 from scheduler.domain.webhooks.places import Place
+from scheduler.domain.webhooks.success import Success
 from scheduler.domain.webhooks.template import check_template, escaped
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -58,6 +59,37 @@ class FormerSecret:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TlsOptions:
+    """How connections of a webhook are made safe, where that is not the usual way. Texts are PEM."""
+
+    ca: str | None = None
+    """The authorities that are trusted, in place of the usual ones."""
+    certificate: str | None = None
+    """The client's certificate, and perhaps those of its issuers."""
+    key: str | None = field(default=None, repr=False)
+    """The private key of the first certificate."""
+    verify: bool = True
+    """Is the certificate of the receiver verified?"""
+
+    def without_certificate(self) -> TlsOptions:
+        return replace(self, certificate=None, key=None)
+
+    def masked(self) -> TlsOptions:
+        return replace(self, key=self.key and MASK)
+
+    def unmasked(self, old: TlsOptions | None) -> TlsOptions:
+        """With the key of ``old`` where this one is masked. Raises the ``VALIDATION_ERROR`` of ``tls`` without one."""
+        if self.key != MASK:
+            return self
+        if old is None or old.key is None:
+            raise invalid("tls", f"no key is stored that {MASK} could keep; write the key itself")
+        return replace(self, key=old.key)
+
+    def to_mapping(self) -> dict[str, str | bool | None]:
+        return {"ca": self.ca, "certificate": self.certificate, "key": self.key, "verify": self.verify}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
     """One receiver of a job's runs. ``timeout_s`` is the total time for one attempt, in seconds."""
 
@@ -73,6 +105,11 @@ class Webhook:
     signing_secret: str | None = field(default=None, repr=False)
     former_secrets: tuple[FormerSecret, ...] = ()
     """Newest first; empty without a ``signing_secret``."""
+    success: Success | None = None
+    """Which answers are a success; ``None``: any status from 200 to 299."""
+    follow_redirects: int = 0
+    """How many redirects one after the other are followed, 0 to 5."""
+    tls: TlsOptions | None = field(default=None, repr=False)
     enabled: bool = True
     disabled_by: DisabledBy | None = None
     disabled_reason: str | None = None

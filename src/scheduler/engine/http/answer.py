@@ -20,6 +20,7 @@ from scheduler.domain.clock import SECOND, Instant, from_datetime
 from scheduler.domain.jobs.retry import RETRY_AFTER_LIMIT_S
 from scheduler.domain.runs.error_code import ErrorCode, error_line
 from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.success import Success
 
 LONGEST_ERROR = 300
 STORED_HEADERS_LIMIT = 16_384
@@ -45,22 +46,41 @@ class Body(NamedTuple):
     has_ended: bool
 
 
-def outcome_of(message: RawResponseMessage, body: Body, *, warnings: tuple[str, ...], now: Instant) -> Outcome:
-    """The outcome of an answer whose header block is complete."""
+Failure = tuple[ErrorCode, str]
+"""The code of a failure, and its text."""
+
+
+def outcome_of(
+    message: RawResponseMessage,
+    body: Body,
+    *,
+    success: Success | None,
+    warnings: tuple[str, ...],
+    now: Instant,
+    failure: Failure | None = None,
+) -> Outcome:
+    """The outcome of an answer whose header block is complete.
+
+    ``success`` says what the answer must be; ``failure`` is why it is no success, whatever it is otherwise.
+    """
     status = message.code
+    text = _text(body.stored, _content_type(message), cut=not body.is_complete)
     answered = Outcome(
         response_code=status,
         response_headers=_stored_headers(message.raw_headers),
-        response_body=_text(body.stored, _content_type(message), cut=not body.is_complete),
+        response_body=text,
         body_truncated=not body.is_complete,
         warnings=warnings,
     )
-    if 200 <= status <= 299:
+    if failure is None:
+        failure = _failure(message) if success is None else _unexpected(success, message, text)
+    if failure is None:
         return answered
+    code, reason = failure
     return replace(
         answered,
-        error_code=ErrorCode.HTTP,
-        error_text=failed(ErrorCode.HTTP, _failure(message), response_code=status).error_text,
+        error_code=code,
+        error_text=failed(code, reason, response_code=status).error_text,
         retry_after_s=_retry_after_s(message, now) if status in (429, 503) else None,
     )
 
@@ -81,12 +101,27 @@ def _one_line(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _failure(message: RawResponseMessage) -> str:
+def _failure(message: RawResponseMessage) -> Failure | None:
     status = message.code
+    if 200 <= status <= 299:
+        return None
     location = message.headers.get("Location")
     if 300 <= status <= 399 and location is not None:
-        return f"redirect to {location[: LONGEST_ERROR // 2]} not followed"
-    return message.reason or _phrase(status)
+        return ErrorCode.HTTP, not_followed(location)
+    return ErrorCode.HTTP, message.reason or _phrase(status)
+
+
+def not_followed(location: str) -> str:
+    return f"redirect to {location[: LONGEST_ERROR // 2]} not followed"
+
+
+def _unexpected(success: Success, message: RawResponseMessage, body: str) -> Failure | None:
+    problem = success.problem(message.code, body)
+    if problem is None:
+        return None
+    location = message.headers.get("Location")
+    redirect = f"; {not_followed(location)}" if 300 <= message.code <= 399 and location is not None else ""
+    return ErrorCode.UNEXPECTED_ANSWER, problem + redirect
 
 
 def _phrase(status: int) -> str:

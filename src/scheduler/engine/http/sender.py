@@ -19,20 +19,23 @@ from typing import NamedTuple, Self, cast
 from aiohttp import ClientError, ClientRequest, ClientTimeout, StreamReader
 from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
+from scheduler.domain.webhooks.redirect import REDIRECTS, redirected
 from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, parse_target
-from scheduler.engine.http.answer import Body, failed, outcome_of
+from scheduler.domain.webhooks.webhook import TlsOptions
+from scheduler.engine.http.answer import Body, Failure, failed, not_followed, outcome_of
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received_bytes
 from scheduler.engine.http.failure import failure_of
 from scheduler.engine.http.resolver import Resolver
+from scheduler.engine.http.tls import TlsContexts
 
 CONNECT_LIMIT_S = 5.0
 """How long connecting may take, look-up and TLS included, within the timeout of the attempt."""
@@ -69,7 +72,8 @@ class Sender:
     """Sends requests; one per process, an async context manager.
 
     ``concurrency`` is the number of requests in flight at most, ``body_limit`` the bytes that are kept of a body.
-    ``tls`` replaces the trust in the system's certificate authorities, ``resolver`` the system's name look-up.
+    ``tls`` has what webhooks are trusted by and identify themselves with, ``resolver`` replaces the system's name
+    look-up.
     """
 
     def __init__(
@@ -79,14 +83,14 @@ class Sender:
         concurrency: int,
         body_limit: int,
         clock: Clock,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsContexts | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._egress = egress
         self._concurrency = concurrency
         self._body_limit = body_limit
         self._clock = clock
-        self._tls = tls
+        self._tls = tls or TlsContexts()
         self._resolver = resolver
         self._connect_timeout = ClientTimeout(connect=CONNECT_LIMIT_S, ceil_threshold=math.inf)
 
@@ -96,7 +100,7 @@ class Sender:
             limit=self._concurrency,
             resolver=self._resolver or Resolver(),
             socket_factory=self._egress.socket_factory,
-            tls=self._tls,
+            tls=self._tls.default(),
         )
         self._distrusted: dict[str, float] = {}
         """Endpoints that connections are not used again to, and until when (time of the loop)."""
@@ -110,19 +114,28 @@ class Sender:
         await self._connector.close()
 
     async def send(self, request: Request) -> Outcome:
-        """Send ``request`` once; returns its outcome. Raises nothing but ``CancelledError``.
+        """Send ``request`` once, and what its redirects lead to; returns the outcome of the final answer.
 
         ``timeout_s`` is for everything up to the complete header block; the body then has the rest of it. A refused or
         failed request has an ``error_code``. Cancelled while the body arrives, it returns what the header block says.
+        Raises nothing but ``CancelledError``.
         """
+        deadline = self._loop.time() + request.timeout_s
+        while not isinstance(found := await self._send(request, deadline), Outcome):
+            request = found
+        return found
+
+    async def _send(self, request: Request, deadline: float) -> Outcome | Request:
+        """One request; returns its outcome, or the request that a redirect leads to."""
         try:
             origin, path = _split(request.url)
-            route = self._route(origin)
+            route = self._route(origin) if request.tls is None else await self._route_with(origin, request.tls)
             wire = _wire(request, path, route.start)
         except (SchedulerError, ValueError) as error:
             return failed(ErrorCode.BLOCKED_ADDRESS, f"the request cannot be sent: {error}")
+        except ssl.SSLError as error:
+            return failed(ErrorCode.TLS_FAILED, f"the tls of the webhook cannot be used: {error.strerror}")
         dial = dialling(route.host)
-        deadline = self._loop.time() + request.timeout_s
         total = asyncio.timeout_at(deadline)
         connection: Connection | None = None
         exchange: Exchange | None = None
@@ -135,9 +148,20 @@ class Sender:
                 connection = found
                 exchange = cast("Exchange", connection.protocol)
                 message, payload = await exchange.send(wire)
+            following = _following(request, message) if request.follow_redirects else None
+            if isinstance(following, Request):
+                reusable = payload.is_eof() and exchange.finish(message) and not self._is_distrusted(route.endpoint)
+                return following
             body = await self._read(payload, deadline)
             reusable = body.has_ended and exchange.finish(message) and not self._is_distrusted(route.endpoint)
-            return outcome_of(message, body, warnings=exchange.warnings, now=self._clock.now())
+            return outcome_of(
+                message,
+                body,
+                success=request.success,
+                warnings=exchange.warnings,
+                now=self._clock.now(),
+                failure=following,
+            )
         except TimeoutError:
             total_s = request.timeout_s if connection is not None or total.expired() else None
             return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
@@ -201,17 +225,41 @@ class Sender:
             kept.append(received_bytes(payload, max(0, limit - size)))
         return Body(b"".join(kept), is_complete=has_ended and size <= limit, has_ended=has_ended)
 
+    async def _route_with(self, origin: str, options: TlsOptions) -> _Route:
+        target = parse_target(origin)
+        if target.scheme == "http":
+            return self._route(origin)
+        context = await self._tls.context(options)
+        return self._new_route(target, self._connection_key(target, context))
+
     def _find_route(self, origin: str) -> _Route:
         target = parse_target(origin)
+        return self._new_route(target, self._connection_key(target))
+
+    def _new_route(self, target: Target, connection_key: ClientRequest) -> _Route:
         return _Route(
             host=target.host,
             endpoint=target.endpoint,
             start=f" HTTP/1.1\r\nHost: {target.netloc}\r\n",
-            connection_key=self._connection_key(target),
+            connection_key=connection_key,
         )
 
-    def _make_connection_key(self, target: Target) -> ClientRequest:
-        return ClientRequest("GET", URL(f"{target.scheme}://{target.authority}/", encoded=True), loop=self._loop)
+    def _make_connection_key(self, target: Target, tls: ssl.SSLContext | None = None) -> ClientRequest:
+        url = URL(f"{target.scheme}://{target.authority}/", encoded=True)
+        return ClientRequest("GET", url, loop=self._loop, ssl=tls or True)
+
+
+def _following(request: Request, message: RawResponseMessage) -> Request | Failure | None:
+    """The request that a redirect leads to, or why it is not followed; ``None`` for another answer."""
+    location = message.headers.get("Location")
+    if message.code not in REDIRECTS or location is None:
+        return None
+    if request.hops == request.follow_redirects:
+        return ErrorCode.TOO_MANY_REDIRECTS, f"more than {request.hops}; the next would be to {location}"
+    try:
+        return redirected(request, message.code, location)
+    except SchedulerError as error:
+        return ErrorCode.HTTP, f"{not_followed(location)}: {error.message}"
 
 
 def _split(url: str) -> tuple[str, str]:

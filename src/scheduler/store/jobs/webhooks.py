@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction, audited_webhook_change
@@ -11,7 +12,8 @@ from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import Events, ExecutionsEnded
 from scheduler.domain.runs.execution import Status
-from scheduler.domain.webhooks.webhook import FormerSecret, Webhook
+from scheduler.domain.webhooks.success import Success
+from scheduler.domain.webhooks.webhook import FormerSecret, TlsOptions, Webhook
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Row, Transaction
 from scheduler.store.jobs.job_table import IS_LIVE
@@ -33,7 +35,7 @@ class WebhookStore:
         self._db = db
         self._events = events
         sealed = {column: _sealed(vault, column, codec) for column, codec in _SEALED.items()}
-        self._rows = Table(Webhook, codecs={"query_params": MAP, **sealed})
+        self._rows = Table(Webhook, codecs={"query_params": MAP, "success": _SUCCESS, **sealed})
 
     async def insert(self, webhook: Webhook, *, by: Actor | None = None) -> None:
         """Add a webhook to its job. Raises ``CONFLICT`` when there is no such job."""
@@ -159,8 +161,25 @@ def _former_secrets(text: str | None) -> tuple[FormerSecret, ...]:
     return tuple(FormerSecret(secret=secret, until_at=until_at) for secret, until_at in json.loads(text or "[]"))
 
 
+@lru_cache(maxsize=1024)
+def _success(text: str) -> Success:
+    """The rule of a column; one that no answer fulfils where it cannot be read, rather than one that all do."""
+    try:
+        return Success.from_mapping(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Success(statuses=())
+
+
+@lru_cache(maxsize=1024)
+def _tls(text: str) -> TlsOptions:
+    known = {"ca", "certificate", "key", "verify"}
+    return TlsOptions(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
 _FORMER_SECRETS = Codec(
     encode=lambda formers: json.dumps([[one.secret, one.until_at] for one in formers]) if formers else None,
     decode=_former_secrets,
 )
-_SEALED = {"headers": MAP, "signing_secret": TEXT, "former_secrets": _FORMER_SECRETS}
+_TLS = Codec(encode=lambda tls: json.dumps(tls.to_mapping()), decode=_tls)
+_SEALED = {"headers": MAP, "signing_secret": TEXT, "former_secrets": _FORMER_SECRETS, "tls": _TLS}
+_SUCCESS = Codec(encode=lambda success: json.dumps(success.to_mapping()), decode=_success)
