@@ -9,6 +9,7 @@ import pytest
 
 from scheduler.domain.clock import SECOND, seconds
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Committed, Events, ExecutionsEnded
 from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.retry import RetryPolicy
 from scheduler.domain.runs.error_code import ErrorCode
@@ -16,7 +17,9 @@ from scheduler.domain.runs.execution import INTERRUPTED, Execution, Outcome, Sta
 from scheduler.store.database import Transaction
 from scheduler.store.stores import Stores
 from tests.conftest import SetClock, both_databases
-from tests.factories import add_job, claim_and_die, make_webhook, rows_of, start_run, webhooks_of
+from tests.engine.test_retention import COPY
+from tests.event_log import EventLog
+from tests.factories import add_job, add_run, claim_and_die, make_webhook, rows_of, start_run, webhooks_of
 
 pytestmark = both_databases
 
@@ -167,6 +170,19 @@ async def test_a_deleted_webhook_takes_its_queue_but_not_its_history(stores: Sto
     assert await stores.webhooks.delete(webhook.id, clock.now())
     (row,) = await rows_of(stores, job)
     assert (row.status, row.reason) == (Status.CANCELLED, "the webhook was deleted")
+
+
+async def test_a_long_queue_of_a_deleted_webhook_is_cancelled_in_slices(
+    stores: Stores, job: Job, clock: SetClock, events: Events
+) -> None:
+    await add_run(stores, job, clock.now(), Status.QUEUED)
+    await stores.db.transaction(lambda tx: tx.execute(COPY, {"more": 1299}))
+    (webhook,) = await webhooks_of(stores, job)
+    ended, committed = EventLog(events, ExecutionsEnded), EventLog(events, Committed)
+    assert await stores.webhooks.delete(webhook.id, clock.now())
+    assert {row.status for row in await rows_of(stores, job)} == {Status.CANCELLED}
+    assert [event.count for event in ended.told] == [1300]
+    assert len(committed.told) == 4
 
 
 async def test_deleting_a_job_takes_everything_with_it(stores: Stores, job: Job, clock: SetClock) -> None:

@@ -25,6 +25,8 @@ WEBHOOKS = Table(Webhook)
 """The columns of webhooks. Secrets among them are sealed: a ``WebhookStore`` can read and write them."""
 _UPDATE = f"UPDATE webhooks SET {WEBHOOKS.assignments(fixed=('id', 'job_id', 'created_at'))} WHERE id = :id"
 _DELETED = "the webhook was deleted"
+_MOST_CANCELLED = 500
+"""Executions that one transaction cancels."""
 _GET = f"SELECT {WEBHOOKS.columns('w')} FROM webhooks w WHERE w.id = :id"
 
 
@@ -120,27 +122,45 @@ class WebhookStore:
         return await self._db.transaction(update)
 
     async def delete(self, webhook_id: str, now: Instant, *, by: Actor | None = None) -> bool:
-        """Delete the webhook and cancel what is queued for it; its history stays. False for an unknown webhook."""
+        """Delete the webhook and cancel what is queued for it; its history stays. False for an unknown webhook.
 
-        async def delete(tx: Transaction) -> int | None:
+        Nothing is sent from the first transaction on; when much is queued it is cancelled in several.
+        """
+
+        async def delete(tx: Transaction) -> tuple[str, int] | None:
             gone = await tx.fetch_one("DELETE FROM webhooks WHERE id = :id RETURNING id, job_id", {"id": webhook_id})
             if gone is None:
                 return None
             audited = AuditedAction(action=Action.WEBHOOK_DELETED, subject_id=webhook_id)
             await record_on_jobs(tx, by, [(gone["job_id"], audited)])
-            cancelled = await tx.fetch_all(
-                """
-                UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now
-                WHERE job_id = :job_id AND webhook_id = :id AND status = 'queued' RETURNING id
-                """,
-                {"id": webhook_id, "job_id": gone["job_id"], "reason": _DELETED, "now": now},
-            )
-            return len(cancelled)
+            return gone["job_id"], await _cancel_some(tx, gone["job_id"], webhook_id, now)
 
-        cancelled = await self._db.transaction(delete)
+        deleted = await self._db.transaction(delete)
+        if deleted is None:
+            return False
+        job_id, count = deleted
+        cancelled = count
+        while count:
+            count = await self._db.transaction(lambda tx: _cancel_some(tx, job_id, webhook_id, now))
+            cancelled += count
         if cancelled:
             self._events.tell(ExecutionsEnded(status=Status.CANCELLED, count=cancelled, cause=_DELETED))
-        return cancelled is not None
+        return True
+
+
+async def _cancel_some(tx: Transaction, job_id: str, webhook_id: str, now: Instant) -> int:
+    """Cancel what is queued for a deleted webhook, as much as one transaction may; returns how much that was."""
+    cancelled = await tx.fetch_all(
+        """
+        UPDATE executions SET status = 'cancelled', reason = :reason, finished_at = :now
+        WHERE id IN (
+          SELECT e.id FROM executions e
+          WHERE e.job_id = :job_id AND e.webhook_id = :id AND e.status = 'queued' LIMIT :most
+        ) AND status = 'queued' RETURNING id
+        """,
+        {"id": webhook_id, "job_id": job_id, "reason": _DELETED, "now": now, "most": _MOST_CANCELLED},
+    )
+    return len(cancelled)
 
 
 def _sealed(vault: Vault, column: str, codec: Codec = TEXT) -> Codec:
