@@ -152,15 +152,15 @@ def test_every_variable_it_names_is_read() -> None:
 
 
 def test_the_defaults_in_the_table_are_those_of_the_program() -> None:
-    compared = 0
-    for names, values in re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \|", _chapter("Configuration"), re.MULTILINE):
-        defaults = [SETTINGS[name].default for name in names.strip("`").split("`, `")]
-        if None not in defaults:
-            assert values.strip("`").split("`, `") == [
-                ", ".join(one) if isinstance(one, tuple) else str(one).lower() for one in defaults
-            ]
-            compared += 1
-    assert compared >= 5
+    lines = re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \|", _chapter("Configuration"), re.MULTILINE)
+    told = {names: values.strip("`").split("`, `") for names, values in lines}
+    real = {names: [SETTINGS[name].default for name in names.strip("`").split("`, `")] for names in told}
+    with_defaults = [names for names in told if None not in real[names]]
+    assert len(with_defaults) >= 5
+    assert {names: told[names] for names in with_defaults} == {
+        names: [", ".join(one) if isinstance(one, tuple) else str(one).lower() for one in real[names]]
+        for names in with_defaults
+    }
 
 
 def test_the_configuration_file_in_it_is_accepted(tmp_path: Path) -> None:

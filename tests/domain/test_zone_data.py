@@ -54,7 +54,7 @@ def test_the_newer_release_of_the_two_is_in_force(
     path, packaged = _directory(tmp_path / "system", system), _directory(tmp_path / "package", package)
     data = choose_zone_data(path, packaged, by_operator=False)
     assert (data.source, data.version) == (source, version)
-    assert data.directories[0] == (packaged if source == "package" else path)[0]
+    assert data.directories[0] == {"system": path, "package": packaged}[source][0]
 
 
 def test_what_an_operator_names_goes_before_a_newer_release(tmp_path: Path) -> None:

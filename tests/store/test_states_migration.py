@@ -5,6 +5,7 @@ What is no state is refused by the database itself.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -109,7 +110,7 @@ async def test_every_row_of_1_0_0_gets_its_states(old: Config, open_test_service
     assert {row["name"] for row in executions if row["is_scheduled"]}.isdisjoint(started)
     for row in executions:
         word = (row["error"] or "").partition(" ")[0]
-        assert (row["error_code"] or "") == ("http" if word.startswith("http_") else word), row["error"]
+        assert (row["error_code"] or "") == re.sub(r"^http_\d+$", "http", word), row["error"]
     assert {row["error_code"] for row in executions} == {None, *ErrorCode} - NEWER_CODES
     assert {row["status"] for row in executions} == set(Status)
     assert {row["trigger_kind"] for row in executions} == set(Trigger)

@@ -43,7 +43,7 @@ connection that the receiver is just closing fails, and nothing is sent twice. B
 Answer = tuple[RawResponseMessage, StreamReader]
 """The header block of an answer, and the reader of its body."""
 
-_REST_MARGIN_S = 0.5
+REST_MARGIN_S = 0.5
 """How much less than a receiver says it keeps an idle connection for it is used: its clock starts first."""
 _LONGEST_REASON = 8190
 _READ_BUFFER = 65_536
@@ -266,7 +266,7 @@ def _rest_s(message: RawResponseMessage) -> float:
     """How long the connection may rest after this answer; not as long as its ``Keep-Alive`` says, where it has one."""
     text = message.headers.get(KEEP_ALIVE)
     timeout = _TIMEOUT.search(text) if text is not None else None
-    return LONGEST_REST_S if timeout is None else min(LONGEST_REST_S, int(timeout[1]) - _REST_MARGIN_S)
+    return LONGEST_REST_S if timeout is None else min(LONGEST_REST_S, int(timeout[1]) - REST_MARGIN_S)
 
 
 class ExchangeConnector(TCPConnector):
