@@ -19,6 +19,11 @@ NEXT = Migration(
 )
 
 
+def test_the_migrations_are_numbered_without_a_gap_or_a_repetition() -> None:
+    versions = [migration.version for migration in packaged_migrations()]
+    assert versions == list(range(1, len(versions) + 1))
+
+
 async def test_a_second_start_applies_nothing(db: SqliteDatabase, clock: SetClock) -> None:
     assert await migrate(db, clock.now()) == []
 
