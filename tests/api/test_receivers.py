@@ -154,6 +154,21 @@ async def test_options_are_stored_shown_and_cleared(api: Api, authority: Authori
     assert {name: cleared[name] for name in given} == {"success": None, "follow_redirects": 0, "tls": None}
 
 
+async def test_the_key_of_a_client_stays_with_its_server(api: Api, authority: Authority) -> None:
+    certificate, key = authority.identity("client")
+    tls = {"certificate": certificate, "key": key}
+    webhook = await api.new_webhook((await api.new_job())["id"], tls=tls)
+    path, elsewhere = f"/webhooks/{webhook['id']}", {"url": "https://example.org/hook"}
+    for change in ({}, {"tls": {**tls, "key": "***"}}, {"tls": webhook["tls"], "headers": None}):
+        refused = await api.put(path, {**elsewhere, **change})
+        assert (refused.status, list(refused.errors)) == (400, ["tls"])
+        assert "scheme, host and port" in refused.errors["tls"][0]
+    assert (await api.put(path, {"url": "https://example.com/another", "tls": webhook["tls"]})).status == 200
+    assert (await api.put(path, {**elsewhere, "tls": tls})).status == 200
+    assert (await api.put(path, {"url": "https://example.net/hook", "tls": None})).status == 200
+    assert (await api.put(path, elsewhere)).status == 200
+
+
 @pytest.fixture
 async def trusting(
     config: Config, authority: Authority, open_test_service: OpenService, serve: Serve

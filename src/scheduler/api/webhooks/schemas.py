@@ -113,7 +113,10 @@ class TlsForm(Body):
     )
     key = DomainText(
         allow_none=True,
-        metadata={"description": "Its private key, without a passphrase. Shown as `***`; writing that keeps it."},
+        metadata={
+            "description": "Its private key, without a passphrase. Shown as `***`; writing that keeps it, unless `url` "
+            "gets another scheme, host or port."
+        },
     )
     verify = Flag(
         metadata={"description": "false, with the setting `egress.allow_insecure_tls` only: trust any certificate."}

@@ -11,19 +11,25 @@ from scheduler.domain.webhooks.webhook import MASK, Webhook, is_credential
 
 
 def check_masked_stay(webhook: Webhook, changes: Mapping[str, Any]) -> None:
-    """Check that ``changes`` of the webhook take no masked header to another scheme, host or port.
+    """Check that ``changes`` of the webhook take nothing that is masked to another scheme, host or port.
 
-    With such a change of ``url`` each stored credential must be written anew or dropped. The signing secret may stay: a
-    signature does not reveal it. Raises the ``VALIDATION_ERROR`` of ``headers``.
+    With such a change of ``url`` each stored credential, and the key of ``tls``, must be written anew or dropped. The
+    signing secret may stay: a signature does not reveal it. Raises the ``VALIDATION_ERROR`` of ``headers`` or ``tls``.
     """
-    if "url" not in changes or not webhook.headers or not _is_elsewhere(webhook.url, changes["url"]):
+    if "url" not in changes or not _is_elsewhere(webhook.url, changes["url"]):
         return
-    kept = _kept(webhook.headers, changes)
-    if kept:
+    if kept := _kept(webhook.headers or {}, changes):
         raise invalid(
             "headers",
             f"the stored value of {kept[0][:60]!a} stays with the scheme, host and port for which it was written: "
             "write the value itself for the new url, or leave the header out of headers (null drops all)",
+        )
+    tls = changes.get("tls", webhook.tls and webhook.tls.masked())
+    if webhook.tls is not None and webhook.tls.key is not None and tls is not None and tls.key == MASK:
+        raise invalid(
+            "tls",
+            "the stored key stays with the scheme, host and port for which it was written: write the key itself for "
+            "the new url, or drop it (null drops all of tls)",
         )
 
 
