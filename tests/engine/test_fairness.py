@@ -23,7 +23,7 @@ from scheduler.service import Service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
 from scheduler.store.executions.executions import ExecutionFilter
-from tests.conftest import OpenService, Receiver, SetClock
+from tests.conftest import OpenService, Receiver, SetClock, both_databases
 from tests.engine.receivers import SHORT_S, RawReceiver, keeping, open_descriptors, receiving, silence, until
 from tests.engine.test_hostile_receivers import CASES
 from tests.engine.test_retention import COPY
@@ -206,6 +206,7 @@ async def test_an_account_may_have_a_limit_of_its_own(
             assert (await statuses(service, noisy, "noisy")) == {Status.RUNNING: 2, Status.QUEUED: 18}
 
 
+@both_databases
 @pytest.mark.parametrize(("neighbours", "running"), [([], 12), (["bob"], 9)])
 async def test_a_redrive_of_thousands_does_not_delay_the_other_jobs_of_the_account(
     open_test_service: OpenService,
