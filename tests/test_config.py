@@ -237,6 +237,11 @@ def test_addresses_and_names_to_listen_at_are_accepted(host: str) -> None:
     assert load(flags={"server.host": host}).server.host == (host,)
 
 
+@pytest.mark.parametrize("host", ["", ("",), ("127.0.0.1", "")])
+def test_an_empty_host_is_refused_in_words(host: str | tuple[str, ...]) -> None:
+    assert problems(flags={"server.host": host}) == ["--host: must be a list of texts, and none of them empty"]
+
+
 @pytest.mark.parametrize("host", ["localhost:80", "http://a", "a b", "[::1]"])
 def test_a_malformed_host_is_refused(host: str) -> None:
     assert problems(flags={"server.host": host}) == [

@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +41,7 @@ async def listening(service: Service) -> AsyncIterator[tuple[str, int]]:
     await runner.setup()
     try:
         port = service.config.server.port
-        for host in service.config.server.host:
+        for host in _without_covered(service.config.server.host):
             try:
                 await _site(runner, host, port).start()
             except (OSError, UnicodeError) as error:
@@ -53,6 +54,18 @@ async def listening(service: Service) -> AsyncIterator[tuple[str, int]]:
         yield host, port
     finally:
         await runner.cleanup()
+
+
+def _without_covered(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """Each address once, and none that another one of them listens on already."""
+    if "::" in hosts and socket.has_dualstack_ipv6():
+        return ("::",)
+    every_ipv4 = "0.0.0.0" in hosts  # noqa: S104
+    return tuple(host for host in dict.fromkeys(hosts) if not every_ipv4 or host == "0.0.0.0" or not _is_ipv4(host))  # noqa: S104
+
+
+def _is_ipv4(host: str) -> bool:
+    return re.fullmatch(r"[0-9.]+", host) is not None
 
 
 def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:

@@ -160,6 +160,17 @@ async def test_a_bad_file_is_refused_and_the_old_configuration_stays(tmp_path: P
         assert (await told("was not read again"))["level"] == "error"
 
 
+async def test_a_file_that_would_block_is_not_read_again(tmp_path: Path) -> None:
+    async with configured(tmp_path, "[server]\nkeepalive_s = 9\n") as (process, _, file, told):
+        file.unlink()
+        os.mkfifo(file)
+        process.send_signal(signal.SIGHUP)
+        assert "scheduler.toml: no regular file" in (await told("was not read again"))["message"]
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
 async def answers(host: str, port: int) -> int:
     async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}/health?probe=1") as answer:
         return answer.status
@@ -171,6 +182,8 @@ async def test_it_listens_on_several_addresses_and_on_both_families(tmp_path: Pa
             (("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "127.0.0.2")),
             (("::",), ("127.0.0.1", "[::1]")),
             (("127.0.0.1", "::1"), ("127.0.0.1", "[::1]")),
+            (("0.0.0.0", "::", "127.0.0.1"), ("127.0.0.1", "[::1]")),
+            (("127.0.0.1", "0.0.0.0", "::1", "::1"), ("127.0.0.1", "[::1]")),
         )
     ):
         flags = " ".join(f"--host {host}" for host in hosts)

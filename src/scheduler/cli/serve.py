@@ -19,7 +19,8 @@ from scheduler.cli import Failure
 from scheduler.cli.banner import Started, banner, log_start, reachable_url
 from scheduler.cli.config import DATABASE_URL_HELP, config_option, data_dir_option, read_config
 from scheduler.cli.token import issue_token, token_life_s
-from scheduler.config import Config, database_dsn, database_name, database_path, load_config
+from scheduler.config import Config, ConfigError, database_dsn, database_name, database_path, load_config
+from scheduler.config.sources import Problem
 from scheduler.domain.clock import SystemClock
 from scheduler.ops.data_dir import DataDir, forget_address, open_data_dir, record_address
 from scheduler.ops.start_error import StartError
@@ -67,14 +68,13 @@ def serve(
     config = read_config(config_file, flags)
 
     def read_again() -> Config:
+        file = config_file or Path(os.environ.get("SCHEDULER_CONFIG") or os.devnull)
+        if file.is_fifo():  # waits for a writer, and is empty at its end
+            raise ConfigError([Problem(origin=str(file), message="no regular file, which can be read again")])
         return load_config(path=config_file, environ=os.environ, flags=flags)
 
     try:
-        raise SystemExit(
-            _serve(
-                config, demo=demo, read_config=lambda: load_config(path=config_file, environ=os.environ, flags=flags)
-            )
-        )
+        raise SystemExit(_serve(config, demo=demo, read_config=read_again))
     except StartError as error:
         raise Failure(str(error), exit_code=error.exit_code) from None
 

@@ -88,7 +88,9 @@ def _typed(setting: PlacedSetting, raw: object) -> Any:
         return raw
     if setting.kind in (int, float) and isinstance(raw, int | float) and not isinstance(raw, bool):
         return _number(setting, raw)
-    if setting.kind is tuple and setting.takes_one and isinstance(raw, str) and raw:
+    if setting.kind is tuple and (raw == "" or (isinstance(raw, list | tuple) and "" in raw)):
+        raise ValueError("must be a list of texts, and none of them empty")
+    if setting.kind is tuple and setting.takes_one and isinstance(raw, str):
         return (raw,)
     if setting.kind is tuple and isinstance(raw, list | tuple) and all(isinstance(item, str) and item for item in raw):
         return tuple(raw)
