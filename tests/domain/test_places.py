@@ -150,4 +150,4 @@ def test_looking_for_the_place_of_a_name_takes_time_in_proportion(unit: str, pla
     template = unit * 500 + NAME + unit * (200_000 // len(unit) if unit != "{{{{" else 400) + NAME
     started = time.thread_time()
     assert compiled(template, place).names
-    assert time.thread_time() - started < 1
+    assert time.thread_time() - started < 5  # about half a second; in proportion to the square it would be hours
