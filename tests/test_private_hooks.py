@@ -30,19 +30,23 @@ from scheduler.api.http.operation import operation
 from scheduler.api.http.parser import use_parser
 from scheduler.api.services import FORM
 from scheduler.domain.events import Events
+from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.exchange import MOST_INTERIM, Exchange, ExchangeConnector, received_bytes
 from scheduler.engine.http.resolver import Resolver
+from scheduler.engine.http.tunnel import Proxy, Tunnel
 from scheduler.store.sqlite.thread import on_thread_of
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 
 
 def open_socket(info: AddrInfoType) -> socket.socket:
-    return socket.socket(*info[:3])
+    opened = socket.socket(*info[:3])
+    opened.setblocking(False)
+    return opened
 
 
 @asynccontextmanager
-async def exchange_with(answer: bytes) -> AsyncIterator[Exchange]:
+async def exchange_with(answer: bytes, tunnel: Tunnel | None = None) -> AsyncIterator[Exchange]:
     """A connection of our connector to a server that reads one header block, writes ``answer`` and closes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,7 +55,7 @@ async def exchange_with(answer: bytes) -> AsyncIterator[Exchange]:
         writer.close()
 
     loop = asyncio.get_running_loop()
-    connector = ExchangeConnector(limit=1, resolver=Resolver(), socket_factory=open_socket, tls=None)
+    connector = ExchangeConnector(limit=1, resolver=Resolver(), socket_factory=open_socket, tls=None, tunnel=tunnel)
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         request = ClientRequest("GET", URL(f"http://127.0.0.1:{port}/"), loop=loop)
@@ -68,6 +72,25 @@ async def test_the_connector_of_aiohttp_makes_its_connections_with_its_factory()
     async with exchange_with(b"HTTP/1.1 204 No Content\r\n\r\n") as exchange:
         message, _ = await exchange.send(REQUEST)
         assert message.code == 204
+
+
+async def test_the_connector_of_aiohttp_connects_where_a_tunnel_can_take_its_place() -> None:
+    ways: list[tuple[str, int]] = []
+
+    class OneWay(Tunnel):
+        async def open(self, address: AddrInfoType, *, host: str, port: int) -> socket.socket:
+            ways.append((host, port))
+            opened = open_socket(address)
+            await asyncio.get_running_loop().sock_connect(opened, address[4])
+            return opened
+
+    tunnel = OneWay(Proxy(host="", port=0), egress=Egress())
+    async with exchange_with(b"HTTP/1.1 204 No Content\r\n\r\n", tunnel=tunnel) as exchange:
+        message, _ = await exchange.send(REQUEST)
+        assert message.code == 204
+        assert [host for host, _ in ways] == ["127.0.0.1"], (
+            "engine/http/exchange.py: TCPConnector._wrap_create_connection and _wrap_existing_connection"
+        )
 
 
 async def test_the_parser_of_aiohttp_returns_every_answer_of_a_read() -> None:

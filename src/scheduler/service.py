@@ -22,6 +22,7 @@ from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.sender import Sender
 from scheduler.engine.http.tls import TlsContexts
+from scheduler.engine.http.tunnel import Proxy, Tunnel
 from scheduler.engine.lifecycle import Engine
 from scheduler.engine.nodes.membership import Membership
 from scheduler.engine.nodes.peers import Peers
@@ -111,6 +112,7 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
                 body_limit=config.engine.response_body_limit,
                 clock=clock,
                 tls=tls,
+                tunnel=_tunnel(config, egress),
             )
         )
         engine = _build_engine(config, clock, events, stores, sender)
@@ -125,6 +127,11 @@ async def open_service(config: Config, data_dir: DataDir, *, clock: Clock | None
             engine=engine,
             health=HealthReport(config=config, clock=clock, stores=stores, engine=engine),
         )
+
+
+def _tunnel(config: Config, egress: Egress) -> Tunnel | None:
+    url = config.egress.proxy
+    return Tunnel(Proxy.parse(url), egress=egress, by_name=config.egress.proxy_resolves) if url is not None else None
 
 
 def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, sender: Sender) -> Engine:

@@ -27,6 +27,7 @@ from scheduler.config.checks import (
     problem_with_egress,
     problem_with_hosts,
     problem_with_networks,
+    problem_with_proxy,
     problem_with_public_url,
     problem_with_secret_key,
     shown_url,
@@ -242,6 +243,24 @@ class EgressConfig:
             example="/etc/scheduler/authorities.pem",
         ),
     ] = None
+    proxy: Annotated[
+        str | None,
+        Setting(
+            "The proxy that all webhooks go through, http://USER:PASSWORD@HOST:PORT. It is asked to CONNECT to the "
+            "address that was looked up and checked here, for http as well. Variables such as HTTPS_PROXY count for "
+            "nothing.",
+            check=problem_with_proxy,
+            secret=True,
+            example="http://proxy.example.org:3128",
+        ),
+    ] = field(default=None, repr=False)
+    proxy_resolves: Annotated[
+        bool,
+        Setting(
+            "Give the proxy names in place of addresses, where names can be looked up only there. Which addresses "
+            "webhooks reach under a name is then decided by the proxy."
+        ),
+    ] = False
     allow_insecure_tls: Annotated[
         bool,
         Setting(

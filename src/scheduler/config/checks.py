@@ -137,6 +137,17 @@ def problem_with_ca_file(path: Path) -> str | None:
     return None
 
 
+def problem_with_proxy(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme == "http" and parts.hostname and parts.port and not parts.query and not parts.fragment
+    except ValueError:
+        fine = False
+    if fine and parts.path in ("", "/") and url.isascii() and not re.search(r"\s", url):
+        return None
+    return "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters percent-encoded"
+
+
 def _is_network(text: str, *, single: bool = False) -> bool:
     try:
         ipaddress.ip_address(text) if single else ipaddress.ip_network(text)

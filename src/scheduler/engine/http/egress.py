@@ -111,7 +111,12 @@ class Egress:
 
     def socket_factory(self, addr_info: AddrInfoType) -> socket.socket:
         """An unconnected socket for a connector. Raises ``OSError`` (``EACCES``, ``blocked_address …``)."""
-        family, kind, protocol, _, address = addr_info
+        self.require(addr_info)
+        return new_socket(*addr_info[:3])
+
+    def require(self, addr_info: AddrInfoType) -> None:
+        """Record that this task connects to the address. Raises ``OSError`` as ``socket_factory`` does."""
+        address = addr_info[4]
         dial = _dial.get()
         problem = self.problem_with_address(
             ipaddress.ip_address(address[0].partition("%")[0]), address[1], name=dial.name if dial else ""
@@ -120,10 +125,6 @@ class Egress:
             raise OSError(errno.EACCES, f"{BLOCKED} {problem}")
         if dial is not None:
             dial.address = address[0]
-        opened = socket.socket(family, kind, protocol)
-        for level, option, value in _KEEP_ALIVE:
-            opened.setsockopt(level, option, value)
-        return opened
 
     def problem_with_address(self, address: Address, port: int, *, name: str) -> str | None:
         """Why ``address``, found under ``name`` or written as it, must not be connected to; ``None`` when it may."""
@@ -143,6 +144,14 @@ class Egress:
 
     def _is_own(self, address: Address, port: int) -> bool:
         return (address, port) in self._own or (port in self._own_everywhere and _is_this_machine(address))
+
+
+def new_socket(family: int, kind: int, protocol: int) -> socket.socket:
+    """An unconnected socket that probes a connection on which nothing arrives."""
+    opened = socket.socket(family, kind, protocol)
+    for level, option, value in _KEEP_ALIVE:
+        opened.setsockopt(level, option, value)
+    return opened
 
 
 _ONLY_EXACT = "only the exact address in the setting egress.allow permits it"

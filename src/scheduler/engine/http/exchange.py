@@ -1,6 +1,7 @@
 """One request and its answer on one connection: aiohttp's client protocol and parser, with rules of our own.
 
-The only module that uses private parts of aiohttp's client: the attribute ``_factory`` of ``TCPConnector``; of
+The only module that uses private parts of aiohttp's client: the attribute ``_factory`` of ``TCPConnector`` and its
+methods ``_wrap_create_connection`` and ``_wrap_existing_connection``; of
 ``ResponseHandler`` the attributes ``_parser``, ``_payload``, ``_upgraded`` and ``_reading_paused``; what ``feed_data``
 of its parser returns; and the method ``_read_nowait`` of ``StreamReader``. ``tests/test_private_hooks.py`` fails when
 an upgrade changes one of them.
@@ -14,18 +15,25 @@ import re
 import ssl
 from collections.abc import Sequence
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
-from aiohttp import ClientConnectionResetError, StreamReader, TCPConnector
+from aiohttp import (
+    ClientConnectionResetError,
+    ClientConnectorError,
+    ClientRequest,
+    StreamReader,
+    TCPConnector,
+)
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import SocketFactoryType
+from aiohttp.connector import AddrInfoType, SocketFactoryType
 from aiohttp.hdrs import KEEP_ALIVE
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from scheduler.engine.http.egress import note_connected
 from scheduler.engine.http.header_block import LONGEST_FIELD, MOST_FIELDS, may_begin_answer, without_odd_fields
+from scheduler.engine.http.tunnel import Tunnel
 
 MOST_INTERIM = 8
 """1xx answers before the final one at most; more are a protocol error: endless ones would keep a core busy."""
@@ -279,8 +287,12 @@ class ExchangeConnector(TCPConnector):
         resolver: AbstractResolver,
         socket_factory: SocketFactoryType,
         tls: ssl.SSLContext | None,
+        tunnel: Tunnel | None = None,
     ) -> None:
-        """``limit`` is the number of connections at most; ``tls`` replaces the trust in the system's authorities."""
+        """``limit`` is the number of connections at most; ``tls`` replaces the trust in the system's authorities.
+
+        With a ``tunnel`` all connections are made through it.
+        """
         super().__init__(
             limit=limit,
             keepalive_timeout=LONGEST_REST_S,
@@ -289,6 +301,25 @@ class ExchangeConnector(TCPConnector):
             ssl=tls or True,
         )
         self._factory = cast("functools.partial[ResponseHandler]", functools.partial(_begin))
+        self._tunnel = tunnel
+
+    async def _wrap_create_connection(
+        self,
+        *args: Any,
+        addr_infos: list[AddrInfoType],
+        req: ClientRequest,
+        client_error: type[Exception] = ClientConnectorError,
+        **more: Any,
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        """Connect to the first of the addresses; the base class goes on with the next one after a failure."""
+        more |= {"req": req, "client_error": client_error}
+        if self._tunnel is None:
+            return await super()._wrap_create_connection(*args, addr_infos=addr_infos, **more)
+        try:
+            opened = await self._tunnel.open(addr_infos[0], host=req.url.raw_host or "", port=req.port or 0)
+        except OSError as error:
+            raise client_error(req.connection_key, error) from error
+        return await self._wrap_existing_connection(*args, sock=opened, **more)
 
 
 def _begin() -> Exchange:

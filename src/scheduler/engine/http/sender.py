@@ -36,6 +36,7 @@ from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received
 from scheduler.engine.http.failure import failure_of
 from scheduler.engine.http.resolver import Resolver
 from scheduler.engine.http.tls import TlsContexts
+from scheduler.engine.http.tunnel import NoResolver, Tunnel
 
 CONNECT_LIMIT_S = 5.0
 """How long connecting may take, look-up and TLS included, within the timeout of the attempt."""
@@ -73,7 +74,7 @@ class Sender:
 
     ``concurrency`` is the number of requests in flight at most, ``body_limit`` the bytes that are kept of a body.
     ``tls`` has what webhooks are trusted by and identify themselves with, ``resolver`` replaces the system's name
-    look-up.
+    look-up; with a ``tunnel`` all connections go through a proxy.
     """
 
     def __init__(
@@ -85,13 +86,15 @@ class Sender:
         clock: Clock,
         tls: TlsContexts | None = None,
         resolver: AbstractResolver | None = None,
+        tunnel: Tunnel | None = None,
     ) -> None:
         self._egress = egress
         self._concurrency = concurrency
         self._body_limit = body_limit
         self._clock = clock
         self._tls = tls or TlsContexts()
-        self._resolver = resolver
+        self._resolver = resolver or (NoResolver() if tunnel is not None and tunnel.by_name else None)
+        self._tunnel = tunnel
         self._connect_timeout = ClientTimeout(connect=CONNECT_LIMIT_S, ceil_threshold=math.inf)
 
     async def __aenter__(self) -> Self:
@@ -101,6 +104,7 @@ class Sender:
             resolver=self._resolver or Resolver(),
             socket_factory=self._egress.socket_factory,
             tls=self._tls.default(),
+            tunnel=self._tunnel,
         )
         self._distrusted: dict[str, float] = {}
         """Endpoints that connections are not used again to, and until when (time of the loop)."""
