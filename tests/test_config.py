@@ -161,6 +161,9 @@ level = "loud"
     ]
 
 
+WRONG_PROXY = "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters percent-encoded"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -169,6 +172,21 @@ level = "loud"
         ("[server]\nport = 1.5\n", "scheduler.toml:2: server.port: must be a whole number, not 1.5"),
         ("[engine]\ndrain_s = nan\n", "scheduler.toml:2: engine.drain_s: must be a number, not nan"),
         ("[egress]\nallow = [1]\n", "scheduler.toml:2: egress.allow: must be a list of texts, not [1]"),
+        (
+            "[egress]\nca_file = '/nowhere/ca.pem'\n",
+            "scheduler.toml:2: egress.ca_file: /nowhere/ca.pem cannot be read: No such file or directory",
+        ),
+        (
+            "[egress]\nca_file = '/dev/null'\n",
+            "scheduler.toml:2: egress.ca_file: must have certificates in PEM, which /dev/null has not",
+        ),
+        *(
+            (
+                f"[egress]\nproxy = '{proxy}'\n",
+                f"scheduler.toml:2: egress.proxy: {WRONG_PROXY}",
+            )
+            for proxy in ("proxy:3128", "https://proxy:3128", "http://proxy", "http://proxy:0", "http://p:1/x")
+        ),
         ('server = { host = "a", port = "b" }', 'scheduler.toml:1: server.port: must be a whole number, not "b"'),
         ('server.host = "a"\nserver.port = -1', "scheduler.toml:2: server.port: must be 0 to 65,535, not -1"),
         ("\r\n# c\r\ndev = 1\r\n", "scheduler.toml:3: dev: must be true or false, not 1"),

@@ -266,6 +266,7 @@ def _following(request: Request, message: RawResponseMessage) -> Request | Failu
         return ErrorCode.HTTP, f"{not_followed(location)}: {error.message}"
 
 
+@functools.lru_cache(maxsize=4096)
 def _split(url: str) -> tuple[str, str]:
     """The origin of a URL, and its path and query. Raises ``ValueError`` for what would not be one word of a line."""
     match = _ORIGIN.match(url)

@@ -6,9 +6,6 @@ import asyncio
 import os
 import ssl
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-
-from cryptography import x509
 
 from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.webhook import TlsOptions
@@ -89,6 +86,8 @@ class TlsContexts:
 def _require_certificates(name: str, text: str | None) -> None:
     if text is None:
         return
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and few webhooks need it
+
     try:
         found = x509.load_pem_x509_certificates(text.encode())
     except ValueError:
@@ -110,6 +109,8 @@ def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
             file.flush()
             context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_refuse_passphrase)
         return
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - only where there are no files in memory
+
     with NamedTemporaryFile() as file:
         file.write(pem)
         file.flush()
