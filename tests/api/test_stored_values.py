@@ -37,6 +37,8 @@ ODD_WEBHOOKS: dict[str, dict[str, Any]] = {
     "a method that is refused now": {"method": "TRACE"},
     "a template with an unknown name": {"body_template": '{"a": "{{ job.colour }}"}'},
     "a template that is not closed": {"body_template": "{{ job.id"},
+    "a rule of success that cannot be read": {"success": "{"},
+    "a rule of success of another version": {"success": '{"statuses": 7, "json": {"path": "$.ok"}}'},
     "values beyond all limits": {"timeout_s": 1e7, "content_type": "no media type", "query_params": '{"": "\\ud800"}'},
 }
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from scheduler.cli.secrets import secrets
 from scheduler.config import Config
-from scheduler.domain.webhooks.webhook import FormerSecret
+from scheduler.domain.webhooks.webhook import FormerSecret, TlsOptions
 from scheduler.ops.data_dir import open_data_dir, read_sealing_keys
 from scheduler.ops.start_error import StartError
 from scheduler.service import Service, open_service
@@ -50,7 +50,12 @@ async def fill(config: Config, count: int = 3) -> None:
     """A database with secrets, as a service leaves it behind."""
     async with opened(config) as service:
         for _ in range(count):
-            webhook = {"headers": HEADERS, "signing_secret": "whsec_now", "former_secrets": FORMERS}
+            webhook = {
+                "headers": HEADERS,
+                "signing_secret": "whsec_now",
+                "former_secrets": FORMERS,
+                "tls": TlsOptions(ca="ca"),
+            }
             await add_job(service.stores, service.clock.now(), webhook=webhook)
 
 
@@ -71,7 +76,7 @@ async def test_a_new_key_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     result = await rotate(data_dir=tmp_path)
     (new,) = read_sealing_keys(config)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"rotated: 9 values sealed anew, the key is {Vault(new).key_id}\n"
+    assert result.stdout == f"rotated: 12 values sealed anew, the key is {Vault(new).key_id}\n"
     assert "backups" in result.stderr
     assert new != old
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o640
@@ -92,7 +97,7 @@ async def test_the_report_is_json_on_request(tmp_path: Path) -> None:
     await fill(config, 1)
     report = json.loads((await rotate("--json", data_dir=tmp_path)).stdout)
     key_id = Vault(read_sealing_keys(config)[0]).key_id
-    assert report == {"key_id": key_id, "resealed": 3, "resumed": False, "traces": None}
+    assert report == {"key_id": key_id, "resealed": 4, "resumed": False, "traces": None}
 
 
 async def test_the_old_key_is_refused_at_the_start_by_name(tmp_path: Path) -> None:
@@ -131,7 +136,7 @@ async def test_a_lost_key_is_recovered_from_as_readme_says(tmp_path: Path) -> No
         connection.executescript(statements)
     async with opened(config) as service:
         webhooks = (await service.stores.webhooks.page("ann", skip=0, limit=10)).items
-    assert {(webhook.headers, webhook.signing_secret) for webhook in webhooks} == {(None, None)}
+    assert {(one.headers, one.signing_secret, one.tls) for one in webhooks} == {(None, None, None)}
 
 
 async def test_a_key_is_not_rotated_while_the_service_runs(tmp_path: Path) -> None:
@@ -170,7 +175,7 @@ async def test_a_configured_key_is_changed_to_the_one_that_is_given(tmp_path: Pa
         assert "SCHEDULER_SECRET_KEY_FILE" in refused.stderr
         assert "--new-key FILE" in refused.stderr
     assert await everything_opens(config)
-    for resealed in (9, 0):  # again, should the first time have been interrupted
+    for resealed in (12, 0):  # again, should the first time have been interrupted
         result = await rotate("--new-key", str(tmp_path / "new"), data_dir=tmp_path, environ=environ)
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith(f"rotated: {resealed} values")
@@ -228,7 +233,7 @@ async def test_what_is_written_between_a_kill_and_the_next_try_opens_afterwards(
         ids = {row[0][:8] for row in connection.execute("SELECT headers FROM webhooks")}
     assert ids == {Vault(old).key_id, Vault(base64.b64decode(NEW_KEY)).key_id}
     result = await rotate(data_dir=tmp_path)
-    assert result.stdout.startswith("finished the rotation that was begun before: 3 values")
+    assert result.stdout.startswith("finished the rotation that was begun before: 4 values")
     assert path.read_text() == f"{NEW_KEY}\n"
     assert await everything_opens(config)
 

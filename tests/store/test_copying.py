@@ -20,7 +20,8 @@ from scheduler.domain.accounts.api_key import ApiKey, Scope
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import SystemClock
 from scheduler.domain.runs.execution import Outcome, settle
-from scheduler.domain.webhooks.webhook import FormerSecret
+from scheduler.domain.webhooks.success import JsonValue, Success
+from scheduler.domain.webhooks.webhook import FormerSecret, TlsOptions
 from scheduler.ops.copy import Copied, copy_database
 from scheduler.ops.open_database import open_database
 from scheduler.ops.start_error import StartError
@@ -81,6 +82,9 @@ async def fill(config: Config, *, runs: int = 3) -> None:
     secret: dict[str, Any] = {
         "headers": {"X-Key": "ключ"},
         "former_secrets": (FormerSecret(secret="whsec_former", until_at=1),),
+        "tls": TlsOptions(certificate="certificate", key="key"),
+        "success": Success(statuses=(200, "3xx"), json=JsonValue(pointer="/ü", equals=[1, None])),
+        "follow_redirects": 3,
     }
     job = await add_job(stores, NOW, webhook=secret, jitter_s=0.1, tags=("a", "ü"), note=None, spread_s=1 / 3)
     await add_job(stores, NOW, timezone="Europe/Paris")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.domain.webhooks.webhook import FormerSecret
+from scheduler.domain.webhooks.webhook import FormerSecret, TlsOptions
 from scheduler.store.database import Row, Transaction
 from scheduler.store.sealing import SEALED_COLUMNS, require_key, reseal
 from scheduler.store.sqlite.database import SqliteDatabase
@@ -18,6 +18,7 @@ from tests.factories import add_job
 OLD, NEW = SECRET_KEY, bytes(reversed(SECRET_KEY))
 BINDING = binding_of("webhooks", "1", "headers")
 FORMER = FormerSecret(secret="whsec_former", until_at=1)
+TLS = TlsOptions(certificate="certificate", key="key")
 
 
 async def sealed_values(db: SqliteDatabase) -> list[str]:
@@ -29,7 +30,7 @@ async def sealed_values(db: SqliteDatabase) -> list[str]:
 
 
 async def add_secrets(stores: Stores, clock: SetClock, count: int = 1) -> None:
-    webhook = {"headers": {"X-A": "b"}, "signing_secret": "whsec_now", "former_secrets": (FORMER,)}
+    webhook = {"headers": {"X-A": "b"}, "signing_secret": "whsec_now", "former_secrets": (FORMER,), "tls": TLS}
     for _ in range(count):
         await add_job(stores, clock.now(), webhook=webhook)
 
@@ -80,16 +81,16 @@ async def test_every_secret_gets_the_new_key_and_says_the_same(
     await add_job(stores, clock.now())
     both, new = Vault(NEW, OLD), Vault(NEW)
     before = (await stores.webhooks.page("ann", skip=0, limit=10)).items
-    assert await reseal(db, both) == 15
+    assert await reseal(db, both) == 20
     assert await reseal(db, both) == 0
     values = await sealed_values(db)
-    assert len(values) == 16 and all(map(new.is_current, values))
+    assert len(values) == 21 and all(map(new.is_current, values))
     await require_key(db, new)
     with pytest.raises(WrongKeyError):
         await require_key(db, Vault(OLD))
     after = (await Stores.over(db, vault=new, worker_id="w").webhooks.page("ann", skip=0, limit=10)).items
     assert after == before
-    assert after[0].former_secrets == (FORMER,)
+    assert (after[0].former_secrets, after[0].tls) == ((FORMER,), TLS)
 
 
 async def test_one_that_cannot_be_opened_leaves_all_as_they_were(
