@@ -13,7 +13,8 @@ import aiosqlite
 import pytest
 from aiohttp import web
 
-from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig, ServerConfig
+from scheduler.config import Config, DatabaseConfig, EngineConfig
+from scheduler.config.network import EgressConfig, ServerConfig
 from scheduler.domain.clock import Clock, Instant, format_instant, parse_instant, seconds
 from scheduler.domain.events import Events
 from scheduler.ops.data_dir import DataDir

@@ -27,7 +27,8 @@ import uvloop
 from yarl import URL
 
 from scheduler.app import collect_rarely
-from scheduler.config import Config, DatabaseConfig, EgressConfig, EngineConfig
+from scheduler.config import Config, DatabaseConfig, EngineConfig
+from scheduler.config.network import EgressConfig
 from scheduler.domain.clock import SECOND, SystemClock
 from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.runs.execution import Status

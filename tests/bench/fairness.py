@@ -27,7 +27,8 @@ from typing import Any
 import psutil
 import uvloop
 
-from scheduler.config import Config, EgressConfig, EngineConfig
+from scheduler.config import Config, EngineConfig
+from scheduler.config.network import EgressConfig
 from scheduler.domain.clock import SECOND
 from scheduler.domain.events import AttemptsSettled
 from scheduler.domain.jobs.retry import RetryPolicy
