@@ -107,3 +107,12 @@ async def test_what_1_0_0_stored_with_braces_is_sent_as_before_and_can_be_writte
     assert await send() == before
     await api.put(path, {"query_params": {"a": "{{ attempt }}"}})
     assert await send() == ("/{{job.id}}/{{x}}", {"a": "1"}, "t")
+
+
+async def test_a_template_of_a_megabyte_is_sent_like_any_other(api: Api, receiver: Receiver) -> None:
+    job = await api.new_job(name='"n"')
+    inner = json.dumps({"pad": "x" * 900_000, "name": "{{ job.name }}"})
+    await api.new_webhook(job["id"], url=receiver.url, body_template=json.dumps({"text": inner}))
+    await api.post(f"/api/jobs/{job['id']}/trigger")
+    await deliver_ready(api.service)
+    assert json.loads(json.loads(receiver.requests[0].body)["text"])["name"] == '"n"'

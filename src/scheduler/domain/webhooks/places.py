@@ -22,7 +22,12 @@ DEEPEST = 4
 _MARK = "\ufdd0"
 """Stands for a name while its place is looked for: no character, and the same in every encoding below."""
 # An unterminated string goes to the end of the text, so that looking for strings stays linear.
-_JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+# What comes before the next name outside of strings, or the next string that has one.
+_WITHOUT_NAMES = re.compile(rf'(?:[^"{_MARK}]++|"[^"\\{_MARK}]*+(?:\\[^{_MARK}][^"\\{_MARK}]*+)*+")*+', re.DOTALL)
+_BEGINNING_OF_JSON = re.compile(r'\s*+(?:\{\s*+["}]|\[\s*+["{\[\]tfn0-9-])')
+_PARSED_LENGTH = 65_536
+"""Whether a longer text is JSON is decided by its beginning and end, since parsing it takes long."""
 _FIELD_ENDS = re.compile("[&=]")
 _CDATA = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)", re.DOTALL)
 # All but what RFC 3986 allows in a path or query; a percent sign is encoded unless two hex digits follow it.
@@ -151,9 +156,10 @@ def json_depths(parts: Sequence[str], place: Place) -> tuple[int, ...]:
 
 def _depths(text: str, place: Place) -> Iterator[int]:
     if place is Place.JSON:
-        yield from _depths_in_json(text, 1)
+        # without a backslash no string has the quotes that JSON needs
+        yield from _depths_in_json(text, 1) if "\\" in text else [1] * text.count(_MARK)
     elif place is Place.XML:
-        yield from _depths_between(text, _CDATA, 0, lambda section: [-1] * section.count(_MARK))
+        yield from _depths_in_xml(text)
     elif place in (Place.FORM, Place.QUERY):
         for field in _FIELD_ENDS.split(text):
             yield from _depths_in_field(field, unquote_plus(field))
@@ -163,19 +169,24 @@ def _depths(text: str, place: Place) -> Iterator[int]:
 
 def _depths_in_json(text: str, outside: int) -> Iterator[int]:
     """``outside`` is the depth of names that stand in no string: in JSON within another text they may be prose."""
-    return _depths_between(text, _JSON_STRING, outside, _depths_in_string)
-
-
-def _depths_between(
-    text: str, inner: re.Pattern[str], outside: int, depths_in: Callable[[str], Sequence[int]]
-) -> Iterator[int]:
     end = 0
-    for match in inner.finditer(text):
-        yield from [outside] * text.count(_MARK, end, match.start())
-        end = match.end()
-        if _MARK in match[0]:
-            yield from depths_in(match[0])
-    yield from [outside] * text.count(_MARK, end)
+    while (skipped := _WITHOUT_NAMES.match(text, end)) is not None and (end := skipped.end()) < len(text):
+        string = _JSON_STRING.match(text, end)
+        if string is None:
+            yield outside
+            end += len(_MARK)
+        else:
+            yield from _depths_in_string(string[0])
+            end = string.end()
+
+
+def _depths_in_xml(text: str) -> Iterator[int]:
+    end = 0
+    for section in _CDATA.finditer(text):
+        yield from [0] * text.count(_MARK, end, section.start())
+        yield from [-1] * section[0].count(_MARK)
+        end = section.end()
+    yield from [0] * text.count(_MARK, end)
 
 
 def _depths_in_string(string: str) -> Sequence[int]:
@@ -196,8 +207,10 @@ def _depths_in_field(field: str, decoded: str) -> Sequence[int]:
 
 def _is_json(text: str) -> bool:
     """Is it an object or a list of JSON, whatever its names stand for?"""
-    if text.lstrip()[:1] not in ("{", "["):
+    if not _BEGINNING_OF_JSON.match(text.replace(_MARK, "1", 1)):
         return False
+    if len(text) > _PARSED_LENGTH:
+        return text.rstrip()[-1] in "}]"
     try:
         json.loads(text.replace(_MARK, "1"), strict=False)
     except (ValueError, RecursionError):
