@@ -30,8 +30,9 @@ from scheduler.api.http.operation import operation
 from scheduler.api.http.parser import use_parser
 from scheduler.api.services import FORM
 from scheduler.domain.events import Events
+from scheduler.engine.http.connector import ExchangeConnector
 from scheduler.engine.http.egress import Egress
-from scheduler.engine.http.exchange import MOST_INTERIM, Exchange, ExchangeConnector, received_bytes
+from scheduler.engine.http.exchange import MOST_INTERIM, Exchange, received_bytes
 from scheduler.engine.http.resolver import Resolver
 from scheduler.engine.http.tunnel import Proxy, Tunnel
 from scheduler.store.sqlite.thread import on_thread_of
@@ -61,7 +62,7 @@ async def exchange_with(answer: bytes, tunnel: Tunnel | None = None) -> AsyncIte
         request = ClientRequest("GET", URL(f"http://127.0.0.1:{port}/"), loop=loop)
         connection = await connector.connect(request, [], ClientTimeout())
         try:
-            assert isinstance(connection.protocol, Exchange), "engine/http/exchange.py: TCPConnector._factory"
+            assert isinstance(connection.protocol, Exchange), "engine/http/connector.py: TCPConnector._factory"
             yield connection.protocol
         finally:
             connection.close()
@@ -89,7 +90,7 @@ async def test_the_connector_of_aiohttp_connects_where_a_tunnel_can_take_its_pla
         message, _ = await exchange.send(REQUEST)
         assert message.code == 204
         assert [host for host, _ in ways] == ["127.0.0.1"], (
-            "engine/http/exchange.py: TCPConnector._wrap_create_connection and _wrap_existing_connection"
+            "engine/http/connector.py: TCPConnector._wrap_create_connection and _wrap_existing_connection"
         )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-import re
 import ssl
 from types import TracebackType
 from typing import NamedTuple, Self, cast
@@ -31,12 +30,14 @@ from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, parse_target
 from scheduler.domain.webhooks.webhook import TlsOptions
 from scheduler.engine.http.answer import Body, Failure, failed, not_followed, outcome_of
+from scheduler.engine.http.connector import ExchangeConnector
 from scheduler.engine.http.egress import Dial, Egress, dialling
-from scheduler.engine.http.exchange import Exchange, ExchangeConnector, received_bytes
+from scheduler.engine.http.exchange import Exchange, received_bytes
 from scheduler.engine.http.failure import failure_of
 from scheduler.engine.http.resolver import Resolver
 from scheduler.engine.http.tls import TlsContexts
 from scheduler.engine.http.tunnel import NoResolver, Tunnel
+from scheduler.engine.http.wire import split_origin, wire_of
 
 CONNECT_LIMIT_S = 5.0
 """How long connecting may take, look-up and TLS included, within the timeout of the attempt."""
@@ -53,8 +54,6 @@ DISTRUST_S = 60.0
 _MOST_DISTRUSTED = 1000
 _CHUNKS_AT_A_TIME = 500
 """After so many the other tasks of the loop have their turn."""
-_ORIGIN = re.compile(r"[^:/?#]*://[^/?#]*")
-_WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Route(NamedTuple):
@@ -132,9 +131,9 @@ class Sender:
     async def _send(self, request: Request, deadline: float) -> Outcome | Request:
         """One request; returns its outcome, or the request that a redirect leads to."""
         try:
-            origin, path = _split(request.url)
+            origin, path = split_origin(request.url)
             route = self._route(origin) if request.tls is None else await self._route_with(origin, request.tls)
-            wire = _wire(request, path, route.start)
+            wire = wire_of(request, path, route.start)
         except (SchedulerError, ValueError) as error:
             return failed(ErrorCode.BLOCKED_ADDRESS, f"the request cannot be sent: {error}")
         except ssl.SSLError as error:
@@ -264,33 +263,6 @@ def _following(request: Request, message: RawResponseMessage) -> Request | Failu
         return redirected(request, message.code, location)
     except SchedulerError as error:
         return ErrorCode.HTTP, f"{not_followed(location)}: {error.message}"
-
-
-@functools.lru_cache(maxsize=4096)
-def _split(url: str) -> tuple[str, str]:
-    """The origin of a URL, and its path and query. Raises ``ValueError`` for what would not be one word of a line."""
-    match = _ORIGIN.match(url)
-    if match is None or " " in url or not (url.isascii() and url.isprintable()):
-        raise ValueError("the URL has no host, or characters that are not percent-encoded")
-    path = url[match.end() :].partition("#")[0]
-    return match[0], path if path.startswith("/") else f"/{path}"
-
-
-def _wire(request: Request, path: str, start: str) -> bytes:
-    """The whole request as bytes. Raises ``ValueError`` for a header with a line break, which would be read as
-    several."""
-    headers, body = request.headers, request.body
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    if body is not None:
-        lines.append(f"Content-Length: {len(body)}\r\n")
-    elif request.method in _WITH_LENGTH:
-        lines.append("Content-Length: 0\r\n")
-    head = f"{request.method} {path}{start}{''.join(lines)}\r\n"
-    breaks = len(lines) + 3
-    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
-        raise ValueError("a header contains a line break or NUL")
-    wire = head.encode("latin-1")
-    return wire + body if body else wire
 
 
 def _timed_out(route: _Route, dial: Dial, total_s: float | None, *, connected: bool) -> tuple[ErrorCode, str]:

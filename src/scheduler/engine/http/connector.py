@@ -1,0 +1,72 @@
+"""The connections of the sender: aiohttp's connector, which opens exchanges and can go through a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from typing import Any, cast
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientRequest,
+    TCPConnector,
+)
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import AddrInfoType, SocketFactoryType
+
+from scheduler.engine.http.egress import note_connected
+from scheduler.engine.http.exchange import LONGEST_REST_S, Exchange
+from scheduler.engine.http.tunnel import Tunnel
+
+
+class ExchangeConnector(TCPConnector):
+    """aiohttp's connector (pool, name cache, happy eyeballs, TLS), whose connections are exchanges."""
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        resolver: AbstractResolver,
+        socket_factory: SocketFactoryType,
+        tls: ssl.SSLContext | None,
+        tunnel: Tunnel | None = None,
+    ) -> None:
+        """``limit`` is the number of connections at most; ``tls`` replaces the trust in the system's authorities.
+
+        With a ``tunnel`` all connections are made through it.
+        """
+        super().__init__(
+            limit=limit,
+            keepalive_timeout=LONGEST_REST_S,
+            resolver=resolver,
+            socket_factory=socket_factory,
+            ssl=tls or True,
+        )
+        self._factory = cast("functools.partial[ResponseHandler]", functools.partial(_begin))
+        self._tunnel = tunnel
+
+    async def _wrap_create_connection(
+        self,
+        *args: Any,
+        addr_infos: list[AddrInfoType],
+        req: ClientRequest,
+        client_error: type[Exception] = ClientConnectorError,
+        **more: Any,
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        """Connect to the first of the addresses; the base class goes on with the next one after a failure."""
+        more |= {"req": req, "client_error": client_error}
+        if self._tunnel is None:
+            return await super()._wrap_create_connection(*args, addr_infos=addr_infos, **more)
+        try:
+            opened = await self._tunnel.open(addr_infos[0], host=req.url.raw_host or "", port=req.port or 0)
+        except OSError as error:
+            raise client_error(req.connection_key, error) from error
+        return await self._wrap_existing_connection(*args, sock=opened, **more)
+
+
+def _begin() -> Exchange:
+    """The exchange of a socket that is connected; the connector then adds TLS where the URL asks for it."""
+    note_connected()
+    return Exchange(asyncio.get_running_loop())
