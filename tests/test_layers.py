@@ -63,6 +63,13 @@ def test_the_docstring_of_a_package_names_all_of_its_modules(package: Path) -> N
     assert missing <= NAMED_ABOVE.get(package.parent.name, set())
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_no_folder_has_more_than_twelve_modules_and_none_more_than_300_lines(package: Path) -> None:
+    modules = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in package.glob("*.py")}
+    assert len(modules.keys() - {"__init__.py"}) <= 12
+    assert {name: lines for name, lines in modules.items() if lines > 300} == {}
+
+
 def _contents(folder: Path) -> set[str]:
     """The modules and packages of a package, by their full names."""
     found = {path for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}

@@ -62,22 +62,22 @@ def closing_at(receiver: RawReceiver, number: int) -> None:
         ("not-a-timeout=0", 1),
     ],
 )
-async def test_a_connection_rests_for_less_than_keep_alive_says(value: str, connections: int, sender: Sender) -> None:
+async def test_a_connection_is_idle_for_less_than_keep_alive_says(value: str, connections: int, sender: Sender) -> None:
     async with receiving(keeping(keeping_alive(value))) as receiver:
         for _ in range(2):
             assert (await sender.send(to(receiver))).error is None
         assert receiver.connections == connections
 
 
-async def test_a_connection_that_has_rested_for_as_long_is_not_used_again(
+async def test_a_connection_that_was_idle_for_as_long_is_not_used_again(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.engine.http.exchange.REST_MARGIN_S", 1 - SHORT_S / 2)
+    monkeypatch.setattr("scheduler.engine.http.exchange.IDLE_MARGIN_S", 1 - SHORT_S / 2)
     loop = asyncio.get_running_loop()
     async with receiving(keeping(keeping_alive("timeout=1"))) as receiver:
         await sender.send(to(receiver))
-        rested = loop.time() + SHORT_S
-        await until(lambda: loop.time() > rested)
+        idle_until = loop.time() + SHORT_S
+        await until(lambda: loop.time() > idle_until)
         assert (await sender.send(to(receiver))).error is None
         assert receiver.connections == 2
 
@@ -116,7 +116,7 @@ async def test_no_connection_to_a_receiver_that_closed_a_reused_one_is_used_agai
 
 
 async def test_after_a_while_connections_to_it_are_used_again(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.engine.http.sender.DISTRUST_S", SHORT_S)
+    monkeypatch.setattr("scheduler.engine.http.sender.REUSE_SUSPENDED_S", SHORT_S)
     loop = asyncio.get_running_loop()
     async with receiving(keeping()) as receiver:
         closing_at(receiver, 2)
@@ -160,7 +160,7 @@ async def test_silence_on_a_reused_connection_is_a_timeout(sender: Sender) -> No
         assert (await sender.send(to(receiver, timeout_s=SHORT_S))).error_code == "timeout"
 
 
-async def test_a_request_for_a_new_connection_closes_those_that_rest(sender: Sender) -> None:
+async def test_a_request_for_a_new_connection_closes_idle_ones(sender: Sender) -> None:
     async with receiving(keeping()) as receiver:
         await asyncio.gather(*(sender.send(to(receiver)) for _ in range(3)))
         assert receiver.connections == 3
@@ -207,11 +207,11 @@ async def test_a_run_that_met_a_stale_connection_goes_out_again_at_once_beyond_i
 
 
 @both_databases
-async def test_the_repetition_uses_a_new_connection_where_others_rest(
+async def test_the_repetition_uses_a_new_connection_where_others_are_idle(
     service: Service, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on another node, which has connections of its own and did not meet the stale one: the row says it."""
-    monkeypatch.setattr("scheduler.engine.http.sender.DISTRUST_S", 0.0)
+    monkeypatch.setattr("scheduler.engine.http.sender.REUSE_SUSPENDED_S", 0.0)
     async with receiving(keeping()) as receiver:
         closing_at(receiver, 3)
         url = f"http://127.0.0.1:{receiver.port}/"

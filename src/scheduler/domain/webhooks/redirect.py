@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.places import encode_url
 from scheduler.domain.webhooks.request import LONGEST_SENT_URL, Request
-from scheduler.domain.webhooks.target import Target, parse_target, split_url
+from scheduler.domain.webhooks.target import Target, origin_of, parse_target, split_url
 from scheduler.domain.webhooks.webhook import is_credential
 
 MOST_REDIRECTS = 5
@@ -33,7 +33,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
         # the signature is one of the body
         dropped |= {"content-type", *({_SIGNATURE} if body else ())}
         method, body = "GET", None
-    if _origin(target) != _origin(parse_target(_origin_text(request.url))):
+    if _origin(target) != _origin(parse_target(origin_of(request.url))):
         dropped |= {_SIGNATURE, *(name.lower() for name in headers if is_credential(name))}
         tls = tls and tls.without_certificate()
     return replace(
@@ -56,12 +56,6 @@ def _resolved(base: str, location: str) -> tuple[Target, str]:
     path, question, query = rest.partition("#")[0].partition("?")
     sent = f"{target.scheme}://{target.authority}{encode_url(path) or '/'}{question}{encode_url(query)}"
     return target, sent
-
-
-def _origin_text(url: str) -> str:
-    """Scheme and authority of a URL that is sent."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].partition('#')[0]}"
 
 
 def _origin(target: Target) -> tuple[str, str, int]:

@@ -23,6 +23,7 @@ LONGEST_URL = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(r"[^:/?#]*://[^/?#]*")
 _AUTHORITY = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
@@ -102,6 +103,12 @@ def split_url(url: str, *, longest: int = LONGEST_URL) -> tuple[Target, str]:
     ascii_host = _to_ascii(parts["host"])
     target = Target(scheme=scheme, host=canonical_host(ascii_host), port=port, is_absolute=ascii_host.endswith("."))
     return target, match["rest"]
+
+
+def origin_of(url: str) -> str:
+    """Scheme and authority of a URL as they are written there; empty when it has none."""
+    match = _ORIGIN.match(url)
+    return match[0] if match is not None else ""
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,9 @@
-"""The connections of the sender: aiohttp's connector, which opens exchanges and can go through a proxy."""
+"""Opens the connections that requests are sent on: aiohttp's connector, with our protocol, and through a proxy.
+
+The only module that uses these private parts of aiohttp: the attribute ``_factory`` of ``TCPConnector``, and its
+methods ``_wrap_create_connection`` and ``_wrap_existing_connection``. ``tests/test_private_hooks.py`` fails when an
+upgrade changes one of them.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,13 @@ import functools
 import ssl
 from typing import Any, cast
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientRequest,
-    TCPConnector,
-)
+from aiohttp import ClientConnectorError, ClientRequest, TCPConnector
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType, SocketFactoryType
 
 from scheduler.engine.http.egress import note_connected
-from scheduler.engine.http.exchange import LONGEST_REST_S, Exchange
+from scheduler.engine.http.exchange import LONGEST_IDLE_S, Exchange
 from scheduler.engine.http.tunnel import Tunnel
 
 
@@ -33,13 +34,13 @@ class ExchangeConnector(TCPConnector):
         tls: ssl.SSLContext | None,
         tunnel: Tunnel | None = None,
     ) -> None:
-        """``limit`` is the number of connections at most; ``tls`` replaces the trust in the system's authorities.
+        """``limit`` is the number of connections at most, ``tls`` replaces the system's authorities.
 
         With a ``tunnel`` all connections are made through it.
         """
         super().__init__(
             limit=limit,
-            keepalive_timeout=LONGEST_REST_S,
+            keepalive_timeout=LONGEST_IDLE_S,
             resolver=resolver,
             socket_factory=socket_factory,
             ssl=tls or True,
@@ -67,6 +68,6 @@ class ExchangeConnector(TCPConnector):
 
 
 def _begin() -> Exchange:
-    """The exchange of a socket that is connected; the connector then adds TLS where the URL asks for it."""
+    """The protocol of a socket that was just connected; the connector then adds TLS for an https URL."""
     note_connected()
     return Exchange(asyncio.get_running_loop())

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from aiohttp.connector import AddrInfoType
 
 from scheduler.domain.errors import invalid
-from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
 from scheduler.domain.webhooks.target import (
     Address,
@@ -26,9 +25,6 @@ from scheduler.domain.webhooks.target import (
     parse_target,
     unwrap,
 )
-
-BLOCKED = ErrorCode.BLOCKED_ADDRESS.value
-"""Marks the text of a refused socket, so that it is recognised within an exception of the connector."""
 
 _LOOPBACK: tuple[Address, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _METADATA: tuple[Address, ...] = (ipaddress.IPv4Address("169.254.169.254"),)
@@ -52,20 +48,22 @@ class Dial:
     address: str | None = None
     is_connected: bool = False
     """A socket is connected; what may be missing is TLS."""
+    blocked: str | None = None
+    """Why the first of its addresses that is not permitted is not."""
 
 
 _dial: ContextVar[Dial | None] = ContextVar("dial", default=None)
 
 
 def dialling(name: str) -> Dial:
-    """Record for the rest of this task which host its sockets are for: a rule for a name applies to that host only."""
+    """Begin to connect: until this task connects to another host, its sockets are judged as those of ``name``."""
     dial = Dial(name)
     _dial.set(dial)
     return dial
 
 
 def note_connected() -> None:
-    """Record that a socket of this task's dial is connected."""
+    """Record that a socket of this task is connected."""
     dial = _dial.get()
     if dial is not None:
         dial.is_connected = True
@@ -86,7 +84,7 @@ class Egress:
         self._own_everywhere: set[int] = set()
 
     def permit(self, allow: Sequence[str]) -> None:
-        """Replace what ``allow`` lists, from the next connection on. Raises the ``ValueError`` of a bad text."""
+        """Replace what ``allow`` lists, from the next connection on. Raises as ``parse_egress_rule`` does."""
         self._rules = tuple(map(parse_egress_rule, allow))
 
     def forbid(self, host: str, port: int) -> None:
@@ -110,11 +108,11 @@ class Egress:
             raise invalid("url", str(problems[0]), code="BLOCKED_TARGET")
 
     def socket_factory(self, addr_info: AddrInfoType) -> socket.socket:
-        """An unconnected socket for a connector. Raises ``OSError`` (``EACCES``, ``blocked_address …``)."""
-        self.require(addr_info)
+        """An unconnected socket for a connector. Raises ``OSError`` (``EACCES``) for an address that is blocked."""
+        self.check_address(addr_info)
         return new_socket(*addr_info[:3])
 
-    def require(self, addr_info: AddrInfoType) -> None:
+    def check_address(self, addr_info: AddrInfoType) -> None:
         """Record that this task connects to the address. Raises ``OSError`` as ``socket_factory`` does."""
         address = addr_info[4]
         dial = _dial.get()
@@ -122,7 +120,9 @@ class Egress:
             ipaddress.ip_address(address[0].partition("%")[0]), address[1], name=dial.name if dial else ""
         )
         if problem is not None:
-            raise OSError(errno.EACCES, f"{BLOCKED} {problem}")
+            if dial is not None:
+                dial.blocked = dial.blocked or problem
+            raise OSError(errno.EACCES, problem)
         if dial is not None:
             dial.address = address[0]
 

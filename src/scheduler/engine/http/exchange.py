@@ -1,10 +1,8 @@
 """One request and its answer on one connection: aiohttp's client protocol and parser, with rules of our own.
 
-The only module that uses private parts of aiohttp's client: the attribute ``_factory`` of ``TCPConnector`` and its
-methods ``_wrap_create_connection`` and ``_wrap_existing_connection``; of
-``ResponseHandler`` the attributes ``_parser``, ``_payload``, ``_upgraded`` and ``_reading_paused``; what ``feed_data``
-of its parser returns; and the method ``_read_nowait`` of ``StreamReader``. ``tests/test_private_hooks.py`` fails when
-an upgrade changes one of them.
+The only module that uses these private parts of aiohttp: the attributes ``_parser``, ``_payload``, ``_upgraded`` and
+``_reading_paused`` of ``ResponseHandler``; what ``feed_data`` of its parser returns; and the method ``_read_nowait`` of
+``StreamReader``. ``tests/test_private_hooks.py`` fails when an upgrade changes one of them.
 """
 
 from __future__ import annotations
@@ -15,10 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import cast
 
-from aiohttp import (
-    ClientConnectionResetError,
-    StreamReader,
-)
+from aiohttp import ClientConnectionResetError, StreamReader
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.hdrs import KEEP_ALIVE
 from aiohttp.http import HttpProcessingError, RawResponseMessage
@@ -33,17 +28,17 @@ LONGEST_BLOCK = 262_144
 """Bytes of header blocks before the body at most, those of interim answers included."""
 
 LONGEST_LIFE_S = 60.0
-"""How long a connection can be used: a receiver whose address has changed is followed that soon."""
+"""How long a connection can be used, and so how long after a change of its address a receiver is still reached."""
 
-LONGEST_REST_S = 1.5
+LONGEST_IDLE_S = 1.5
 """How long an idle connection is kept. Less than the idle timeouts of servers (2 s and more), because a request on a
 connection that the receiver is just closing fails, and nothing is sent twice. Bursts reuse connections all the same."""
 
 Answer = tuple[RawResponseMessage, StreamReader]
 """The header block of an answer, and the reader of its body."""
 
-REST_MARGIN_S = 0.5
-"""How much less than a receiver says it keeps an idle connection for it is used: its clock starts first."""
+IDLE_MARGIN_S = 0.5
+"""An idle connection is used for so much less than the receiver keeps it, whose timer starts earlier than ours."""
 _LONGEST_REASON = 8190
 _READ_BUFFER = 65_536
 _SLICE = 16_384
@@ -89,17 +84,17 @@ class Exchange(ResponseHandler):
         """What was dropped of the header block, in sentences."""
 
     @property
-    def has_rested(self) -> bool:
-        """Has it carried a request, and is now there for another?"""
+    def is_idle(self) -> bool:
+        """Has it carried a request, and is it free for another one?"""
         return self._phase is _IDLE
 
     @property
     def is_stale(self) -> bool:
-        """Was a request written to a connection that had rested, without a byte of an answer so far?"""
+        """Was a request written to a connection that had been idle, without a byte of an answer so far?"""
         return self.is_reused and not self._size
 
     def is_connected(self) -> bool:
-        """Asked before a connection that rests is used again: is it open, and has it not rested or lived too long?"""
+        """May the connector use it: is it open, and neither idle for too long nor too old?"""
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
@@ -132,7 +127,7 @@ class Exchange(ResponseHandler):
             return False
         self._phase = _IDLE
         now = self._loop.time()
-        self._usable_until = min(now + _rest_s(message), self._ends_at)
+        self._usable_until = min(now + _idle_s(message), self._ends_at)
         return now < self._usable_until
 
     def resume_reading(self, resume_parser: bool = True) -> None:
@@ -151,7 +146,7 @@ class Exchange(ResponseHandler):
             self.abort()  # no request is in flight: these bytes must not be read as the answer to the next one
 
     def _receive_head(self, data: bytes) -> None:
-        """In slices, so that the parser stops soon after the first of many answers."""
+        """Parse what arrives in slices, so that the parser stops soon after the first of many answers."""
         start = 0
         while start < len(data) and self._phase is _HEAD:
             part = data[start : start + min(_SLICE, LONGEST_BLOCK - self._size)]
@@ -261,11 +256,11 @@ class Exchange(ResponseHandler):
             self.transport.abort()
 
 
-def _rest_s(message: RawResponseMessage) -> float:
-    """How long the connection may rest after this answer; not as long as its ``Keep-Alive`` says, where it has one."""
+def _idle_s(message: RawResponseMessage) -> float:
+    """How long the connection may be idle after this answer; less than its ``Keep-Alive`` says, where it has one."""
     text = message.headers.get(KEEP_ALIVE)
     timeout = _TIMEOUT.search(text) if text is not None else None
-    return LONGEST_REST_S if timeout is None else min(LONGEST_REST_S, int(timeout[1]) - REST_MARGIN_S)
+    return LONGEST_IDLE_S if timeout is None else min(LONGEST_IDLE_S, int(timeout[1]) - IDLE_MARGIN_S)
 
 
 def received_bytes(body: StreamReader, most: int) -> bytes:

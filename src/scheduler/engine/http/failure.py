@@ -15,12 +15,12 @@ from aiohttp import (
 from aiohttp.http import HttpProcessingError
 
 from scheduler.domain.runs.error_code import ErrorCode
-from scheduler.engine.http.egress import BLOCKED
+from scheduler.engine.http.egress import Dial
 
 log = logging.getLogger(__name__)
 
 
-def failure_of(error: Exception, endpoint: str) -> tuple[ErrorCode, str]:
+def failure_of(error: Exception, endpoint: str, dial: Dial) -> tuple[ErrorCode, str]:
     """The code and the text of an exception raised on the way to ``endpoint`` (``host:port``) or on its connection."""
     match error:
         case ClientConnectorDNSError():
@@ -33,6 +33,8 @@ def failure_of(error: Exception, endpoint: str) -> tuple[ErrorCode, str]:
             )
         case ClientConnectorSSLError():
             return ErrorCode.TLS_FAILED, f"{endpoint}: {_tls_reason(error.os_error)}"
+        case ClientConnectorError() if dial.blocked is not None:
+            return ErrorCode.BLOCKED_ADDRESS, dial.blocked
         case ClientConnectorError():
             return _not_connected(error.os_error, endpoint)
         case ServerDisconnectedError():
@@ -51,9 +53,6 @@ def failure_of(error: Exception, endpoint: str) -> tuple[ErrorCode, str]:
 
 
 def _not_connected(error: OSError, endpoint: str) -> tuple[ErrorCode, str]:
-    text = str(error)
-    if BLOCKED in text:
-        return ErrorCode.BLOCKED_ADDRESS, text.partition(f"{BLOCKED} ")[2].rstrip("'\"])")
     match error:
         case ConnectionRefusedError():
             return ErrorCode.CONNECT_REFUSED, f"nothing accepts connections at {endpoint}"

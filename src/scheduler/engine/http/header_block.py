@@ -38,7 +38,7 @@ _OLD_WEBSOCKET = b"sec-websocket-key1"
 
 
 def may_begin_answer(begun: bytes | bytearray) -> bool:
-    """Could what has come so far of a refused header block become one, as far as its first line says?"""
+    """Is the first line of a header block, as far as it has arrived, the status line of an HTTP answer?"""
     if b"\n" in begun[:_LONGEST_STATUS_LINE]:
         return _STATUS_LINE.match(begun) is not None
     return len(begun) < _LONGEST_STATUS_LINE and begun[:7] == b"HTTP/1."[: len(begun)]
@@ -70,7 +70,7 @@ def without_odd_fields(block: bytes) -> tuple[bytes, tuple[str, ...]]:
             odd.add(_TOO_MANY, match[1])
         else:
             kept.append(field)
-    odd.refuse_framing()
+    odd.check_framing()
     if len(lengths) > 1:
         raise HttpProcessingError(message="several lengths that differ")
     kept += [b"Content-Length: " + length for length in lengths]
@@ -102,8 +102,8 @@ class _OddFields:
     def add(self, oddity: str, field: bytes) -> None:
         self._by_oddity.setdefault(oddity, []).append(field)
 
-    def refuse_framing(self) -> None:
-        """Raise if another reader could take one of them for a field that says where the answer ends."""
+    def check_framing(self) -> None:
+        """Raise ``HttpProcessingError`` if a proxy could read one of them as the length of the answer."""
         for text in (self.unread, *map(b"|z|".join, self._by_oddity.values())):
             letters = text.lower().translate(None, delete=_NO_LETTERS)
             if b"contentlength" in letters or b"transferencoding" in letters:

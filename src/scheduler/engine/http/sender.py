@@ -48,10 +48,10 @@ LONGEST_BODY = 4_194_304
 MOST_CHUNKS = 20_000
 """Pieces of a body that are read at most: chunks of its transfer coding, or what arrives at a time."""
 
-DISTRUST_S = 60.0
-"""How long no connection is used again to a receiver that closed one on which a request was just sent."""
+REUSE_SUSPENDED_S = 60.0
+"""For how long each request to an endpoint gets a new connection, once a used one was closed without an answer."""
 
-_MOST_DISTRUSTED = 1000
+_MOST_SUSPENDED = 1000
 _CHUNKS_AT_A_TIME = 500
 """After so many the other tasks of the loop have their turn."""
 
@@ -105,8 +105,8 @@ class Sender:
             tls=self._tls.default(),
             tunnel=self._tunnel,
         )
-        self._distrusted: dict[str, float] = {}
-        """Endpoints that connections are not used again to, and until when (time of the loop)."""
+        self._suspended_until: dict[str, float] = {}
+        """Until when each request to an endpoint gets a new connection, by the clock of the loop."""
         self._route = functools.lru_cache(maxsize=4096)(self._find_route)
         self._connection_key = functools.lru_cache(maxsize=1024)(self._make_connection_key)
         return self
@@ -146,17 +146,17 @@ class Sender:
         try:
             async with total:
                 found = await self._connector.connect(route.connection_key, [], self._connect_timeout)
-                if request.on_new_connection or self._is_distrusted(route.endpoint):
+                if request.on_new_connection or self._is_reuse_suspended(route.endpoint):
                     found = await self._renewed(found, route)
                 connection = found
                 exchange = cast("Exchange", connection.protocol)
                 message, payload = await exchange.send(wire)
             following = _following(request, message) if request.follow_redirects else None
             if isinstance(following, Request):
-                reusable = payload.is_eof() and exchange.finish(message) and not self._is_distrusted(route.endpoint)
+                reusable = payload.is_eof() and self._may_reuse(exchange, message, route)
                 return following
             body = await self._read(payload, deadline)
-            reusable = body.has_ended and exchange.finish(message) and not self._is_distrusted(route.endpoint)
+            reusable = body.has_ended and self._may_reuse(exchange, message, route)
             return outcome_of(
                 message,
                 body,
@@ -170,32 +170,35 @@ class Sender:
             return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
         except Exception as error:
             if exchange is not None and exchange.is_stale:
-                self._distrust(route.endpoint)
+                self._suspend_reuse(route.endpoint)
                 closed = f"{route.endpoint} closed the connection, which had been used before, without an answer"
                 return failed(ErrorCode.STALE_CONNECTION, closed)
-            return failed(*failure_of(error, route.endpoint))
+            return failed(*failure_of(error, route.endpoint, dial))
         finally:
             if connection is not None:
                 _release(connection, reusable=reusable)
 
     async def _renewed(self, connection: Connection, route: _Route) -> Connection:
-        """A connection that nothing was sent on; those that rest are closed."""
-        while cast("Exchange", connection.protocol).has_rested:
+        """A connection that nothing was sent on; idle ones to the same endpoint are closed."""
+        while cast("Exchange", connection.protocol).is_idle:
             _release(connection, reusable=False)
             connection = await self._connector.connect(route.connection_key, [], self._connect_timeout)
         return connection
 
-    def _is_distrusted(self, endpoint: str) -> bool:
-        return bool(self._distrusted) and self._distrusted.get(endpoint, 0.0) > self._loop.time()
+    def _may_reuse(self, exchange: Exchange, message: RawResponseMessage, route: _Route) -> bool:
+        return exchange.finish(message) and not self._is_reuse_suspended(route.endpoint)
 
-    def _distrust(self, endpoint: str) -> None:
+    def _is_reuse_suspended(self, endpoint: str) -> bool:
+        return bool(self._suspended_until) and self._suspended_until.get(endpoint, 0.0) > self._loop.time()
+
+    def _suspend_reuse(self, endpoint: str) -> None:
         now = self._loop.time()
-        self._distrusted.pop(endpoint, None)  # entries are in the order of their ends
-        self._distrusted[endpoint] = now + DISTRUST_S
-        for known, until in list(self._distrusted.items()):
-            if until > now and len(self._distrusted) <= _MOST_DISTRUSTED:
+        self._suspended_until.pop(endpoint, None)  # entries are in the order of their ends
+        self._suspended_until[endpoint] = now + REUSE_SUSPENDED_S
+        for known, until in list(self._suspended_until.items()):
+            if until > now and len(self._suspended_until) <= _MOST_SUSPENDED:
                 break
-            del self._distrusted[known]
+            del self._suspended_until[known]
 
     async def _read(self, payload: StreamReader, deadline: float) -> Body:
         """Read the body until it ends, ``deadline`` or its bounds are reached; beyond the stored part it is dropped.
@@ -253,7 +256,7 @@ class Sender:
 
 
 def _following(request: Request, message: RawResponseMessage) -> Request | Failure | None:
-    """The request that a redirect leads to, or why it is not followed; ``None`` for another answer."""
+    """The request that a redirect leads to, or why it is not followed; ``None`` for an answer that is no redirect."""
     location = message.headers.get("Location")
     if message.code not in REDIRECTS or location is None:
         return None

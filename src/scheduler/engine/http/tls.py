@@ -37,7 +37,7 @@ class TlsContexts:
         if (options.certificate is None) != (options.key is None):
             raise invalid("tls", "certificate and key are given together or not at all")
         for name, text in (("ca", options.ca), ("certificate", options.certificate)):
-            _require_certificates(name, text)
+            _check_certificates(name, text)
         if options.key is not None and "ENCRYPTED" in options.key:
             raise invalid("tls", "the key is protected by a passphrase; give it without")
         if not options.verify and not self._allow_insecure:
@@ -48,7 +48,7 @@ class TlsContexts:
             raise invalid("tls", _problem(error)) from None
 
     def default(self) -> ssl.SSLContext | None:
-        """The context of webhooks without options; ``None`` for the trust in the system's authorities."""
+        """The context of webhooks without options; ``None`` when only the system's authorities are trusted."""
         return self._make(TlsOptions()) if self._ca_file is not None else None
 
     async def context(self, options: TlsOptions) -> ssl.SSLContext:
@@ -83,7 +83,7 @@ class TlsContexts:
         return context
 
 
-def _require_certificates(name: str, text: str | None) -> None:
+def _check_certificates(name: str, text: str | None) -> None:
     if text is None:
         return
     from cryptography import x509  # noqa: PLC0415 - slow to import, and few webhooks need it
@@ -107,18 +107,18 @@ def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
         with os.fdopen(os.memfd_create("tls"), "wb") as file:
             file.write(pem)
             file.flush()
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_refuse_passphrase)
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_passphrase)
         return
     from tempfile import NamedTemporaryFile  # noqa: PLC0415 - only where there are no files in memory
 
     with NamedTemporaryFile() as file:
         file.write(pem)
         file.flush()
-        context.load_cert_chain(file.name, password=_refuse_passphrase)
+        context.load_cert_chain(file.name, password=_no_passphrase)
 
 
-def _refuse_passphrase() -> str:
-    """Without this OpenSSL asks for one on the terminal."""
+def _no_passphrase() -> str:
+    """Called for the passphrase of a key: without it OpenSSL would ask for one on the terminal."""
     raise ValueError("the key is protected by a passphrase; give it without")
 
 

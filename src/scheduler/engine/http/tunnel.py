@@ -60,13 +60,13 @@ class Tunnel:
     async def open(self, address: AddrInfoType, *, host: str, port: int) -> socket.socket:
         """A socket that is connected to ``address``, one of those of ``host``.
 
-        Raises ``OSError`` (``EACCES``, ``blocked_address …``) for an address that webhooks may not reach, and
+        Raises ``OSError`` (``EACCES``) for an address that webhooks may not reach, and
         ``ProxyError``.
         """
         if self.by_name and not _is_address(host):
             target = f"{host.rstrip('.')}:{port}"
         else:
-            self._egress.require(address)
+            self._egress.check_address(address)
             target = f"[{address[4][0]}]:{port}" if ":" in address[4][0] else f"{address[4][0]}:{port}"
         opened = await self._connected()
         try:

@@ -1,29 +1,30 @@
-"""A request as the bytes that are written."""
+"""The bytes of a request, as HTTP/1.1 writes it (RFC 9112)."""
 
 from __future__ import annotations
 
 import functools
-import re
 
 from scheduler.domain.webhooks.request import Request
+from scheduler.domain.webhooks.target import origin_of
 
-_ORIGIN = re.compile(r"[^:/?#]*://[^/?#]*")
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
 @functools.lru_cache(maxsize=4096)
 def split_origin(url: str) -> tuple[str, str]:
-    """The origin of a URL, and its path and query. Raises ``ValueError`` for what would not be one word of a line."""
-    match = _ORIGIN.match(url)
-    if match is None or " " in url or not (url.isascii() and url.isprintable()):
+    """The origin of a URL, and its path and query as they stand in a request line. Raises ``ValueError``."""
+    origin = origin_of(url)
+    if not origin or " " in url or not (url.isascii() and url.isprintable()):
         raise ValueError("the URL has no host, or characters that are not percent-encoded")
-    path = url[match.end() :].partition("#")[0]
-    return match[0], path if path.startswith("/") else f"/{path}"
+    path = url.removeprefix(origin).partition("#")[0]
+    return origin, path if path.startswith("/") else f"/{path}"
 
 
 def wire_of(request: Request, path: str, start: str) -> bytes:
-    """The whole request as bytes. Raises ``ValueError`` for a header with a line break, which would be read as
-    several."""
+    """The whole request: header block and body. ``start`` is the end of the request line, and the ``Host`` header.
+
+    Raises ``ValueError`` for a header with a line break, which a receiver would read as several headers.
+    """
     headers, body = request.headers, request.body
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     if body is not None:
