@@ -15,7 +15,7 @@ from scheduler.config.log import LogConfig
 from scheduler.logs import configure_logging
 from scheduler.service import Service
 from tests.conftest import Receiver, SetClock
-from tests.factories import add_job, fire_and_deliver, rendered_metrics
+from tests.factories import add_job, claim_and_die, fire_and_deliver, rendered_metrics
 
 
 @pytest.fixture
@@ -49,6 +49,29 @@ async def test_counters_equal_the_rows(service: Service, receiver: Receiver, clo
     assert figures["scheduler_fire_lag_seconds_count", ()] == 2
     assert figures["scheduler_queue_depth", ()] == 1
     assert figures["scheduler_last_tick_timestamp_seconds", ()] == clock.now() / 1_000_000
+
+
+async def test_attempts_that_a_crash_left_are_counted_and_logged(
+    service: Service, receiver: Receiver, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url])
+    once = await add_job(service.stores, clock.now(), urls=[receiver.url], delivery="at_most_once")
+    for one in (job, once):
+        await service.engine.firer.start_run(one.id, clock.now())
+    await claim_and_die(service.stores, clock.now())
+    clock.advance(3600)
+    with caplog.at_level(logging.INFO, logger="scheduler.attempts"):
+        assert await service.engine.rescuer.rescue() == 2
+    figures = await _figures(service)
+    assert figures["scheduler_executions_total", (("status", "failure"),)] == 2
+    assert figures["scheduler_rescued_total", ()] == 2
+    assert figures["scheduler_fire_lag_seconds_count", ()] == 2
+    durations = ("scheduler_attempt_duration_seconds_count", ())
+    assert durations not in figures, "an hour without a process is no duration of an attempt"
+    lines = [line.__dict__ for line in caplog.records if line.name == "scheduler.attempts"]
+    assert sorted((line["job_id"], line["status"], line["error"].split()[0]) for line in lines) == sorted(
+        (one.id, "failure", "interrupted") for one in (job, once)
+    )
 
 
 async def test_every_name_has_the_prefix_and_none_the_label_job(service: Service) -> None:
