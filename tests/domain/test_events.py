@@ -1,16 +1,21 @@
-"""Events reach their listeners, and the table in ``domain/events.py`` names all of them."""
+"""Events reach their listeners, and the table in ``domain/events.py`` names all who tell and all who listen."""
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
+import scheduler
 from scheduler.domain import events as module
 from scheduler.domain.events import Committed, DatabaseBroken, Events, WorkReady
 from scheduler.service import Service
 
+PACKAGE = Path(scheduler.__file__).parent
 _WORDS = {
     "trigger loop": "TriggerLoop",
     "peers": "Peers",
@@ -48,18 +53,35 @@ def test_a_listener_that_fails_is_logged_and_stops_no_other(caplog: pytest.LogCa
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
-def _table() -> dict[str, set[str]]:
-    """The listeners of each event by the table of the module's docstring."""
-    rows: dict[str, set[str]] = {}
+def _column(number: int) -> dict[str, set[str]]:
+    """One column of the table of the module's docstring, by event."""
+    rows: defaultdict[str, set[str]] = defaultdict(set)
     lines = (module.__doc__ or "").splitlines()
-    rules = [number for number, line in enumerate(lines) if line.startswith("====")]
+    rules = [at for at, line in enumerate(lines) if line.startswith("====")]
     starts = [match.start() for match in re.finditer(r"=+", lines[rules[0]])]
+    ends = [*starts[1:], None]
     name = ""
     for line in lines[rules[1] + 1 : rules[2]]:
-        name = line[: starts[1]].strip() or name
-        listeners = re.sub(r"\([^)]*\)", "", line[starts[2] :]).split(",")
-        rows.setdefault(name, set()).update(_WORDS[one.strip()] for one in listeners if one.strip())
-    return rows
+        name = line[: ends[0]].strip() or name
+        cell = re.sub(r"\([^)]*\)", "", line[starts[number] : ends[number]])
+        rows[name] |= {one.strip() for one in cell.split(",") if one.strip()}
+    return dict(rows)
+
+
+def _tellers() -> dict[str, set[str]]:
+    """The modules that call ``tell(Event(...))``, by event."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell":
+                event = node.args[0]
+                assert isinstance(event, ast.Call), f"{path}:{node.lineno}: write the event in the call of tell"
+                found[ast.unparse(event.func)].add(path.relative_to(PACKAGE).with_suffix("").as_posix())
+    return dict(found)
+
+
+def test_the_table_names_the_modules_that_tell() -> None:
+    assert _tellers() == _column(1)
 
 
 async def test_the_table_names_the_listeners_of_a_service(service: Service) -> None:
@@ -67,4 +89,4 @@ async def test_the_table_names_the_listeners_of_a_service(service: Service) -> N
         kind.__name__: {listener.__qualname__.partition(".")[0] for listener in listeners}
         for kind, listeners in service.events.listeners().items()
     }
-    assert found == _table()
+    assert found == {event: {_WORDS[one] for one in listeners} for event, listeners in _column(2).items()}

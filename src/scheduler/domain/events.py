@@ -3,29 +3,30 @@
 The code that commits a transaction tells of it afterwards. What changes nothing on disk is told right after it
 happened. ``tell`` calls the listeners one after the other before it returns; a listener neither blocks nor raises.
 
-======================  =======================================  ===================================================
-event                   told by                                  listeners
-======================  =======================================  ===================================================
-JobPlanned              store: jobs                              trigger loop (looks in time), peers
-WorkReady               store: jobs, dead letters, queue         worker pool (claims)
-Fired                   engine: firing                           worker pool (claims), peers, telemetry
-AttemptsSettled         store: queue                             worker pool (claims retries), telemetry
-ExecutionsEnded         store: jobs, webhooks, executions;       telemetry
-                        engine: firing
-Disabled                store: queue                             telemetry
-CancelRequested         store: executions, deletion;             worker pool (aborts the delivery), peers
-                        engine: firing
-WritingEnds             engine: recorder                         worker pool (claims into the slots that get free)
-LookedForDueJobs        engine: trigger loop                     telemetry, clock watch
-ExecutionsPruned        engine: pruner                           telemetry
-AccountDeleted          store: deletion                          telemetry
-DeletionBegun           store: deletion                          sweeper
-RequestAnswered         api: middleware                          telemetry
-Committed               store: drivers                           telemetry
-DatabaseBroken          store: drivers                           lifecycle (ends the process)
-======================  =======================================  ===================================================
+==================  ============================================  =================================================
+event               told by (modules of scheduler)                listeners
+==================  ============================================  =================================================
+JobPlanned          store/jobs/jobs, engine/upkeep/replanner      trigger loop (looks in time), peers
+WorkReady           store/jobs/jobs, store/queue/queue,           worker pool (claims)
+                    store/executions/dead_letters
+Fired               engine/firing                                 worker pool (claims), peers, telemetry
+AttemptsSettled     store/queue/queue                             worker pool (claims retries), telemetry
+ExecutionsEnded     store/jobs/jobs, store/jobs/webhooks,         telemetry
+                    store/executions/executions, engine/firing
+Disabled            store/queue/queue                             telemetry
+CancelRequested     store/jobs/deletion, engine/firing,           worker pool (aborts the delivery), peers
+                    store/executions/executions
+WritingEnds         engine/recorder                               worker pool (claims into the slots that get free)
+LookedForDueJobs    engine/firing                                 telemetry, clock watch
+ExecutionsPruned    engine/upkeep/pruner                          telemetry
+AccountDeleted      store/jobs/deletion                           telemetry
+DeletionBegun       store/jobs/deletion                           sweeper
+RequestAnswered     api/http/middleware                           telemetry
+Committed           store/sqlite/writer, store/postgres/database  telemetry
+DatabaseBroken      store/sqlite/writer                           lifecycle (ends the process)
+==================  ============================================  =================================================
 
-A test compares the listeners in this table with those of a service.
+Tests compare the tellers with the source, and the listeners with those of a service.
 """
 
 from __future__ import annotations
