@@ -314,6 +314,7 @@ def test_unknown_policies_are_a_validation_error(option: str, word: str) -> None
         ("@at", "a time such as"),
         ("@at tomorrow", "a time such as"),
         ("@at 2026-02-30T00:00:00Z", "a time such as"),
+        ("@at 2026-12-24T18:61:00Z", "(no such time: "),
         ("@at 9999-12-31T00:00:00Z", "a year from 1970 to 9998"),
         ("@at 1969-12-31T00:00:00Z", "a year from 1970 to 9998"),
         ("@at 2025-01-01T00:00:00Z", "is in the past"),

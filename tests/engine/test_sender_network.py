@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -280,6 +281,25 @@ async def test_plain_http_at_an_https_address_fails_with_a_hint(sender: Sender) 
         outcome = await sender.send(to(f"https://127.0.0.1:{receiver.port}/"))
         assert outcome.error_code == "tls_failed"
         assert (outcome.error or "").endswith("is this an http port?")
+
+
+def drop_out_of_tls(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Accept one connection, read the request, and go on without encryption."""
+    accepted, _ = listener.accept()
+    secured = context.wrap_socket(accepted, server_side=True)
+    secured.recv(4096)
+    with socket.socket(fileno=secured.detach()) as plain:
+        plain.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_what_breaks_tls_after_the_handshake_is_a_failure_of_tls(authority: Authority, clock: SetClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(drop_out_of_tls, listener, authority.serving("127.0.0.1")))
+        async with make_sender(clock, tls=authority.trusting()) as sender:
+            outcome = await sender.send(to(f"https://127.0.0.1:{listener.getsockname()[1]}/"))
+        await serving
+    assert outcome.error_code == "tls_failed"
+    assert (outcome.error or "").endswith("is this an http port?")
 
 
 async def stay_silent(caller: Caller) -> None:

@@ -24,6 +24,10 @@ MAX_INSTANT = 253_402_300_799 * SECOND
 """9999-12-31T23:59:59Z, the last second that RFC 3339 can write."""
 
 
+class NoSuchTimeError(ValueError):
+    """A text has the form of a time, but the calendar or the clock has no such time: 30 February, 25:00."""
+
+
 class Clock(Protocol):
     """Reads the current time. Tests have one that they set."""
 
@@ -67,7 +71,7 @@ def format_instant(instant: Instant) -> str:
 def parse_instant(text: str) -> Instant:
     """Parse an RFC 3339 text with an offset; digits after the sixth of the fraction are ignored.
 
-    Raises ``ValueError``, with a message for the author, when the text is anything else or the day does not exist.
+    Raises ``ValueError``, with a message for the author: ``NoSuchTimeError`` for a text of this form.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -76,6 +80,6 @@ def parse_instant(text: str) -> Instant:
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if offset in 'Zz' else offset}")
     except ValueError as error:
-        raise ValueError(f"no such time: {error}") from None
+        raise NoSuchTimeError(f"no such time: {error}") from None
     micros = int((fraction or ".0")[1:7].ljust(6, "0"))
     return from_datetime(moment) + micros

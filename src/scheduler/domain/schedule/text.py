@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from scheduler.domain.clock import SECOND, Instant, format_instant, parse_instant
+from scheduler.domain.clock import SECOND, Instant, NoSuchTimeError, format_instant, parse_instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.schedule.cron import parse_cron
 from scheduler.domain.schedule.days import HORIZON_YEARS
@@ -249,7 +249,7 @@ def _moment(text: str, time: str, zone: Zone, *, moves: bool) -> Moment:
     try:
         instant = parse_instant(time if has_offset else f"{time}Z")
     except (ValueError, OverflowError) as error:
-        reason = f" ({error})" if str(error).startswith("no such time") else ""
+        reason = f" ({error})" if isinstance(error, NoSuchTimeError) else ""
         raise InvalidScheduleError(
             f"{quoted(text)}: a time such as 2026-12-24T18:00:00Z, or without the Z in the job's zone{reason}"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -18,6 +19,9 @@ from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.engine.http.egress import Dial
 
 log = logging.getLogger(__name__)
+
+_OF_PLAIN_HTTP = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+"""How OpenSSL names an answer that is not TLS."""
 
 
 def failure_of(error: Exception, endpoint: str, dial: Dial) -> tuple[ErrorCode, str]:
@@ -43,8 +47,8 @@ def failure_of(error: Exception, endpoint: str, dial: Dial) -> tuple[ErrorCode, 
             # on further lines the parser's message points at the byte in question
             reason = error.message.partition("\n")[0].rstrip(" :")
             return ErrorCode.PROTOCOL_ERROR, f"{endpoint} sent no valid HTTP answer: {reason}"
-        case OSError() if "[SSL:" in str(error):
-            return ErrorCode.TLS_FAILED, f"{endpoint}: {_tls_reason(error)}"
+        case OSError() if (tls_error := _tls_error(error)) is not None:
+            return ErrorCode.TLS_FAILED, f"{endpoint}: {_tls_reason(tls_error)}"
         case OSError():
             return ErrorCode.CONNECTION_RESET, f"{endpoint} broke the connection: {_reason(error)}"
         case _:
@@ -70,8 +74,11 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
+def _tls_error(error: OSError) -> ssl.SSLError | None:
+    """The error of TLS that ended a connection; aiohttp raises an error of its own from it."""
+    return next((one for one in (error, error.__cause__) if isinstance(one, ssl.SSLError)), None)
+
+
 def _tls_reason(error: OSError) -> str:
-    reason = str(getattr(error, "reason", None) or error)
-    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
-        return f"{reason}; is this an http port?"
-    return reason
+    reason = getattr(error, "reason", None)  # OpenSSL's name of the error; None for what Python raises
+    return f"{reason}; is this an http port?" if reason in _OF_PLAIN_HTTP else str(reason or error)

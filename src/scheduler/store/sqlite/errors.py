@@ -32,7 +32,7 @@ def scheduler_error(error: sqlite3.Error) -> SchedulerError:
     """The error for the caller of a store."""
     if isinstance(error, sqlite3.OperationalError):
         return SchedulerError("SERVICE_UNAVAILABLE", f"the database cannot be used right now: {error}")
-    if isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY" in str(error):
+    if _code(error) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         return SchedulerError("CONFLICT", "what this belongs to has just been deleted")
     return SchedulerError("DATABASE_ERROR", f"the database refused the statement: {error}")
 

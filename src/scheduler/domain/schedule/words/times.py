@@ -62,7 +62,7 @@ def _frequency(mask: int, unit: str) -> str:
     if step is not None and step > 1:
         return f"every {step} {unit}s"
     named = _named(mask, unit)
-    return named if named.startswith("every") else f"at {named}"
+    return named if step is not None or spacing(bits(mask)) is not None else f"at {named}"
 
 
 def _hourly(mask: int) -> tuple[str, bool]:
