@@ -87,6 +87,9 @@ async def test_metrics_are_prometheus_text_by_default(api: Api) -> None:
         ({"Accept": "text/plain, application/json"}, False),
         ({"Accept": "application/json;q=0"}, False),
         ({"Accept": "application/json;q=x"}, False),
+        ({"Accept": "application/json;q=nan"}, False),
+        ({"Accept": "application/json;q=2, text/plain;q=0.1"}, False),
+        ({"Accept": "application/json;charset=utf-8;q=0.2, text/plain;q=0.1"}, True),
         ({"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}, False),
     ],
 )

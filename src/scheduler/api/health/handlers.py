@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from scheduler.api.auth.access import Caller
 from scheduler.api.health.documents import health_document, metrics_document
 from scheduler.api.health.schemas import Alive, HealthDocument, MetricsDocument
-from scheduler.api.http.answers import answer
+from scheduler.api.http.answers import accepted, answer
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import AnyParameters
 from scheduler.api.services import SERVICES, Health
@@ -86,22 +86,8 @@ async def metrics(request: web.Request) -> web.Response:
 
 def wants_json(request: web.Request) -> bool:
     """Does the Accept header prefer JSON to text (RFC 9110, section 12.5.1)? Without such a header: no."""
-    weights = {"application/json": 0.0, "text/plain": 0.0}
-    for offer in ",".join(request.headers.getall(hdrs.ACCEPT, ())).split(","):
-        media_type, *parameters = (part.strip().lower() for part in offer.split(";"))
-        if media_type in weights:
-            weights[media_type] = max(weights[media_type], _quality(parameters))
-    return weights["application/json"] > weights["text/plain"]
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
+    types = accepted(request, hdrs.ACCEPT)
+    return types.get("application/json", 0.0) > types.get("text/plain", 0.0)
 
 
 def _health_answer(state: Health, *, words: tuple[str, str]) -> web.Response:

@@ -1,4 +1,4 @@
-"""The pieces of answer schemas, and answers as JSON responses."""
+"""The pieces of answer schemas, answers as JSON responses, and which forms of an answer a client accepts."""
 
 from __future__ import annotations
 
@@ -130,6 +130,27 @@ def page_answer(page: Page[T], document: Callable[[T], Document], query: Documen
 def items_answer(documents: Sequence[Document], status: int) -> web.Response:
     """A list without paging: everything that one request created."""
     return answer({"items": list(documents)}, status)
+
+
+def accepted(request: web.Request, header: str) -> dict[str, float]:
+    """The weight of each value of ``Accept`` or a header like it, lower-case (RFC 9110, section 12.4.2).
+
+    Without a weight it is 1; a weight that is not between 0 and 1 counts as 0.
+    """
+    weights: dict[str, float] = {}
+    for offer in ",".join(request.headers.getall(header, ())).split(","):
+        value, *parameters = (part.strip().lower() for part in offer.split(";"))
+        weights[value] = max(weights.get(value, 0.0), _weight(parameters))
+    return weights
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    given = next((one.removeprefix("q=") for one in parameters if one.startswith("q=")), "1")
+    try:
+        weight = float(given)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
 
 
 def time_or_none(instant: Instant | None) -> str | None:

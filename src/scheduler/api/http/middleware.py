@@ -8,13 +8,13 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web, web_response
 from aiohttp.typedefs import Handler, Middleware
 
-from scheduler.api.http.answers import answer
+from scheduler.api.http.answers import accepted, answer
 from scheduler.api.http.errors import error_document
 from scheduler.api.services import REQUEST_ID
 from scheduler.domain.errors import SchedulerError
@@ -80,20 +80,10 @@ async def _compress(request: web.Request, response: web.StreamResponse) -> None:
         return
     if isinstance(response.body, bytes) and len(response.body) >= _COMPRESSED_FROM:
         response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-        if _takes_gzip(request.headers.getall(hdrs.ACCEPT_ENCODING, ())):
+        codings = accepted(request, hdrs.ACCEPT_ENCODING)
+        if codings.get("gzip", codings.get("*", 0.0)) > 0:
             response.body = await asyncio.to_thread(gzip.compress, response.body, _GZIP_LEVEL)
             response.headers[hdrs.CONTENT_ENCODING] = "gzip"
-
-
-def _takes_gzip(accepted: Sequence[str]) -> bool:
-    weights: dict[str, float] = {}
-    for offer in ",".join(accepted).split(","):
-        coding, _, parameter = (part.strip().lower() for part in offer.partition(";"))
-        try:
-            weights[coding] = float(parameter.removeprefix("q=")) if parameter else 1.0
-        except ValueError:
-            weights[coding] = 0.0
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
 async def accept_any_expectation(request: web.Request) -> None:
