@@ -115,7 +115,11 @@ async def test_executions_are_filtered_and_newest_first(api: Api) -> None:
     ("query", "field", "reason"),
     [
         ("error=broken", "error", "must be http_ and a status, such as http_503, or one of dns_failed, "),
+        ("error=http_", "error", "http_ must be followed by a status of three digits"),
+        ("error=http_abc", "error", "http_ must be followed by a status of three digits"),
         ("error=http_5", "error", "http_ must be followed by a status of three digits"),
+        ("error=http_099", "error", "http_ must be followed by a status of three digits"),
+        ("error=timeout_503", "error", "must be http_ and a status"),
         ("status=success&status=done", "status", "must be one of"),
         ("webhook_id=7", "webhook_id", "must be a UUID"),
         ("until=tomorrow", "until", "not an RFC 3339 time"),

@@ -12,31 +12,24 @@ from scheduler.api.http.fields import MOST_AT_ONCE, Body, Choice, Flag, Id, Item
 from scheduler.api.http.queries import Paging, Query, Several
 from scheduler.domain.jobs.job import OVERLAPS
 from scheduler.domain.runs import execution
-from scheduler.domain.runs.error_code import ErrorCode
+from scheduler.domain.runs.error_code import FAILURE_PATTERN, Failure, parse_failure
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.runs.explanation import Verdict
-from scheduler.store.executions.executions import Failure
 
 
 class FailureCode(fields.String):
     """The code that an error begins with; becomes a ``Failure``."""
 
     def __init__(self, **options: Any) -> None:
-        pattern = f"^(?:{'|'.join(code.value for code in ErrorCode)}|http_[1-9][0-9]{{2}})$"
-        super().__init__(metadata={"pattern": pattern, **options.pop("metadata", {})}, **options)
+        super().__init__(metadata={"pattern": f"^{FAILURE_PATTERN}$", **options.pop("metadata", {})}, **options)
 
     def _deserialize(  # type: ignore[override]
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Failure:
-        word, _, status = str(value).partition("_") if str(value).startswith("http_") else (str(value), "", "")
         try:
-            failure = Failure(code=ErrorCode(word), response_code=int(status) if status else None)
-        except ValueError:
-            codes = ", ".join(code.value for code in ErrorCode)
-            raise ValidationError(f"must be http_ and a status, such as http_503, or one of {codes}") from None
-        if failure.response_code is not None and not 100 <= failure.response_code <= 999:
-            raise ValidationError("http_ must be followed by a status of three digits, such as http_503")
-        return failure
+            return parse_failure(str(value))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class JobExecutionList(Paging):

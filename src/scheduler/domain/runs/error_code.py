@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -37,7 +39,36 @@ class ErrorCode(StrEnum):
 TIMEOUTS = frozenset({ErrorCode.TIMEOUT, ErrorCode.CONNECT_TIMEOUT})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """An error code with, of ``HTTP``, the status that the receiver answered with; ``http_503`` as text."""
+
+    code: ErrorCode
+    response_code: int | None = None
+
+    def __str__(self) -> str:
+        return self.code.value if self.response_code is None else f"{self.code}_{self.response_code}"
+
+
+FAILURE_PATTERN = f"(?:{'|'.join(ErrorCode)}|{ErrorCode.HTTP}_[1-9][0-9]{{2}})"
+"""The texts that ``parse_failure`` accepts, as a regular expression."""
+
+
+def parse_failure(text: str) -> Failure:
+    """The failure of a text such as ``timeout``, ``http_503`` or ``http``, which is every status.
+
+    Raises ``ValueError`` with a message that says what would be right.
+    """
+    if re.fullmatch(FAILURE_PATTERN, text):
+        if text in set(ErrorCode):
+            return Failure(code=ErrorCode(text))
+        return Failure(code=ErrorCode.HTTP, response_code=int(text[-3:]))
+    if text.startswith(f"{ErrorCode.HTTP}_"):
+        raise ValueError("http_ must be followed by a status of three digits, such as http_503")
+    raise ValueError(f"must be http_ and a status, such as http_503, or one of {', '.join(ErrorCode)}")
+
+
 def error_line(code: ErrorCode, text: str, *, response_code: int | None = None) -> str:
     """The error as it is stored and shown: the code, of ``HTTP`` with the status (``http_503``), and the text."""
-    word = f"{code}_{response_code}" if code is ErrorCode.HTTP else code.value
-    return f"{word} {text}" if text else word
+    failure = Failure(code=code, response_code=response_code if code is ErrorCode.HTTP else None)
+    return f"{failure} {text}" if text else str(failure)

@@ -46,7 +46,7 @@ class Body(NamedTuple):
     has_ended: bool
 
 
-Failure = tuple[ErrorCode, str]
+CodeAndText = tuple[ErrorCode, str]
 """The code of a failure, and its text."""
 
 
@@ -57,7 +57,7 @@ def outcome_of(
     success: Success | None,
     warnings: tuple[str, ...],
     now: Instant,
-    failure: Failure | None = None,
+    failure: CodeAndText | None = None,
 ) -> Outcome:
     """The outcome of an answer whose header block is complete.
 
@@ -101,7 +101,7 @@ def _one_line(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _failure(message: RawResponseMessage) -> Failure | None:
+def _failure(message: RawResponseMessage) -> CodeAndText | None:
     status = message.code
     if 200 <= status <= 299:
         return None
@@ -115,7 +115,7 @@ def not_followed(location: str) -> str:
     return f"redirect to {location[: LONGEST_ERROR // 2]} not followed"
 
 
-def _unexpected(success: Success, message: RawResponseMessage, body: str) -> Failure | None:
+def _unexpected(success: Success, message: RawResponseMessage, body: str) -> CodeAndText | None:
     problem = success.problem(message.code, body)
     if problem is None:
         return None

@@ -29,7 +29,7 @@ from scheduler.domain.webhooks.redirect import REDIRECTS, redirected
 from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.target import Target, parse_target
 from scheduler.domain.webhooks.webhook import TlsOptions
-from scheduler.engine.http.answer import Body, Failure, failed, not_followed, outcome_of
+from scheduler.engine.http.answer import Body, CodeAndText, failed, not_followed, outcome_of
 from scheduler.engine.http.connector import ExchangeConnector
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, received_bytes
@@ -255,7 +255,7 @@ class Sender:
         return ClientRequest("GET", url, loop=self._loop, ssl=tls or True)
 
 
-def _following(request: Request, message: RawResponseMessage) -> Request | Failure | None:
+def _following(request: Request, message: RawResponseMessage) -> Request | CodeAndText | None:
     """The request that a redirect leads to, or why it is not followed; ``None`` for an answer that is no redirect."""
     location = message.headers.get("Location")
     if message.code not in REDIRECTS or location is None:

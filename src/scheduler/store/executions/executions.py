@@ -9,7 +9,7 @@ from typing import Any
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import CancelRequested, Events, ExecutionsEnded
-from scheduler.domain.runs.error_code import ErrorCode
+from scheduler.domain.runs.error_code import Failure
 from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
@@ -28,14 +28,6 @@ _OF_LIVE_JOB = f"executions e JOIN jobs j ON j.id = e.job_id AND {IS_LIVE}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Executions that failed with this code; of ``HTTP``, with this status if one is given."""
-
-    code: ErrorCode
-    response_code: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionFilter:
     """Which executions; a field that is ``None`` does not narrow. ``since_at`` is included, ``until_at`` is not."""
 
@@ -47,6 +39,7 @@ class ExecutionFilter:
     error: str | None = None
     """A part of the error text."""
     failure: Failure | None = None
+    """The code; of ``HTTP`` without a status, those with any."""
     since_at: Instant | None = None
     until_at: Instant | None = None
 
