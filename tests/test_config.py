@@ -185,7 +185,16 @@ WRONG_PROXY = "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, speci
                 f"[egress]\nproxy = '{proxy}'\n",
                 f"scheduler.toml:2: egress.proxy: {WRONG_PROXY}",
             )
-            for proxy in ("proxy:3128", "https://proxy:3128", "http://proxy", "http://proxy:0", "http://p:1/x")
+            for proxy in (
+                "proxy:3128",
+                "https://proxy:3128",
+                "http://proxy",
+                "http://proxy:0",
+                "http://p:1/x",
+                "http://a..b:3128",
+                "http://ann:secret@.b:3128",
+                "http://proxy.5:3128",
+            )
         ),
         ('server = { host = "a", port = "b" }', 'scheduler.toml:1: server.port: must be a whole number, not "b"'),
         ('server.host = "a"\nserver.port = -1', "scheduler.toml:2: server.port: must be 0 to 65,535, not -1"),
@@ -250,9 +259,16 @@ def test_the_url_of_a_server_may_name_a_driver(url: str) -> None:
         assert database_dsn(load(environ={"SCHEDULER_DATABASE__URL": written})) == url
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "node-1.example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "node-1.example.org", "fe80::1%eth0", "host."])
 def test_addresses_and_names_to_listen_at_are_accepted(host: str) -> None:
     assert load(flags={"server.host": host}).server.host == (host,)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://proxy:3128", "http://ann:se%20cret@10.0.0.1:80/", "http://[2001:db8::1]:3128", "http://a.b.:3128"]
+)
+def test_names_and_addresses_of_an_egress_proxy_are_accepted(url: str) -> None:
+    assert load(environ={"SCHEDULER_EGRESS__PROXY": url}).egress.proxy == url
 
 
 @pytest.mark.parametrize("host", ["", ("",), ("127.0.0.1", "")])
@@ -260,7 +276,7 @@ def test_an_empty_host_is_refused_in_words(host: str | tuple[str, ...]) -> None:
     assert problems(flags={"server.host": host}) == ["--host: must be a list of texts, and none of them empty"]
 
 
-@pytest.mark.parametrize("host", ["localhost:80", "http://a", "a b", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost:80", "http://a", "a b", "[::1]", "a..b", "foo.5", "a%eth0"])
 def test_a_malformed_host_is_refused(host: str) -> None:
     assert problems(flags={"server.host": host}) == [
         f'--host: must be one address or host name without a port, not "{host}"'

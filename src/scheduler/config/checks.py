@@ -13,7 +13,9 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
+from scheduler.domain.webhooks.target import canonical_host
 
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
 _FORMS = (
@@ -95,9 +97,7 @@ def problem_with_hosts(hosts: tuple[str, ...]) -> str | None:
 
 
 def _problem_with_host(host: str) -> str | None:
-    labels = host.removesuffix(".").split(".")
-    is_name = all(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}", label) for label in labels) and len(host) <= 253
-    if (is_name and not labels[-1].isdigit()) or _is_network(host.partition("%")[0], single=True):
+    if _is_host(host) or _is_address(host.partition("%")[0]):
         return None
     return f'must be one address or host name without a port, not "{host}"'
 
@@ -105,7 +105,7 @@ def _problem_with_host(host: str) -> str | None:
 def problem_with_public_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        fine = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         fine = False
     if fine and not (parts.query or parts.fragment or parts.username or re.search(r"\s", url)):
@@ -140,17 +140,35 @@ def problem_with_ca_file(path: Path) -> str | None:
 def problem_with_proxy(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        fine = parts.scheme == "http" and parts.hostname and parts.port and not parts.query and not parts.fragment
+        fine = parts.scheme == "http" and bool(parts.port) and _is_host(parts.hostname or "")
+        fine &= parts.path in ("", "/") and not (parts.query or parts.fragment)
     except ValueError:
         fine = False
-    if fine and parts.path in ("", "/") and url.isascii() and not re.search(r"\s", url):
+    if fine and url.isascii() and not re.search(r"\s", url):
         return None
     return "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters percent-encoded"
 
 
-def _is_network(text: str, *, single: bool = False) -> bool:
+def _is_host(text: str) -> bool:
+    """Is it a host name or an address, without a port and without brackets?"""
     try:
-        ipaddress.ip_address(text) if single else ipaddress.ip_network(text)
+        canonical_host(text)
+    except SchedulerError:
+        return ":" in text and "%" not in text and _is_address(text)
+    return True
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
     except ValueError:
         return False
     return True
