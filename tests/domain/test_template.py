@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.webhooks.places import Place, Value
+from scheduler.domain.webhooks.contexts import Context, Value
 from scheduler.domain.webhooks.template import MOST_NAMES, NAMES, RESULT_LIMIT, check_template, compiled
 
 VALUES: dict[str, str | int | None] = {"job.name": "nightly", "attempt": 2, "trigger": None}
 
 
-def rendered(text: str, place: Place = Place.TEXT, **values: Value) -> str:
-    check_template(text, place=place)
-    return compiled(text, place).render(VALUES | {name.replace("_", "."): value for name, value in values.items()})
+def rendered(text: str, context: Context = Context.TEXT, **values: Value) -> str:
+    check_template(text, context=context)
+    return compiled(text, context).render(VALUES | {name.replace("_", "."): value for name, value in values.items()})
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 
 @given(st.text())
 def test_a_value_in_a_json_string_never_leaves_it(value: str) -> None:
-    text = rendered('{"a": "x{{ job.name }}y", "n": {{ attempt }}}', Place.JSON, job_name=value, attempt=7)
+    text = rendered('{"a": "x{{ job.name }}y", "n": {{ attempt }}}', Context.JSON, job_name=value, attempt=7)
     assert json.loads(text) == {"a": f"x{value}y", "n": 7}
 
 
 def test_no_value_is_null_in_json() -> None:
-    assert rendered("[{{ trigger }}]", Place.JSON) == "[null]"
+    assert rendered("[{{ trigger }}]", Context.JSON) == "[null]"
 
 
 def test_a_value_outside_json_is_written_as_it_is() -> None:

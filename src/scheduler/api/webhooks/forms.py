@@ -9,8 +9,8 @@ from typing import Any
 
 from scheduler.domain.clock import Instant, seconds
 from scheduler.domain.errors import invalid
+from scheduler.domain.webhooks.contexts import Context, body_context
 from scheduler.domain.webhooks.masked import check_masked_stay
-from scheduler.domain.webhooks.places import Place, body_place
 from scheduler.domain.webhooks.signing import check_secret, new_secret
 from scheduler.domain.webhooks.success import check_success
 from scheduler.domain.webhooks.template import check_template, escaped
@@ -100,13 +100,13 @@ def _check(fields: Form, webhook: Webhook, egress: Egress, tls: TlsContexts) -> 
     """Check the fields that are given; the others were checked when they were stored."""
     if "url" in fields:
         egress.check_url(fields["url"])
-        check_template(fields["url"], "url", place=Place.QUERY)
+        check_template(fields["url"], "url", context=Context.QUERY)
     if fields.get("headers") is not None:
         check_headers(fields["headers"])
     if fields.get("query_params") is not None:
         check_query_params(fields["query_params"])
     if fields.get("body_template") is not None:
-        check_template(fields["body_template"], place=body_place(webhook.sent_type))
+        check_template(fields["body_template"], context=body_context(webhook.sent_type))
     if fields.get("signing_secret") is not None:
         check_secret(fields["signing_secret"])
     if fields.get("success") is not None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from scheduler.domain.clock import SECOND, Instant, format_instant
 from scheduler.domain.runs.execution import Execution
 from scheduler.domain.webhooks.claim import Claim
-from scheduler.domain.webhooks.places import Place, Value, body_place
+from scheduler.domain.webhooks.contexts import Context, Value, body_context
 from scheduler.domain.webhooks.signing import sign
 from scheduler.domain.webhooks.success import Success
 from scheduler.domain.webhooks.target import split_url
@@ -64,7 +64,7 @@ class _Envelope:
     headers: dict[str, str]
     """Those without names, and where the others come, their templates."""
     named_headers: tuple[tuple[str, Template], ...]
-    body_place: Place
+    body_context: Context
 
     @property
     def has_names(self) -> bool:
@@ -94,7 +94,7 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
     has_time = envelope.has_names or (has_names and "fired_at" in (template or ""))
     values = _values(claim, scheduled_at, format_instant(fired_at) if has_time else "") if has_names else {}
     headers = _headers(envelope, values) if envelope.named_headers else envelope.headers.copy()
-    body = _body(template, envelope.body_place, values)
+    body = _body(template, envelope.body_context, values)
     _identify(headers, execution, scheduled_at, fired_at // SECOND)
     if webhook.signing_secret is not None:
         signed = body if body is not None else b""
@@ -136,35 +136,37 @@ def _envelope(
         ours["Content-Type"] = content_type
     defaults = {name: value for name, value in ours.items() if name.lower() not in set_by_user}
     sent_type = set_by_user.get("content-type", content_type or "")
-    named = {name: compiled(value, Place.HEADER) for name, value in chosen.items() if replaces_names and "{{" in value}
+    named = {
+        name: compiled(value, Context.HEADER) for name, value in chosen.items() if replaces_names and "{{" in value
+    }
     return _Envelope(
         url=_full_url(url, query_params, _compile if replaces_names else _keep),
         headers={**defaults, **chosen, "Accept-Encoding": "identity"},
         named_headers=tuple(named.items()),
-        body_place=body_place(sent_type),
+        body_context=body_context(sent_type),
     )
 
 
-_Compile = Callable[[str, Place], Template]
+_Compile = Callable[[str, Context], Template]
 
 
-def _compile(text: str, place: Place) -> Template:
-    return compiled(text, place) if "{{" in text else _keep(text, place)
+def _compile(text: str, context: Context) -> Template:
+    return compiled(text, context) if "{{" in text else _keep(text, context)
 
 
-def _keep(text: str, place: Place) -> Template:
-    return unchanged(place.literal(text))
+def _keep(text: str, context: Context) -> Template:
+    return unchanged(context.literal(text))
 
 
 def _full_url(url: str, query_params: tuple[tuple[str, str], ...], compile_in: _Compile) -> Template:
     target, rest = split_url(url)
     path, _, query = rest.partition("#")[0].partition("?")
     pairs = [
-        joined((compile_in(name, Place.PARAMETER), unchanged("="), compile_in(value, Place.PARAMETER)))
+        joined((compile_in(name, Context.PARAMETER), unchanged("="), compile_in(value, Context.PARAMETER)))
         for name, value in query_params
     ]
-    parts = [unchanged(f"{target.scheme}://{target.authority}"), compile_in(path or "/", Place.PATH)]
-    for number, pair in enumerate([compile_in(query, Place.QUERY), *pairs] if query else pairs):
+    parts = [unchanged(f"{target.scheme}://{target.authority}"), compile_in(path or "/", Context.PATH)]
+    for number, pair in enumerate([compile_in(query, Context.QUERY), *pairs] if query else pairs):
         parts += (unchanged("&" if number else "?"), pair)
     return joined(parts)
 
@@ -194,12 +196,12 @@ def _headers(envelope: _Envelope, values: Mapping[str, Value]) -> dict[str, str]
     return headers
 
 
-def _body(template: str | None, place: Place, values: Mapping[str, Value]) -> bytes | None:
+def _body(template: str | None, context: Context, values: Mapping[str, Value]) -> bytes | None:
     if not template:
         return None
     if "{{" not in template:
         return template.encode()
-    return compiled(template, place).render(values).encode()
+    return compiled(template, context).render(values).encode()
 
 
 def _identify(headers: dict[str, str], execution: Execution, scheduled_at: str, timestamp_s: int) -> None:

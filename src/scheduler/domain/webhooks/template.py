@@ -1,4 +1,4 @@
-"""Templates of webhooks: texts in which ``{{ name }}`` is replaced by a value, encoded for the place where it stands.
+"""Templates of webhooks: texts in which ``{{ name }}`` is replaced by a value, encoded for its context.
 
 There are no expressions and no loops, and rendering is linear in the size of the result, so templates of any author are
 safe. ``{{{{`` is a literal ``{{``; a single ``{``, ``}`` or ``}}`` is itself, so that JSON needs no escaping.
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from scheduler.domain.characters import has_surrogate
 from scheduler.domain.errors import invalid
-from scheduler.domain.webhooks.places import DEEPEST, Place, Value, Writer, json_depths, writer_of
+from scheduler.domain.webhooks.contexts import DEEPEST, Context, Value, Writer, json_depths, writer_of
 
 NAMES: frozenset[str] = frozenset(
     {
@@ -41,7 +41,7 @@ _CACHED_LENGTH = 16_384
 _OPENING = re.compile(r"\{\{(?:(?P<literal>\{\{)|[ \t]*(?P<name>[A-Za-z0-9_.]+)[ \t]*\}\})?")
 
 
-def check_template(text: str, field: str = "body_template", *, place: Place = Place.TEXT) -> None:
+def check_template(text: str, field: str = "body_template", *, context: Context = Context.TEXT) -> None:
     """Check that a template can be rendered: known names, each in closed braces, and no lone surrogates.
 
     Raises the ``VALIDATION_ERROR`` of ``field``.
@@ -63,7 +63,7 @@ def check_template(text: str, field: str = "body_template", *, place: Place = Pl
             )
         if match["name"] not in NAMES:
             raise invalid(field, f'there is no name "{match["name"][:60]}"; known are: {", ".join(sorted(NAMES))}')
-    if max(json_depths(parts_of(text), place), default=0) > DEEPEST:
+    if max(json_depths(parts_of(text), context), default=0) > DEEPEST:
         raise invalid(field, f"a name stands in JSON in a string of JSON, and so on, more than {DEEPEST} deep")
 
 
@@ -79,7 +79,7 @@ def without_blanks(url: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Template:
-    """A template for one place, or for several one after the other."""
+    """A template for one context, or for several one after the other."""
 
     parts: tuple[str, ...]
     """Literal, name, literal, name … literal; the literals as they are sent."""
@@ -118,16 +118,16 @@ def joined(templates: Iterable[Template]) -> Template:
     return Template(parts=tuple(parts), names=tuple(names))
 
 
-def compiled(text: str, place: Place) -> Template:
+def compiled(text: str, context: Context) -> Template:
     """The template of a text that is checked; compiled once."""
-    return (_compiled_short if len(text) <= _CACHED_LENGTH else _compiled_long)(text, place)
+    return (_compiled_short if len(text) <= _CACHED_LENGTH else _compiled_long)(text, context)
 
 
-def _compile(text: str, place: Place) -> Template:
+def _compile(text: str, context: Context) -> Template:
     parts = parts_of(text)
-    writers = [writer_of(place, min(depth, DEEPEST)) for depth in json_depths(parts, place)]
+    writers = [writer_of(context, min(depth, DEEPEST)) for depth in json_depths(parts, context)]
     return Template(
-        parts=tuple(part if number % 2 else place.literal(part) for number, part in enumerate(parts)),
+        parts=tuple(part if number % 2 else context.literal(part) for number, part in enumerate(parts)),
         names=tuple(zip(parts[1::2], writers, strict=True)),
     )
 

@@ -10,7 +10,7 @@ from scheduler.domain.characters import has_surrogate
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import invalid
 from scheduler.domain.jobs.disabled_by import DisabledBy
-from scheduler.domain.webhooks.places import Place
+from scheduler.domain.webhooks.contexts import Context
 from scheduler.domain.webhooks.success import Success
 from scheduler.domain.webhooks.template import check_template, escaped
 
@@ -180,7 +180,7 @@ def check_headers(headers: Mapping[str, str] | None) -> None:
             raise invalid("headers", reason)
         seen.add(name.lower())
         if "{{" in value:
-            check_template(value, "headers", place=Place.HEADER)
+            check_template(value, "headers", context=Context.HEADER)
 
 
 def _problem_with_name(name: str) -> str | None:
@@ -214,7 +214,7 @@ def check_query_params(params: Mapping[str, str] | None) -> None:
         raise invalid("query_params", "half a surrogate pair (U+D800 to U+DFFF) is no character and cannot be sent")
     for text in (*params, *params.values()):
         if "{{" in text:
-            check_template(text, "query_params", place=Place.PARAMETER)
+            check_template(text, "query_params", context=Context.PARAMETER)
 
 
 def _check_size(field: str, texts: Mapping[str, str], *, most: int, limit: int, unit: str) -> None:

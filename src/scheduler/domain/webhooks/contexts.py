@@ -1,7 +1,7 @@
-"""Where in a request a value can stand, and how it is encoded there so that it changes nothing but its place.
+"""The syntaxes in which a template puts values (JSON, a query, XML …), and how a value is encoded in each of them.
 
-JSON in a string of JSON, in a field of a form or a query, or in a header is a place within a place: there a value is
-escaped for the inner one first.
+An encoded value cannot end the string, field or element that it stands in. JSON in a string of JSON, in a field of a
+form or a query, or in a header is a context within a context: a value is escaped for the inner one first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEEPEST = 4
 """How deep JSON may stand in strings of JSON around a name: each level doubles the backslashes."""
 
 _MARK = "\ufdd0"
-"""Stands for a name while its place is looked for: no character, and the same in every encoding below."""
+"""Stands for a name while its context is looked for: no character, and the same in every encoding below."""
 # An unterminated string goes to the end of the text, so that looking for strings stays linear.
 _JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 # What comes before the next name outside of strings, or the next string that has one.
@@ -38,8 +38,8 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-class Place(Enum):
-    """Where a template stands in a request. The value says so in words."""
+class Context(Enum):
+    """What a template is in a request. The value says so in words."""
 
     TEXT = "a body of another type, sent as it is"
     JSON = "a body of JSON"
@@ -53,9 +53,9 @@ class Place(Enum):
 
     def literal(self, text: str) -> str:
         """A part of the template that is no name, as it is sent."""
-        if self in (Place.PATH, Place.QUERY):
+        if self in (Context.PATH, Context.QUERY):
             return encode_url(text)
-        return quote(text, safe="") if self is Place.PARAMETER else text
+        return quote(text, safe="") if self is Context.PARAMETER else text
 
 
 def encode_url(text: str) -> str:
@@ -63,27 +63,27 @@ def encode_url(text: str) -> str:
     return _TO_ENCODE.sub(lambda match: quote(match[0], safe=""), text)
 
 
-def body_place(content_type: str) -> Place:
-    """The place that a body of this media type is."""
+def body_context(content_type: str) -> Context:
+    """The context of names in a body of this media type."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
-        return Place.JSON
+        return Context.JSON
     if media_type == "application/x-www-form-urlencoded":
-        return Place.FORM
+        return Context.FORM
     if media_type in ("application/xml", "text/xml") or media_type.endswith("+xml"):
-        return Place.XML
-    return Place.HTML if media_type == "text/html" else Place.TEXT
+        return Context.XML
+    return Context.HTML if media_type == "text/html" else Context.TEXT
 
 
 @lru_cache(maxsize=64)
-def writer_of(place: Place, depth: int) -> Writer:
-    """What encodes a value for ``place``, first ``depth`` times as inside a string of JSON.
+def writer_of(context: Context, depth: int) -> Writer:
+    """What encodes a value for ``context``, first ``depth`` times as inside a string of JSON.
 
     A text is escaped without quotes there: ``"{{ job.name }}"`` is always a valid string. A number stays one, and
     ``None`` becomes ``null``. Elsewhere ``None`` is the empty text. A depth of -1 is a section of CDATA.
     """
-    encode = _cdata if depth < 0 else _ENCODINGS.get(place, str)
-    if place is Place.JSON and depth == 1:
+    encode = _cdata if depth < 0 else _ENCODINGS.get(context, str)
+    if context is Context.JSON and depth == 1:
         return _in_json
 
     def write(value: Value) -> str:
@@ -129,38 +129,38 @@ def _in_header(value: str) -> str:
     return _CONTROLS.sub(" ", value).encode().decode("latin-1")
 
 
-_ENCODINGS: dict[Place, Callable[[str], str]] = {
-    Place.FORM: lambda value: quote(value, safe=""),
-    Place.XML: _in_markup,
-    Place.HTML: _in_markup,
-    Place.PATH: _in_path,
-    Place.QUERY: lambda value: quote(value, safe=""),
-    Place.PARAMETER: lambda value: quote(value, safe=""),
-    Place.HEADER: _in_header,
+_ENCODINGS: dict[Context, Callable[[str], str]] = {
+    Context.FORM: lambda value: quote(value, safe=""),
+    Context.XML: _in_markup,
+    Context.HTML: _in_markup,
+    Context.PATH: _in_path,
+    Context.QUERY: lambda value: quote(value, safe=""),
+    Context.PARAMETER: lambda value: quote(value, safe=""),
+    Context.HEADER: _in_header,
 }
 
 
-def json_depths(parts: Sequence[str], place: Place) -> tuple[int, ...]:
-    """In how many strings of JSON, one within the other, each name of a template in ``place`` stands.
+def json_depths(parts: Sequence[str], context: Context) -> tuple[int, ...]:
+    """In how many strings of JSON, one within the other, each name of a template in ``context`` stands.
 
     ``parts`` are those of the template, every other a name. -1 is a section of CDATA.
     """
     names = len(parts) // 2
-    if not names or place in (Place.TEXT, Place.HTML, Place.PATH):
+    if not names or context in (Context.TEXT, Context.HTML, Context.PATH):
         return (0,) * names
     text = _MARK.join(parts[::2])
     if text.count(_MARK) != names:
-        return (int(place is Place.JSON),) * names
-    return tuple(_depths(text, place))
+        return (int(context is Context.JSON),) * names
+    return tuple(_depths(text, context))
 
 
-def _depths(text: str, place: Place) -> Iterator[int]:
-    if place is Place.JSON:
+def _depths(text: str, context: Context) -> Iterator[int]:
+    if context is Context.JSON:
         # without a backslash no string has the quotes that JSON needs
         yield from _depths_in_json(text, 1) if "\\" in text else [1] * text.count(_MARK)
-    elif place is Place.XML:
+    elif context is Context.XML:
         yield from _depths_in_xml(text)
-    elif place in (Place.FORM, Place.QUERY):
+    elif context in (Context.FORM, Context.QUERY):
         for field in _FIELD_ENDS.split(text):
             yield from _depths_in_field(field, unquote_plus(field))
     else:
