@@ -177,6 +177,23 @@ class Number(fields.Float):
         return value
 
 
+class StatusOrWord(fields.Field[Any]):
+    """A status code from ``least`` to 599, or one of ``words``, such as a class of codes."""
+
+    def __init__(self, least: int, words: tuple[str, ...], **options: Any) -> None:
+        forms = [{"enum": list(words)}, {"type": "integer", "minimum": least, "maximum": 599}]
+        super().__init__(metadata={"anyOf": forms}, **options)
+        self._least, self._words = least, words
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
+        value = integral(value)
+        if isinstance(value, str) and value in self._words:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and self._least <= value <= 599:
+            return value
+        raise ValidationError(f"must be a status from {self._least} to 599 or one of {', '.join(self._words)}")
+
+
 class Time(fields.String):
     """An RFC 3339 time; becomes an instant."""
 

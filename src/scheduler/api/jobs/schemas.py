@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load
+from marshmallow import fields, post_load
 
 from scheduler.api.http.answers import (
     Answer,
@@ -29,15 +29,16 @@ from scheduler.api.http.fields import (
     Name,
     Number,
     Part,
+    StatusOrWord,
     Text,
     Time,
     Whole,
-    integral,
 )
 from scheduler.api.http.queries import Paging, QueryFlag
 from scheduler.domain.jobs.job import CATCHUPS, DELIVERIES, OVERLAPS
 from scheduler.domain.jobs.retry import BACKOFF_TYPES, RetryPolicy
 from scheduler.domain.schedule.text import DAY_MATCHES, DST_POLICIES, MAX_LINE, MAX_LINES
+from scheduler.domain.statuses import MOST_STATUSES, STATUS_CLASSES
 from scheduler.store.jobs.job_filter import JobState
 
 
@@ -59,19 +60,6 @@ class JobList(Paging):
 MONTH_S = 30 * 86_400
 DECADE_S = 3_650 * 86_400
 INT32 = 2_147_483_647
-_RETRY_WORDS = ("network", "timeout", "1xx", "2xx", "3xx", "4xx", "5xx")
-
-
-class RetryCause(fields.Field[Any]):
-    """A cause of a retry: a kind of failure, a status code, or a class of status codes."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
-        value = integral(value)
-        if isinstance(value, str) and value in _RETRY_WORDS:
-            return value
-        if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
-            return value
-        raise ValidationError(f"must be a status code or one of {', '.join(_RETRY_WORDS)}")
 
 
 class Retry(Body):
@@ -91,12 +79,8 @@ class Retry(Body):
     max_age_seconds = Number(0, MONTH_S, metadata={"default": 86_400})
     jitter = Number(0, 1, metadata={"default": 0.1, "description": "Adds up to this share to each wait."})
     retry_on = Items(
-        RetryCause(
-            metadata={
-                "anyOf": [{"enum": list(_RETRY_WORDS)}, {"type": "integer", "minimum": 100, "maximum": 599}],
-            }
-        ),
-        most=100,
+        StatusOrWord(100, ("network", "timeout", *STATUS_CLASSES)),
+        most=MOST_STATUSES,
         allow_none=True,
         metadata={"description": "Which failures are repeated; null: all but 410."},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load
+from marshmallow import fields, post_load
 
 from scheduler.api.http.answers import (
     Answer,
@@ -28,14 +28,15 @@ from scheduler.api.http.fields import (
     Items,
     Number,
     Part,
+    StatusOrWord,
     Text,
     TextMap,
     Whole,
-    integral,
 )
 from scheduler.api.http.queries import Paging
+from scheduler.domain.statuses import MOST_STATUSES
 from scheduler.domain.webhooks.redirect import MOST_REDIRECTS
-from scheduler.domain.webhooks.success import LONGEST_TEXT, MOST_STATUSES, STATUS_CLASSES, JsonValue, Success
+from scheduler.domain.webhooks.success import LONGEST_TEXT, SUCCESS_CLASSES, JsonValue, Success
 from scheduler.domain.webhooks.target import LONGEST_URL
 from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS, TlsOptions
 
@@ -51,18 +52,6 @@ _URL = {
     "description": "Names such as `{{ job.id }}` are replaced in path and query, not in host and port.",
     "example": "https://example.com/hook",
 }
-
-
-class SuccessStatus(fields.Field[Any]):
-    """A status, or a class of them."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | int:
-        value = integral(value)
-        if isinstance(value, str) and value in STATUS_CLASSES:
-            return value
-        if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
-            return value
-        raise ValidationError(f"must be a status from 200 to 599 or one of {', '.join(STATUS_CLASSES)}")
 
 
 class AnyValue(fields.Raw):
@@ -89,9 +78,7 @@ class SuccessForm(Body):
     """Which answers are a success: all that is given must hold. It looks at what is stored of an answer."""
 
     statuses = Items(
-        SuccessStatus(
-            metadata={"anyOf": [{"enum": list(STATUS_CLASSES)}, {"type": "integer", "minimum": 200, "maximum": 599}]}
-        ),
+        StatusOrWord(200, SUCCESS_CLASSES),
         fewest=1,
         most=MOST_STATUSES,
         metadata={"description": "200 to 299 when not given.", "example": [200, "3xx"]},

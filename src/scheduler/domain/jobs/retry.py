@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from scheduler.domain.runs.error_code import TIMEOUTS, ErrorCode
+from scheduler.domain.statuses import is_among
 
 BackoffType = Literal["exponential", "linear", "fixed"]
 BACKOFF_TYPES: tuple[BackoffType, ...] = get_args(BackoffType)
@@ -69,7 +70,7 @@ class RetryPolicy:
         if self.retry_on is None:
             return True
         if response_code is not None:
-            return response_code in self.retry_on or f"{response_code // 100}xx" in self.retry_on
+            return is_among(response_code, self.retry_on)
         return ("timeout" if error_code in TIMEOUTS else "network") in self.retry_on
 
     def _backoff_s(self, attempt: int) -> float:

@@ -10,9 +10,10 @@ from typing import Any
 
 from scheduler.domain.characters import has_surrogate
 from scheduler.domain.errors import invalid
+from scheduler.domain.statuses import STATUS_CLASSES, is_among
 
-STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-MOST_STATUSES = 100
+SUCCESS_CLASSES = STATUS_CLASSES[1:]
+"""Classes of final answers; a 1xx answer is none (RFC 9110, section 15.2)."""
 LONGEST_TEXT = 1000
 """Characters of ``body_contains`` and of a pointer."""
 LONGEST_VALUE = 8192
@@ -66,7 +67,7 @@ class Success:
         if self.statuses is None:
             if not 200 <= status <= 299:
                 return f"the status {status} is not 200 to 299"
-        elif status not in self.statuses and f"{status // 100}xx" not in self.statuses:
+        elif not is_among(status, self.statuses):
             return f"the status {status} is none of success.statuses"
         if self.body_contains is not None and self.body_contains not in body:
             return "the body does not have the text of success.body_contains"
