@@ -152,7 +152,8 @@ async def _reread_on(
             continue
         config = found.config
         configure_logging(config.log)
-        service.apply(replace(config, egress=replace(config.egress, allow=(*config.egress.allow, *demo_rules))))
+        service.egress.permit((*config.egress.allow, *demo_rules))
+        service.engine.pruner.keep(config.retention)
         log.info("the configuration was read again", extra={"changed": found.applied})
         if found.needs_restart:
             log.warning("some changes need a restart", extra={"unchanged": found.needs_restart})

@@ -56,11 +56,6 @@ class Service:
     engine: Engine
     health: HealthReport
 
-    def apply(self, config: Config) -> None:
-        """Let the live settings of a configuration that was read again take effect."""
-        self.egress.permit(config.egress.allow)
-        self.engine.pruner.keep(config.retention)
-
     def api(self) -> web.Application:
         """The HTTP interface over this service."""
         return build_api(
