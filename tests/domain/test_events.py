@@ -24,6 +24,7 @@ _WORDS = {
     "lifecycle": "Engine",
     "sweeper": "Sweeper",
     "clock watch": "ClockWatch",
+    "key cache": "ApiKeyCache",
 }
 
 
@@ -85,6 +86,7 @@ def test_the_table_names_the_modules_that_tell() -> None:
 
 
 async def test_the_table_names_the_listeners_of_a_service(service: Service) -> None:
+    service.api()
     found = {
         kind.__name__: {listener.__qualname__.partition(".")[0] for listener in listeners}
         for kind, listeners in service.events.listeners().items()

@@ -34,7 +34,7 @@ from scheduler.api.http.parser import use_parser
 from scheduler.api.http.rate_limit import rate_limit
 from scheduler.api.jobs import handlers as jobs
 from scheduler.api.schedules import handlers as schedules
-from scheduler.api.services import API_KEY_CACHE, SERVICES, Services
+from scheduler.api.services import SERVICES, Services
 from scheduler.api.webhooks import handlers as webhooks
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def build_api(services: Services) -> web.Application:
         return needs_token(request.match_info)
 
     authenticator = Authenticator(services.config.auth, services.clock)
-    api_key_cache = ApiKeyCache(services.keys, services.clock)
+    api_key_cache = ApiKeyCache(services.keys, services.clock, services.events)
     per_minute = services.config.limits.api_requests_per_minute
     app = web.Application(
         handler_args={**_PROTOCOL, "keepalive_timeout": services.config.server.keepalive_s},
@@ -70,7 +70,7 @@ def build_api(services: Services) -> web.Application:
             validation_middleware,
         ],
     )
-    app[SERVICES], app[API_KEY_CACHE], app[OFFLOAD_LOCK] = services, api_key_cache, asyncio.Lock()
+    app[SERVICES], app[OFFLOAD_LOCK] = services, asyncio.Lock()
     if isinstance(authenticator.verification_keys, KeySet):
         app.cleanup_ctx.append(authenticator.verification_keys.open)
     logging.getLogger("aiohttp.server").addFilter(_log_briefly)

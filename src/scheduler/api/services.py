@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from scheduler.api.auth.key_cache import ApiKeyCache
 from scheduler.config import Config
 from scheduler.domain.accounts.api_key import ApiKey
 from scheduler.domain.clock import Clock
@@ -71,7 +70,6 @@ class Services:
 SERVICES = web.AppKey("services", Services)
 USER = web.RequestKey("user", str)
 """The caller: the ``sub`` claim of the token, or the principal of an API key."""
-API_KEY_CACHE = web.AppKey("api_key_cache", ApiKeyCache)
 KEY = web.RequestKey("key", ApiKey)
 """The API key of the request; absent when it has the token of a user."""
 REQUEST_ID = web.RequestKey("request_id", str)

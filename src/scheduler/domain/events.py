@@ -19,6 +19,7 @@ CancelRequested     store/jobs/deletion, engine/firing,           worker pool (a
 WritingEnds         engine/recorder                               worker pool (claims into the slots that get free)
 LookedForDueJobs    engine/firing                                 telemetry, clock watch
 ExecutionsPruned    engine/upkeep/pruner                          telemetry
+KeysRevoked         store/accounts/keys, store/accounts/members   key cache (reads them again)
 AccountDeleted      store/jobs/deletion                           telemetry
 DeletionBegun       store/jobs/deletion                           sweeper
 RequestAnswered     api/http/middleware                           telemetry
@@ -120,6 +121,13 @@ class ExecutionsPruned:
     """``count`` executions that retention does not keep were deleted."""
 
     count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeysRevoked:
+    """These API keys are refused from now on."""
+
+    key_ids: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,9 +61,9 @@ class Stores:
         return cls(
             db=db,
             accounts=AccountStore(db),
-            members=MemberStore(db),
+            members=MemberStore(db, events),
             invitations=InvitationStore(db),
-            keys=KeyStore(db),
+            keys=KeyStore(db, events),
             jobs=jobs,
             due_jobs=DueJobStore(db),
             deletions=DeletionStore(db, events),

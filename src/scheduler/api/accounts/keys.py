@@ -12,7 +12,7 @@ from scheduler.api.accounts.schemas import KeyCreate, KeyCreated, KeyList, KeyPa
 from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
-from scheduler.api.services import API_KEY_CACHE, FORM, QUERY
+from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.accounts.api_key import key_digest
 
@@ -62,7 +62,6 @@ async def revoke_key(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     key = await caller.api_key(request.match_info["key_id"], Role.OWNER)
     revoked = await caller.services.keys.revoke(key.id, caller.services.clock.now(), by=caller.actor)
-    request.app[API_KEY_CACHE].forget(key.id)
     if not revoked:
         raise missing("KEY")
     return web.Response(status=204)

@@ -10,7 +10,7 @@ from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import Paging
-from scheduler.api.services import API_KEY_CACHE, FORM, QUERY
+from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.errors import SchedulerError
 from scheduler.store.accounts.invitations import NotInvited
@@ -86,13 +86,11 @@ async def remove_member(request: web.Request) -> web.Response:
     user, keep_keys = request.match_info["user"], request[QUERY]["keep_keys"]
     is_leaving = caller.key is None and user == caller.user and not keep_keys
     account = await caller.account(request.match_info["account_id"], Role.VIEWER if is_leaving else Role.OWNER)
-    revoked = await caller.services.members.remove(
+    refusal = await caller.services.members.remove(
         account.id, user, caller.services.clock.now(), keep_keys=keep_keys, by=caller.actor
     )
-    if isinstance(revoked, Refusal):
-        raise _error_of(revoked)
-    for key_id in revoked:
-        request.app[API_KEY_CACHE].forget(key_id)
+    if refusal is not None:
+        raise _error_of(refusal)
     return web.Response(status=204)
 
 

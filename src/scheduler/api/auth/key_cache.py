@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scheduler.api.auth.verification_keys import TokenRefusedError
 from scheduler.domain.accounts.api_key import ApiKey, key_digest
 from scheduler.domain.clock import SECOND, Clock, Instant
+from scheduler.domain.events import Events, KeysRevoked
 from scheduler.store.accounts.keys import KeyStore
 
 
@@ -17,16 +18,18 @@ class _Cached:
 
 
 class ApiKeyCache:
-    """The API keys that requests carry. A cached key is younger than a second, so that a revocation reaches every node.
+    """The API keys that requests carry: at most ``room``, those that were read last.
 
-    At most ``room`` keys are cached, those that were read last.
+    A key that this process revokes is read again at once; after a second every key is, because another node may have
+    revoked it.
     """
 
-    def __init__(self, keys: KeyStore, clock: Clock, *, room: int = 4096) -> None:
+    def __init__(self, keys: KeyStore, clock: Clock, events: Events, *, room: int = 4096) -> None:
         self._keys = keys
         self._clock = clock
         self._room = room
         self._cached: dict[str, _Cached] = {}
+        events.listen(KeysRevoked, self._on_keys_revoked)
 
     async def key_of(self, text: str) -> ApiKey:
         """The API key with this text. Raises ``TokenRefusedError`` when there is none that is valid now."""
@@ -40,9 +43,9 @@ class ApiKeyCache:
         self._keys.used(key.id, now)
         return key
 
-    def forget(self, key_id: str) -> None:
-        """Remove this key from the cache: it is read from the store when it is used again."""
-        self._cached = {digest: cached for digest, cached in self._cached.items() if cached.key.id != key_id}
+    def _on_keys_revoked(self, event: KeysRevoked) -> None:
+        revoked = set(event.key_ids)
+        self._cached = {digest: cached for digest, cached in self._cached.items() if cached.key.id not in revoked}
 
     def _lookup(self, digest: str) -> ApiKey | None:
         cached = self._cached.get(digest)

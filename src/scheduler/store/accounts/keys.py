@@ -10,6 +10,7 @@ from scheduler.domain.accounts.api_key import ApiKey, Scope
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.events import Events, KeysRevoked
 from scheduler.store.accounts.audit import record
 from scheduler.store.accounts.invitations import lock_account, withdraw_of
 from scheduler.store.accounts.quotas import over_quota
@@ -30,8 +31,9 @@ _COLUMNS = _KEYS.columns("k")
 class KeyStore:
     """Adds, finds and revokes API keys; writes when they were last used."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: Events) -> None:
         self._db = db
+        self._events = events
         self._used: dict[str, Instant] = {}
 
     async def insert(self, key: ApiKey, digest: str, *, by: Actor | None = None, most: int = 0) -> None:
@@ -90,13 +92,16 @@ class KeyStore:
     async def revoke(self, key_id: str, now: Instant, *, by: Actor | None = None) -> bool:
         """Revoke the key and end its membership; false when it is unknown or already revoked."""
 
-        async def revoke(tx: Transaction) -> bool:
+        async def revoke(tx: Transaction) -> list[str]:
             row = await tx.fetch_one("SELECT account_id FROM api_keys WHERE id = :id", {"id": key_id})
             if row is None or not await lock_account(tx, row["account_id"]):
-                return False
-            return bool(await revoke_keys(tx, [key_id], now, by=by))
+                return []
+            return await revoke_keys(tx, [key_id], now, by=by)
 
-        return await self._db.transaction(revoke)
+        revoked = await self._db.transaction(revoke)
+        if revoked:
+            self._events.tell(KeysRevoked(key_ids=revoked))
+        return bool(revoked)
 
     def used(self, key_id: str, now: Instant) -> None:
         """Note that the key was used; ``write_uses`` writes it down."""

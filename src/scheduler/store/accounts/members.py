@@ -7,6 +7,7 @@ from enum import Enum, auto
 from scheduler.domain.accounts.account import Member, Role
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
+from scheduler.domain.events import Events, KeysRevoked
 from scheduler.store.accounts.audit import record
 from scheduler.store.accounts.invitations import lock_account, withdraw, withdraw_of
 from scheduler.store.accounts.keys import keys_made_by, revoke_keys
@@ -38,8 +39,9 @@ class Refusal(Enum):
 class MemberStore:
     """Lists, changes and removes members."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: Events) -> None:
         self._db = db
+        self._events = events
 
     async def page(self, account_id: str, *, skip: int, limit: int) -> Page[Member]:
         """The people of one account, and those who are invited, by name."""
@@ -73,11 +75,11 @@ class MemberStore:
 
     async def remove(
         self, account_id: str, user: str, now: Instant, *, keep_keys: bool = False, by: Actor | None = None
-    ) -> list[str] | Refusal:
-        """End a membership, or take an invitation back; returns the ids of the API keys that were revoked with it.
+    ) -> Refusal | None:
+        """End a membership, or take an invitation back; returns why not, when it was refused.
 
-        Revoked are the keys that the member made, those that were made with these keys, and so on, unless
-        ``keep_keys``. The invitations that the member made are taken back.
+        Unless ``keep_keys``, the keys that the member made are revoked, those that were made with these keys, and so
+        on. The invitations that the member made are taken back.
         """
 
         async def delete(tx: Transaction) -> list[str] | Refusal:
@@ -94,7 +96,12 @@ class MemberStore:
             keys = [] if keep_keys else await keys_made_by(tx, account_id, user)
             return await revoke_keys(tx, keys, now, by=by)
 
-        return await self._db.transaction(delete)
+        revoked = await self._db.transaction(delete)
+        if isinstance(revoked, Refusal):
+            return revoked
+        if revoked:
+            self._events.tell(KeysRevoked(key_ids=revoked))
+        return None
 
 
 async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | None:
