@@ -58,6 +58,7 @@ async def serving(
 
 
 async def until_ready(process: asyncio.subprocess.Process, base: str) -> None:
+    """Ask as a load balancer does: the line that tells of it is in the log, which these tests leave unread or close."""
     async with asyncio.timeout(30), aiohttp.ClientSession() as session:
         while process.returncode is None:
             with suppress(aiohttp.ClientError):

@@ -230,8 +230,16 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+async def reached(when: float) -> None:
+    """Until the clock of the loop shows ``when``."""
+    loop = asyncio.get_running_loop()
+    has_come = asyncio.Event()
+    loop.call_at(when, has_come.set)
+    await has_come.wait()
+
+
 async def until(true: Callable[[], bool]) -> None:
-    """Let the loop run until it is so; fails loudly instead of hanging."""
+    """Let the loop run until it is so, where no event tells of it: of descriptors that the kernel closes, say."""
     async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.005)

@@ -22,9 +22,9 @@ from tests.engine.receivers import (
     RawReceiver,
     keeping,
     make_sender,
+    reached,
     receiving,
     to,
-    until,
 )
 from tests.factories import add_job, deliver_ready, rows_of
 
@@ -76,8 +76,7 @@ async def test_a_connection_that_was_idle_for_as_long_is_not_used_again(
     loop = asyncio.get_running_loop()
     async with receiving(keeping(keeping_alive("timeout=1"))) as receiver:
         await sender.send(to(receiver))
-        idle_until = loop.time() + SHORT_S
-        await until(lambda: loop.time() > idle_until)
+        await reached(loop.time() + SHORT_S)
         assert (await sender.send(to(receiver))).error is None
         assert receiver.connections == 2
 
@@ -122,8 +121,7 @@ async def test_after_a_while_connections_to_it_are_used_again(sender: Sender, mo
         closing_at(receiver, 2)
         await sender.send(to(receiver))
         assert (await sender.send(to(receiver))).error_code == "stale_connection"
-        trusted_at = loop.time() + SHORT_S
-        await until(lambda: loop.time() > trusted_at)
+        await reached(loop.time() + SHORT_S)
         for _ in range(3):
             assert (await sender.send(to(receiver))).error is None
         assert receiver.connections == 2

@@ -21,7 +21,7 @@ from scheduler.store.jobs.job_filter import JobFilter
 from scheduler.store.stores import Stores
 from tests.api.conftest import Serve
 from tests.conftest import OpenService, Receiver, SetClock, both_databases
-from tests.engine.receivers import receiving, silence, until
+from tests.engine.receivers import receiving, silence
 from tests.engine.test_fairness import delivering
 from tests.engine.test_retention import NAMES
 from tests.event_log import EventLog
@@ -169,9 +169,9 @@ async def test_a_delivery_of_a_deleted_job_is_aborted_and_not_tried_again(servic
             await hanging.wait_for(1)
             assert await stores.deletions.delete_job(job.id, clock.now())
             assert [event.execution_id for event in aborted.told] == [run.id]
-            await until(lambda: service.engine.pool.in_use == 0)
             await settled.wait_for()
         assert [event.settlements for event in settled.told] == [[]]
+        assert service.engine.pool.in_use == 0
     await sweep(service)
     assert (await left(stores))["executions"] == 0
 

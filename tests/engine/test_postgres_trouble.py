@@ -44,6 +44,7 @@ async def service(open_test_service: OpenService) -> AsyncIterator[Any]:
 
 
 async def until_ready(api: Api, status: int) -> Any:
+    """Ask as a load balancer does, until readiness has this status: no event tells of it."""
     async with asyncio.timeout(30):
         while (reply := await api.get("/health/ready", user=None)).status != status:
             pass
