@@ -64,6 +64,30 @@ def test_the_text_of_an_exception_decides_nothing() -> None:
     assert found == []
 
 
+def test_what_a_test_expects_depends_on_no_condition() -> None:
+    """An expectation in a branch holds in silence when the branch is not taken."""
+    found: list[str] = []
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name.startswith("test_"):
+                found += [f"{path.name}:{line}" for line in _conditional_expectations(function)]
+    assert found == []
+
+
+def _conditional_expectations(test: ast.AST) -> list[int]:
+    """The lines of a test where an ``if`` has an ``assert``, or an ``assert`` compares with ``x if y else z``."""
+    found: list[int] = []
+    for node in ast.walk(test):
+        match node:
+            case ast.If() if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
+                found.append(node.lineno)
+            case ast.Assert(test=ast.Compare(comparators=comparators)):
+                found += [node.lineno for one in comparators if isinstance(one, ast.IfExp)]
+            case _:
+                pass
+    return found
+
+
 def test_every_path_on_the_map_exists() -> None:
     paths = re.findall(r"[\w/]+\.py", scheduler.__doc__ or "")
     assert len(paths) > 10

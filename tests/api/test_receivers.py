@@ -35,18 +35,28 @@ RULE = {"statuses": [200, "3xx"], "body_contains": "done", "json": {"pointer": "
 
 @both_databases
 async def test_success_is_what_the_webhook_says(api: Api, receiver: Receiver) -> None:
-    for status, body, error in (
-        (200, '{"ok": true, "state": "done"}', None),
-        (399, '{"ok": true, "state": "done"}', None),
-        (201, '{"ok": true, "state": "done"}', "unexpected_answer the status 201 is none of success.statuses"),
-        (200, '{"ok": true}', "unexpected_answer the body does not have the text of success.body_contains"),
-        (200, '{"ok": 1, "state": "done"}', 'unexpected_answer the body has another value at "/ok" (success.json)'),
-        (500, "done", "unexpected_answer the status 500 is none of success.statuses"),
+    for outcome, status, body, error in (
+        ("success", 200, '{"ok": true, "state": "done"}', None),
+        ("success", 399, '{"ok": true, "state": "done"}', None),
+        (
+            "failure",
+            201,
+            '{"ok": true, "state": "done"}',
+            "unexpected_answer the status 201 is none of success.statuses",
+        ),
+        ("failure", 200, '{"ok": true}', "unexpected_answer the body does not have the text of success.body_contains"),
+        (
+            "failure",
+            200,
+            '{"ok": 1, "state": "done"}',
+            'unexpected_answer the body has another value at "/ok" (success.json)',
+        ),
+        ("failure", 500, "done", "unexpected_answer the status 500 is none of success.statuses"),
     ):
         receiver.answer = lambda _, status=status, body=body: web.Response(status=status, text=body)  # type: ignore[misc]
         execution = await run_once(api, url=receiver.url, success=RULE)
         assert (execution["error"], execution["response_code"], execution["response_body"]) == (error, status, body)
-        assert execution["status"] == ("success" if error is None else "failure")
+        assert execution["status"] == outcome
 
 
 @both_databases

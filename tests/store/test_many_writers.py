@@ -106,7 +106,7 @@ async def test_an_invitation_is_answered_once(nodes: tuple[Stores, Stores], cloc
             nodes[0].invitations.accept(other, clock.now()), nodes[1].invitations.decline(other)
         )
         role = await nodes[0].accounts.role_of(other.account_id, other.user)
-        assert ((answers[0] is not None), answers[1]) == ((True, False) if role else (False, True))
+        assert (answers[0] is not None, answers[1]) == (role is not None, role is None)
 
 
 async def test_an_invitation_is_accepted_or_taken_back(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
