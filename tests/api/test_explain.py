@@ -144,16 +144,16 @@ async def test_old_times_are_explained_by_the_schedule_that_held_then(api: Api) 
     assert (new["previous_at"], new["next_at"]) == ("2026-06-01T01:00:00Z", "2026-06-01T02:00:00Z")
 
 
-async def test_a_job_that_is_through_had_no_further_times(api: Api) -> None:
+async def test_a_job_that_has_ended_had_no_further_times(api: Api) -> None:
     job = await api.new_job(schedule="0 * * * *", webhook=HOOK, max_runs=2, catchup="all")
     await api.look(5 * 3600)
     assert [row["scheduled_at"] for row in await api.executions(job)] == [
         "2026-06-01T01:00:00Z",
         "2026-06-01T02:00:00Z",
     ]
-    through = await api.explain(job, "2026-06-01T03:00:00Z")
-    assert through["verdict"] == "not_due" and "through after 2026-06-01T02:00:00Z" in through["detail"]
-    assert (through["previous_at"], through["next_at"]) == ("2026-06-01T02:00:00Z", None)
+    ended = await api.explain(job, "2026-06-01T03:00:00Z")
+    assert ended["verdict"] == "not_due" and "ended after 2026-06-01T02:00:00Z" in ended["detail"]
+    assert (ended["previous_at"], ended["next_at"]) == ("2026-06-01T02:00:00Z", None)
     assert await api.verdict(job, "2026-06-01T02:00:00Z") == "pending"
     assert await api.verdict(job, "2026-06-09T02:00:00Z") == "not_due"
 

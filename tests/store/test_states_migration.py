@@ -42,7 +42,7 @@ NEWER_CODES = {ErrorCode.STALE_CONNECTION, ErrorCode.TOO_MANY_REDIRECTS, ErrorCo
 EXPLAINED_BY_1_0_0 = {
     "through": (
         Verdict.NOT_DUE,
-        "the job was through after 2026-06-01T00:04:00Z: no time was left within ends_at and max_runs",
+        "the job ended after 2026-06-01T00:04:00Z: no time was left within ends_at and max_runs",
     ),
     "ended by a person": (Verdict.NOT_DUE, "the job ended at 2026-06-01T00:03:30Z (ends_at)"),
     "paused": (Verdict.PAUSED, "the job was paused by ann at 2026-06-01T00:05:00Z: for the holidays"),

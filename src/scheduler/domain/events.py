@@ -58,7 +58,7 @@ class JobPlanned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkReady:
-    """Executions may start that could not a moment ago: queued again, or released."""
+    """Executions became ready to start: they were queued again, or are held no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class Fired:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptsSettled:
-    """Attempts ended. ``rescued`` ones were interrupted by the end of the process that made them."""
+    """Attempts ended. With ``rescued`` they were interrupted by the end of the process that made them."""
 
     settlements: Sequence[Settlement]
     rescued: bool = False
@@ -78,7 +78,7 @@ class AttemptsSettled:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionsEnded:
-    """``count`` executions were ended by something done to them or to their job, not by an attempt."""
+    """``count`` executions ended without an attempt, by a change of them or of their job."""
 
     status: Status
     count: int
@@ -104,12 +104,12 @@ class CancelRequested:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WritingEnds:
-    """The ends of attempts are about to be written: what is claimed now shares their commit."""
+    """The results of attempts are about to be written: a claim that is made now is committed with them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookedForDueJobs:
-    """The trigger loop looked for due jobs at ``at``, found ``due`` of them and took ``seconds``."""
+    """Due jobs were looked for at ``at``: ``due`` of them were fired, in ``seconds``."""
 
     at: Instant
     due: int
@@ -140,7 +140,7 @@ class AccountDeleted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeletionBegun:
-    """A job or an account was deleted, and rows of it are still there, to be swept."""
+    """A job or an account was deleted; its rows are still to be deleted, in slices."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +162,7 @@ class Committed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseBroken:
-    """It is unknown which commits are on disk, and nothing more is written: the process has to end."""
+    """It is unknown which commits are on disk; nothing more is written, and the process ends."""
 
     why: str
 
@@ -186,5 +186,5 @@ class Events:
                 log.exception("a listener failed on %s: a defect of the service", type(event).__name__)
 
     def listeners(self) -> dict[type, list[Callable[[Any], None]]]:
-        """Who listens to what, for tests and for people who look for it."""
+        """The listeners by type of event; only tests read them."""
         return {kind: list(listeners) for kind, listeners in self._listeners.items()}

@@ -6,13 +6,13 @@ from scheduler.domain.clock import SECOND, Instant
 
 _MINUTE = 60 * SECOND
 _SWEEP_FROM_KEYS = 1024
-"""Fewer keys than this are kept without looking which of them are spent no longer."""
+"""So many keys are kept before those whose burst is full again are removed."""
 
 
 class RateLimiter:
     """Allows each key ``per_minute`` in the long run and ``burst`` at once: the generic cell rate algorithm (GCRA).
 
-    A key costs one number (its theoretical arrival time, TAT) for as long as its uses count, and nothing afterwards.
+    A key is stored as one number, its theoretical arrival time (TAT), until its burst is full again.
     """
 
     def __init__(self, per_minute: int, *, burst: int) -> None:
@@ -24,7 +24,7 @@ class RateLimiter:
 
     @property
     def keys_kept(self) -> int:
-        """How many keys cost memory at the moment."""
+        """How many keys are stored now."""
         return len(self._arrivals)
 
     def room(self, key: str, now: Instant) -> int:
@@ -32,7 +32,7 @@ class RateLimiter:
         return max(0, (self._burst_tolerance - (self._arrival(key, now) - now)) // self._interval + 1)
 
     def take(self, key: str, now: Instant) -> None:
-        """Count one use of ``key``. The caller has asked before whether there is room."""
+        """Count one use of ``key``, whether there is room or not: the caller checks that first."""
         self._arrivals[key] = self._arrival(key, now) + self._interval
         if len(self._arrivals) > self._sweep_at_keys:
             self._arrivals = {key: arrival_at for key, arrival_at in self._arrivals.items() if arrival_at > now}
@@ -43,5 +43,5 @@ class RateLimiter:
         return max(now, self._arrival(key, now) - self._burst_tolerance)
 
     def _arrival(self, key: str, now: Instant) -> Instant:
-        """The TAT of ``key``, at most one full burst ahead: a clock set back must not block a key for as long."""
+        """The TAT of ``key``, at most one full burst ahead, so that a clock that is set back does not block the key."""
         return max(now, min(self._arrivals.get(key, now), now + self._burst_tolerance + self._interval))

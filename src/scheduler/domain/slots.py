@@ -11,8 +11,8 @@ host have room:
   have, and comes last: thousands of them do not delay the other jobs of their account.
 * Accounts and hosts have a rate, deliveries a minute (see ``rate_limiter``).
 
-An execution without room is deferred to a backlog: that of its account, of what is late in its account, or of its
-host. What is deferred is not looked at again before its backlog has room, so it costs the executions behind it nothing.
+An execution without room is deferred to a backlog: that of its account, of what is late in its account, or of its host.
+What is deferred is not considered again before its backlog has room, so it does not delay the executions after it.
 
 A worked example: 64 slots are free, account ``a`` has 100 executions ready, and account ``b`` has 20 younger ones.
 
@@ -25,8 +25,8 @@ Counter({'a': 48, 'b': 12})
 >>> Counter(decision.deferred.values())
 Counter({'account:a': 52, 'account:b': 8})
 
-With 48 taken 16 are free, and three times 16 is 48; of these 16 ``b`` gets three quarters. Four are left for others.
-Each slot that ``a`` gives back is worth more to ``b``, until both have three sevenths of 64.
+With 48 taken 16 are free, and three times 16 is 48; of these 16 ``b`` gets three quarters. Four are left for others. Of
+the slots that ``a`` gives back ``b`` may take more than ``a``, until both have three sevenths of 64.
 
 >>> for id in decision.started:
 ...     slots.take(id[0], None, now=0)
@@ -91,7 +91,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What becomes of candidates; what is in neither waits for the next free slot where it is."""
+    """Which candidates start and which are deferred; one that is in neither stays ready for the next free slot."""
 
     started: list[str]
     """The ids of those that start, in their order."""
@@ -228,7 +228,7 @@ def account_backlog(account_id: str) -> str:
 
 
 def is_backlog_of_late(backlog: str) -> bool:
-    """Has it what is late in an account?"""
+    """Is it the backlog of what is late in an account?"""
     return backlog.startswith(_LATE)
 
 
@@ -251,5 +251,5 @@ def _kind(backlog: str) -> str:
 
 
 def _rated(backlog: str) -> str:
-    """The backlog whose rate counts: for what is late that of its account."""
+    """The backlog that has the rate limit: of what is late in an account, the account's."""
     return account_backlog(backlog.removeprefix(_LATE)) if is_backlog_of_late(backlog) else backlog

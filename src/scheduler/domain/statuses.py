@@ -1,4 +1,4 @@
-"""Status codes of HTTP and the classes that they are named by together, such as ``"5xx"`` (RFC 9110, section 15)."""
+"""Status codes of HTTP, and their classes such as ``"5xx"`` (RFC 9110, section 15)."""
 
 from __future__ import annotations
 

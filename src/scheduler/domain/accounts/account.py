@@ -1,4 +1,4 @@
-"""Accounts own jobs, and have users as members. Of a user only the ``sub`` claim of their token is known."""
+"""Accounts own jobs, and have users as members. Of a user only the ``sub`` claim of a token is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit: who took which action on what, when, and from where. It names fields, never their values."""
+"""The audit log: who took which action on what, when, and from where; with names of fields, never their values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNAUDITED = frozenset(
         "replaces_names",
     }
 )
-"""Fields that change by themselves, or as a consequence of a change of others."""
+"""Fields that no person changes directly: the service sets them, or they follow from others."""
 _API_NAMES = {"anchor_at": "anchor"}
 
 

@@ -1,4 +1,4 @@
-"""When the service disables a job or a webhook by itself: its receiver is gone, or all of its runs fail for days."""
+"""Disables a job or a webhook: when its receiver is gone, or when all of its runs have failed for days."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scheduler.domain.runs.execution import Settlement, Status
 
 FAILING_FOR_S = 5 * 86_400
 FAILING_RUNS = 20
-"""A job is disabled when so many runs in a row failed, the first of them so long ago."""
+"""A job is disabled when this many runs in a row failed, and the first of them at least that long ago."""
 GONE = (
     f"{DisabledBy.GONE}: the receiver answered 410 Gone; give it another address, or enable it again when the receiver "
     "is back"

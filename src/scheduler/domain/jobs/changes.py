@@ -31,16 +31,16 @@ def create_job(fields: Mapping[str, Any], *, job_id: str, account_id: str, now: 
     check_fires(job.timing.parsed(is_stored=False), now)
     next_run_at = job.next_after(now)
     if next_run_at is None:
-        raise _through(job)
+        raise _no_runs_left(job)
     return replace(job, next_run_at=next_run_at if job.enabled else None)
 
 
 def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
     """The job with ``fields`` changed at ``now``.
 
-    A change of its timing, of ``max_runs`` or of ``enabled`` plans the next run anew, from now on: a job that was
-    paused resumes from now. What was due before still fires, so an overdue time stays. Bounds that leave nothing end
-    the job; enabling one that is through is refused. Raises ``SchedulerError``.
+    A change of its timing, of ``max_runs`` or of ``enabled`` computes the next run anew, from ``now`` on, also for a
+    job that was paused. What was due before still fires, so an overdue time stays. Bounds that leave no run end the
+    job; enabling one that has ended is refused. Raises ``SchedulerError``.
     """
     if fields.get("account_id", job.account_id) != job.account_id:
         raise invalid("account_id", "a job stays in its account")
@@ -57,7 +57,7 @@ def change_job(job: Job, fields: Mapping[str, Any], now: Instant) -> Job:
 
 
 def _is_one_off_over(job: Job, now: Instant) -> bool:
-    """Is it a one-off that is through, and does none of its moments come any more?"""
+    """Is it a one-off that has ended, and are all of its moments in the past?"""
     if job.disabled_by is not DisabledBy.THROUGH or job.enabled or not job.timing.is_one_off:
         return False
     try:
@@ -86,7 +86,7 @@ def _check_timing(timing: Timing, *, before: Timing, now: Instant) -> None:
 
 
 def _lines_over(timing: Timing, now: Instant) -> frozenset[str]:
-    """The lines that do not come again; none where the schedule cannot be parsed any more."""
+    """The lines that do not fire after ``now``; none where the schedule cannot be parsed any more."""
     try:
         return frozenset(line.text for line in timing.parsed().lines_over(now))
     except SchedulerError:
@@ -112,7 +112,7 @@ def resume(job: Job, waiting_since_at: Instant) -> Job:
 
 
 def _planned_next(job: Job, next_run_at: Instant | None, at: Instant) -> Job:
-    """The job with its next time, or through at ``at``."""
+    """The job with its next time, or ended at ``at``."""
     if next_run_at is not None:
         return replace(job, next_run_at=next_run_at)
     return replace(_ended(job), one_off_ended_at=at if job.timing.is_one_off else None)
@@ -143,12 +143,12 @@ def _planned(job: Job, *, before: Job, now: Instant) -> Job:
     if next_run_at is not None:
         return replace(without_our_note(job), next_run_at=next_run_at, disabled_by=None, disabled_reason=None)
     if not before.enabled:
-        raise _through(job)
+        raise _no_runs_left(job)
     return _ended(job)
 
 
 def _as_given(timing: Timing, fields: Mapping[str, Any]) -> Timing:
-    """The timing without a stored time zone that the data lack: a change is judged by what it gives."""
+    """The timing without a stored time zone that the zone data lack, so that a change can give another."""
     return timing if "timezone" in fields or is_zone(timing.timezone) else replace(timing, timezone="UTC")
 
 
@@ -165,7 +165,7 @@ def _ended(job: Job) -> Job:
     return replace(job, enabled=False, next_run_at=None, disabled_by=DisabledBy.THROUGH, disabled_reason=THROUGH)
 
 
-def _through(job: Job) -> SchedulerError:
+def _no_runs_left(job: Job) -> SchedulerError:
     if job.max_runs is not None and job.run_count >= job.max_runs:
         return invalid("max_runs", f"the job has had its {job.run_count} runs: a higher number, or null, is needed")
     if job.timing.ends_at is not None:

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class DisabledBy(StrEnum):
-    """What made the service disable something; there is none when a person paused it.
+    """Why the service disabled a job or a webhook; ``None`` in its place: a person paused it.
 
-    Decisions rest on this value; ``disabled_reason`` beside it is the sentence for people.
+    Code decides by this value; ``disabled_reason`` beside it is a sentence for people.
     """
 
     THROUGH = "through"

@@ -41,7 +41,7 @@ class Plan:
 
 
 def split_computable(timed: Sequence[Timed]) -> tuple[list[Timed], list[tuple[str, Timed]]]:
-    """Those whose due times can be computed now, and the others, each with the reason why not."""
+    """The jobs whose due times can be computed now, and the others, each with the reason."""
     computable: list[Timed] = []
     others: list[tuple[str, Timed]] = []
     for one in timed:

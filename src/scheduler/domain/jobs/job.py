@@ -17,7 +17,7 @@ DELIVERIES = ("at_least_once", "at_most_once")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as stored. Durations are seconds. It fires at ``next_run_at``, whatever its timing says."""
+    """A job as stored. Durations are seconds. It fires at ``next_run_at``; its timing gives the time after that."""
 
     id: str
     account_id: str
@@ -46,7 +46,7 @@ class Job:
     last_run_at: Instant | None = None
     next_run_at: Instant | None = None
     one_off_ended_at: Instant | None = None
-    """When a job that runs only at given moments was through; ``None`` for every other job."""
+    """When a job that runs only at given moments ended; ``None`` for every other job."""
     created_at: Instant
     updated_at: Instant
 
@@ -60,7 +60,7 @@ class Job:
         return self.timing.next_after(instant)
 
     def has_had_its_runs(self, run_count: int) -> bool:
-        """Is ``max_runs`` reached with so many runs?"""
+        """Has the job reached ``max_runs``, if it has had ``run_count`` runs?"""
         return self.max_runs is not None and run_count >= self.max_runs
 
     def spread(self) -> int:

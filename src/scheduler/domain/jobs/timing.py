@@ -55,9 +55,9 @@ class Timing:
         return replace(self, starts_at=None, ends_at=None)
 
     def parsed(self, *, is_stored: bool = True) -> Schedule:
-        """The schedule, which knows no bounds. Cheap: parsing is cached. Raises ``SchedulerError``.
+        """The schedule, without the bounds. Parsing is cached. Raises ``SchedulerError``.
 
-        What is not stored yet is judged more strictly.
+        A text that is not stored yet is parsed more strictly.
         """
         return parse_schedule(
             self.schedule,
@@ -76,7 +76,7 @@ class Timing:
     def problem(self) -> str | None:
         """Why the due times of a stored timing cannot be computed now, as a sentence; ``None`` when they can.
 
-        It was valid when it was saved. Since then other zone data, or a version that refuses more, may have come.
+        It was valid when it was saved; the zone data, or this program, may be others since.
         """
         try:
             self.parsed()

@@ -1,4 +1,4 @@
-"""A version of a job: what it was between two changes, by which past times are explained."""
+"""A version of a job: its timing and state between two changes, from which past times are explained."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class JobVersion:
 
     @property
     def is_replanned(self) -> bool:
-        """Did the service itself plan the job anew, since the rules of its time zone had changed?"""
+        """Did the service compute the next run anew because the rules of the time zone had changed?"""
         return self.enabled and self.changed_by == SERVICE and self.note is not None
 
     def plans_like(self, other: JobVersion) -> bool:

@@ -1,5 +1,5 @@
-"""Runs: what became of each due time. Begin with ``firing.py``, then ``execution.py``, the state machine of an attempt.
+"""Runs: what a due time is turned into. Begin with ``firing.py``, then ``execution.py``, the states of an attempt.
 
-``error_code`` says why an attempt failed, ``catchup`` accounts for due times that were missed, ``explanation`` answers
-what became of one.
+``error_code`` has the codes of failures, ``catchup`` decides about due times that were missed, ``explanation`` tells
+what happened at a time.
 """

@@ -56,7 +56,7 @@ def account_for_one(job: Job, now: Instant, *, watching_since: Instant) -> tuple
 
 
 def _newest(job: Job, first: Instant, now: Instant) -> Instant:
-    """The newest due time up to now; no search when there is but one."""
+    """The newest due time up to now; not searched for when there is only one."""
     following = job.next_after(first)
     if following is None or following > now:
         return first
@@ -84,7 +84,7 @@ def _all(
 ) -> tuple[list[Portion], Instant]:
     """A run for each time in the window, the newest ``catchup_limit`` of them; records for the rest.
 
-    With ``max_runs`` left for fewer, the oldest of those run and the job is through: what comes after was not due.
+    Where ``max_runs`` permits fewer, the oldest of those run, and the job ends: later times were not due.
     """
     schedule = job.timing.parsed()
     from_at = max(first, min(now - seconds(job.catchup_window_s), watching_since))
@@ -104,7 +104,7 @@ def _all(
 
 
 def _span(job: Job, first: Instant, start_at: Instant, before_at: Instant) -> tuple[Instant, Instant] | None:
-    """The first and the last due time of a window; ``first`` is due, whatever the schedule has become since."""
+    """The first and the last due time of a window; ``first`` is due, even if the schedule is another by now."""
     if start_at >= before_at:
         return None
     schedule = job.timing.parsed()

@@ -1,4 +1,4 @@
-"""Why an attempt failed, as a value that retries are decided by and that the error text begins with."""
+"""The codes of failed attempts: retries are decided by them, and error texts begin with them."""
 
 from __future__ import annotations
 

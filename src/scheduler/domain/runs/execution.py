@@ -100,7 +100,7 @@ class Execution:
     response_headers: Mapping[str, str] | None = None
     body_truncated: bool = False
     warnings: Sequence[str] | None = None
-    """What was odd about the answer, in sentences."""
+    """What was wrong with an answer that was accepted all the same, in sentences."""
     error_code: ErrorCode | None = None
     """Why it failed; ``None`` for a success."""
     error: str | None = None
@@ -114,7 +114,7 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of sending one request: a success without an ``error_code``, or a failure with one.
+    """The result of sending one request: a success without an ``error_code``, or a failure with one.
 
     ``response_code`` is ``None`` when no proper answer came; a failure of the code ``HTTP`` has one.
     """
@@ -127,7 +127,7 @@ class Outcome:
     response_body: str | None = None
     body_truncated: bool = False
     warnings: Sequence[str] = ()
-    """What was odd about the answer, in sentences."""
+    """What was wrong with an answer that was accepted all the same, in sentences."""
     retry_after_s: float | None = None
 
     @property
@@ -171,7 +171,7 @@ class Settlement:
 
     @property
     def duration_ms(self) -> int:
-        """Whole milliseconds from start to finish; never negative, though clocks may step."""
+        """Whole milliseconds from start to finish; 0 where the clock was set back meanwhile."""
         started_at = self.execution.started_at
         return max(0, (self.finished_at - started_at) // 1000) if started_at is not None else 0
 
@@ -241,7 +241,7 @@ def _next_attempt(
 ) -> Retry | None:
     used = execution.attempt - execution.budget_from + 1 - execution.uncounted
     if code is ErrorCode.INTERRUPTED:
-        # A stop of the service is not the receiver's fault: it counts as an attempt, but more of them are permitted.
+        # An attempt that a stop of the service interrupted counts, but more attempts are permitted then.
         if used >= policy.max_attempts + CRASH_REPEATS:
             return None
         available_at = now

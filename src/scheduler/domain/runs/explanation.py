@@ -1,4 +1,4 @@
-"""What became of a time of a job, worked out from its history and its executions."""
+"""Tells what happened to a job at a given time, from its history and its executions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEAREST_VERSIONS = 100
 
 
 class Verdict(StrEnum):
-    """What became of a time, in one word."""
+    """What happened at a time, in one word."""
 
     RAN = "ran"
     MERGED = "merged"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """The verdict on a time, a sentence for people, and the executions that it rests on."""
+    """The verdict on a time, a sentence for people, and the executions that show it."""
 
     at: Instant
     verdict: Verdict
@@ -59,10 +59,9 @@ def explain(
     *,
     pruned_until_at: Instant | None = None,
 ) -> Explanation:
-    """What became of ``at`` for a job.
-
-    ``versions`` are all of the job's, oldest first; ``executions`` are the last attempts of the runs whose rows stand
-    for ``at``, one for each webhook. Rows for times up to ``pruned_until_at`` may have been pruned.
+    """What happened to a job at ``at``. ``versions`` are all of the job's, oldest first; ``executions`` are the last
+    attempts of the runs whose rows stand for ``at``, one for each webhook. Rows for times up to ``pruned_until_at`` may
+    have been pruned.
     """
     verdict, detail = _recorded(executions, at) if executions else _unrecorded(job, versions, at, now)
     if verdict is Verdict.UNRECORDED and pruned_until_at is not None and at <= pruned_until_at:
@@ -79,7 +78,7 @@ def explain(
 
 
 def _recorded(executions: Sequence[Execution], at: Instant) -> tuple[Verdict, str]:
-    """The verdict by the rows: one that ran, or will, counts more than one that was skipped or cancelled."""
+    """The verdict by the rows; one that ran, or will run, goes before one that was skipped or cancelled."""
     ended = [execution for execution in executions if execution.status not in (Status.SKIPPED, Status.CANCELLED)]
     own = [execution for execution in ended if execution.scheduled_at == at]
     active = [execution for execution in own if execution.status in (Status.QUEUED, Status.RUNNING)]
@@ -118,8 +117,8 @@ def _unrecorded(job: Job, versions: Sequence[JobVersion], at: Instant, now: Inst
     if not version.enabled:
         return _disabled(job, past, is_current=is_current)
     if at > now:
-        if _is_through_by(job, at):
-            return Verdict.NOT_DUE, f"the job will be through before: it ends after {job.max_runs} runs"
+        if _has_ended_by(job, at):
+            return Verdict.NOT_DUE, f"the job will have ended by then: it ends after {job.max_runs} runs"
         return Verdict.DUE, "this time is still to come, and as things stand the job will run then"
     if job.next_run_at is not None and job.next_run_at <= at:
         return Verdict.PENDING, "this time is due and about to be fired"
@@ -137,19 +136,19 @@ def _not_due(version: JobVersion, at: Instant) -> str:
 
 
 def _disabled(job: Job, past: Sequence[JobVersion], *, is_current: bool) -> tuple[Verdict, str]:
-    """The verdict when the last of the ``past`` versions is not enabled: through, or paused, since when and by whom."""
+    """The verdict when the last of the ``past`` versions is not enabled: ended, or paused, since when and by whom."""
     since = len(past) - 1
     while since and not past[since - 1].enabled:
         since -= 1
     when, who = format_instant(past[since].changed_at), past[since].changed_by
     note = (job.disabled_reason or job.note) if is_current else past[-1].note
     if past[-1].disabled_by is DisabledBy.THROUGH:
-        return Verdict.NOT_DUE, f"the job was through after {when}: no time was left within ends_at and max_runs"
+        return Verdict.NOT_DUE, f"the job ended after {when}: no time was left within ends_at and max_runs"
     return Verdict.PAUSED, f"the job was paused by {who} at {when}" + (f": {note}" if note else "")
 
 
 def _clocks(versions: Sequence[JobVersion], at: Instant) -> str:
-    """How the clocks change on the day of ``at``; empty where they do not, or the zone is not known any more."""
+    """How the clocks change on the day of ``at``; empty where they do not, or where the zone data lack the zone."""
     past = [version for version in versions if version.changed_at < at]
     timing = past[-1].timing if past else None
     try:
@@ -178,11 +177,11 @@ def _nearest_after(job: Job, versions: Sequence[JobVersion], at: Instant) -> Ins
         is_last = number + 1 == len(versions)
         found = versions[number].next_after(max(at, versions[number].changed_at))
         if found is not None and (is_last or found <= versions[number + 1].changed_at):
-            return None if is_last and _is_through_by(job, found) else found
+            return None if is_last and _has_ended_by(job, found) else found
     return None
 
 
-def _is_through_by(job: Job, at: Instant) -> bool:
+def _has_ended_by(job: Job, at: Instant) -> bool:
     """Will ``max_runs`` have been reached before ``at``?
 
     With many runs left only the next year is counted, since counting centuries takes seconds.

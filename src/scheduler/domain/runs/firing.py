@@ -58,13 +58,13 @@ class Firing:
     end_reason: str | None = None
     """The same as a sentence."""
     ends_behind: Instant | None = None
-    """The last due time of a job that is disabled, or waits: up to there it fired."""
+    """The last due time that was fired, of a job that is disabled, or waits."""
     waits_for: str | None = None
     """Why a job that goes on has no next time: its due times cannot be computed now."""
 
     @property
     def ends_one_off(self) -> bool:
-        """Is the job through, and one that runs only at given moments?"""
+        """Does the job end with this firing, and is it one that runs only at given moments?"""
         return self.ended_by is DisabledBy.THROUGH and self.job.timing.is_one_off
 
     @property
@@ -97,7 +97,7 @@ def fire(
     fired = sum(portion.skipped is None for portion in ready) + len(buffered)
     run_count = job.run_count + fired
     next_run_at = job.next_after(reached_at, run_count=run_count) if problem is None else None
-    is_through = next_run_at is None and (problem is None or job.has_had_its_runs(run_count))
+    has_ended = next_run_at is None and (problem is None or job.has_had_its_runs(run_count))
     return Firing(
         job=job,
         next_run_at=next_run_at,
@@ -106,10 +106,10 @@ def fire(
         executions=[row for portion in ready for row in _rows(job, webhook_ids, portion, present)],
         buffered=[row for portion in buffered for row in _rows(job, webhook_ids, portion, present)],
         cancels_active=cancels,
-        ended_by=DisabledBy.THROUGH if is_through else None,
-        end_reason=THROUGH if is_through else None,
+        ended_by=DisabledBy.THROUGH if has_ended else None,
+        end_reason=THROUGH if has_ended else None,
         ends_behind=reached_at,
-        waits_for=None if is_through else problem,
+        waits_for=None if has_ended else problem,
     )
 
 

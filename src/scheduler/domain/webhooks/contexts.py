@@ -39,7 +39,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class Context(Enum):
-    """What a template is in a request. The value says so in words."""
+    """The part of a request that a template is; the value describes it."""
 
     TEXT = "a body of another type, sent as it is"
     JSON = "a body of JSON"
@@ -102,7 +102,7 @@ _in_json_string = json.encoder.encode_basestring
 
 
 def _in_json(value: Value) -> str:
-    """What most templates need, without a detour."""
+    """The same for JSON at depth 1, which most templates need, in one call."""
     if isinstance(value, str):
         return _in_json_string(value)[1:-1]
     return "null" if value is None else str(value)
@@ -168,7 +168,7 @@ def _depths(text: str, context: Context) -> Iterator[int]:
 
 
 def _depths_in_json(text: str, outside: int) -> Iterator[int]:
-    """``outside`` is the depth of names that stand in no string: in JSON within another text they may be prose."""
+    """``outside`` is the depth of names that stand in no string."""
     end = 0
     while (skipped := _WITHOUT_NAMES.match(text, end)) is not None and (end := skipped.end()) < len(text):
         string = _JSON_STRING.match(text, end)

@@ -1,4 +1,4 @@
-"""Masked values stay with the server for which they were written: who cannot read them cannot send them elsewhere."""
+"""Refuses changes that would send the masked credentials of a webhook to another server, which could show them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from scheduler.domain.webhooks.webhook import is_credential
 
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""The statuses that are followed; 300 and 304 leave it to the client what to do."""
+"""The statuses that are followed. 300 and 304 are not."""
 
 _SIGNATURE = "webhook-signature"
 

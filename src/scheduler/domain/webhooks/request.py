@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Envelope:
-    """What is the same in all requests of a webhook."""
+    """The parts of a request that are the same in all requests of a webhook."""
 
     url: Template
     headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""Which answers of a receiver are a success, where that is not any status from 200 to 299."""
+"""Which answers of a receiver count as a success, for webhooks that define it; else a status from 200 to 299 does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JsonValue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Success:
-    """What must hold of an answer: all that is given. ``statuses`` of ``None`` are 200 to 299."""
+    """The conditions of a success; all that are given must hold. ``statuses`` of ``None`` are 200 to 299."""
 
     statuses: tuple[int | str, ...] | None = None
     """Codes and classes such as ``"3xx"``."""
@@ -116,7 +116,7 @@ def _at(value: Any, pointer: str) -> Any:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Are both the same JSON? 1 and 1.0 are one number, and true is none."""
+    """Are both the same JSON value? 1 equals 1.0, and true does not equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -156,7 +156,7 @@ def canonical_host(text: str) -> str:
 def _is_encoded_label(label: str) -> bool:
     """Does a label that begins with ``xn--`` encode printable characters (Punycode, RFC 3492), and just this way?
 
-    Wider than IDNA 2008, which knows no emoji: names with them exist.
+    Permits more than IDNA 2008, for example emoji, because such names exist.
     """
     encoded = label[4:]
     try:

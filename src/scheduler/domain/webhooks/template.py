@@ -68,12 +68,12 @@ def check_template(text: str, field: str = "body_template", *, context: Context 
 
 
 def escaped(text: str) -> str:
-    """The text of a template that is rendered as ``text``."""
+    """A template text that is rendered as ``text``: its ``{{`` are escaped."""
     return text.replace("{{", "{{{{")
 
 
 def without_blanks(url: str) -> str:
-    """The URL with ``{{name}}`` for ``{{ name }}``: its other blanks are none of a name."""
+    """The URL with ``{{name}}`` for ``{{ name }}``, so that every blank left in it is one of the URL."""
     return _OPENING.sub(lambda match: f"{{{{{match['name']}}}}}" if match["name"] else match[0], url)
 
 
@@ -103,7 +103,7 @@ class Template:
 
 
 def unchanged(text: str) -> Template:
-    """The template that is rendered as ``text``, whatever stands in it."""
+    """A template without names, which is rendered as ``text``."""
     return Template(parts=(text,), names=())
 
 

@@ -60,10 +60,10 @@ class FormerSecret:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TlsOptions:
-    """How connections of a webhook are made safe, where that is not the usual way. Texts are PEM."""
+    """Settings of TLS for one webhook's connections. Texts are PEM."""
 
     ca: str | None = None
-    """The authorities that are trusted, in place of the usual ones."""
+    """The authorities that are trusted, in place of the system's."""
     certificate: str | None = None
     """The client's certificate, and perhaps those of its issuers."""
     key: str | None = field(default=None, repr=False)
@@ -132,7 +132,7 @@ class Webhook:
         return next((value for name, value in headers.items() if name.lower() == "content-type"), self.content_type)
 
     def with_names(self) -> Webhook:
-        """The webhook that sends the same, and whose names are replaced."""
+        """A webhook that sends the same requests with ``replaces_names``: its texts are escaped."""
         if self.replaces_names:
             return self
         return replace(

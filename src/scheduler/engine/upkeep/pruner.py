@@ -1,6 +1,6 @@
 """Pruning: what retention does not keep is deleted in slices, so that no other write waits for long.
 
-Executions go by age and by number; jobs go that run only at given moments and have been through for long.
+Executions are removed by age and by number, jobs that run only at given moments some time after they have ended.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Pruner:
                 after_id = found.last_id
 
     async def _one_offs_ended(self, until_at: Instant) -> AsyncIterator[int]:
-        """Remove the one-offs that were through by then; yields how many executions each slice deleted."""
+        """Remove the one-offs that had ended by then; yields how many executions each slice deleted."""
         after = None
         while ended := await self._one_offs.ended(until_at, after=after, limit=SLICE):
             going, is_done = [job.id for job in ended if not job.is_kept], False

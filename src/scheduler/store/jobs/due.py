@@ -106,7 +106,7 @@ class DueJobStore:
         ]
 
     async def advance(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> None:
-        """Write down what firing changed: when each job runs next, when it ran last, whether it is through."""
+        """Store what firing changed: when each job runs next, when it ran last, whether it has ended."""
         await tx.execute_many(
             """
             UPDATE jobs SET next_run_at = :next_run_at, last_run_at = :last_run_at, run_count = :run_count,

@@ -1,4 +1,4 @@
-"""One-offs, jobs that run only at given moments: finding and removing those that have been through for long."""
+"""One-offs, jobs that run only at given moments: finds and removes those that ended long ago."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXISTS (SELECT 1 FROM executions e WHERE e.job_id = j.id AND e.status IN ('queue
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndedOneOff:
-    """A one-off that was through at ``ended_at``."""
+    """A one-off that ended at ``ended_at``."""
 
     id: str
     ended_at: Instant
@@ -28,13 +28,13 @@ class EndedOneOff:
 
 
 class OneOffStore:
-    """Removes one-offs that are through, with their webhooks, executions and history."""
+    """Removes one-offs that have ended, with their webhooks, executions and history."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def ended(self, until_at: Instant, *, after: EndedOneOff | None, limit: int) -> list[EndedOneOff]:
-        """Those that were through up to ``until_at``, the first ones behind ``after``, oldest first."""
+        """Those that ended up to ``until_at``, the first ones after ``after``, oldest first."""
         rows = await self._db.fetch_all(
             f"""
             SELECT j.id, j.one_off_ended_at, CASE WHEN {_IS_KEPT} THEN 1 ELSE 0 END AS is_kept FROM jobs j
@@ -53,7 +53,7 @@ class OneOffStore:
         ]
 
     async def remove(self, job_ids: Sequence[str], until_at: Instant) -> Removed:
-        """Remove those that were still through by ``until_at`` and of which nothing is kept; a part, if it is much.
+        """Remove those that ended by ``until_at`` and of which nothing is kept, or a part of them if there are many.
 
         Jobs that are locked by another transaction are left for the next time.
         """

@@ -11,7 +11,7 @@ HOLD_BY_JOB = f"""
 CASE WHEN j.enabled = 0 AND (j.disabled_by IS NULL OR j.disabled_by = '{DisabledBy.FAILING}')
   THEN {Hold.PAUSED} ELSE {Hold.NONE} END
 """
-"""``held`` of an execution of job ``j``. A job that is through is disabled too, but its last runs and retries go on."""
+"""``held`` of an execution of job ``j``. The last runs and retries of a job that has ended go on."""
 
 RELEASE_BUFFERED = f"""
 UPDATE executions SET held = (SELECT {HOLD_BY_JOB} FROM jobs j WHERE j.id = executions.job_id)
