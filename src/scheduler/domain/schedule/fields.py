@@ -1,7 +1,8 @@
 """Parses one field of a cron line into the set of its values.
 
 croniter expands lists, names, ranges and steps. What it misreads is rewritten first: it takes ``5-5`` for the whole
-cycle, and is off by one in a stepped range that wraps. What only other dialects of cron have gets a message of its own.
+cycle, and is off by one in a stepped range that wraps. Items that only other cron dialects have are refused with
+messages of their own.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class ZonedCron:
         return "overlap" if piece.is_twice and self.shows(piece, second) else None
 
     def skips(self, piece: Piece) -> bool:
-        """Does the policy let nothing fire in the piece?"""
+        """Does nothing fire in the piece, because it repeats wall times and the policy takes only the first?"""
         return self.once and piece.is_repeat
 
     def shows(self, piece: Piece, second: int) -> bool:

@@ -107,7 +107,7 @@ def is_one_off(text: str) -> bool:
 
 
 def settle_delays(text: str, now: Instant) -> str:
-    """The text with the ``@at`` that each ``@in`` line means at ``now``. Lines that are no good stay as they are."""
+    """The text with the ``@at`` that each ``@in`` line means at ``now``. Invalid lines are left unchanged."""
     if "@in" not in text.lower():
         return text
     return "\n".join(_settled(line, now) for line in text.split("\n"))
@@ -149,7 +149,7 @@ def _parse(
         return _read(text, timezone, anchor_at, dst_policy, day_match, is_stored=is_stored)
     except InvalidLineError as error:
         line = text if "FREQ=" in text.upper() else error.line  # a recurrence rule has several lines
-        # only what is refused needs it, and its many expressions take longer to compile than all the rest of a start
+        # imported only when a text is refused: compiling its expressions takes longer than the rest of a start
         from scheduler.domain.schedule.foreign.advice import advise  # noqa: PLC0415
 
         raise InvalidScheduleError(f"{error.where}{advise(line, str(error), is_schedule)}") from None

@@ -53,7 +53,7 @@ def find_zone_data() -> ZoneData:
 
 
 def choose_zone_data(path: tuple[str, ...], package: tuple[str, ...], *, by_operator: bool) -> ZoneData:
-    """What goes before: the directories of the system (or operator) in ``path``, or those of the package."""
+    """Choose the data: from the directories of the system (or operator) in ``path``, or from those of the package."""
     path_version, package_version = _first_version(path), _first_version(package)
     if by_operator:
         return ZoneData(source="operator", version=path_version, directories=(*path, *package))
@@ -76,7 +76,7 @@ def read_rules(data: ZoneData, name: str) -> bytes:
 
 
 def is_compiled_zone(rules: bytes) -> bool:
-    """Is this a whole file of RFC 9636, section 3? ``zoneinfo`` does not come back from some that are cut short."""
+    """Is this a whole file of RFC 9636, section 3? ``zoneinfo`` never returns for some truncated files."""
     if rules[:4] != b"TZif":
         return False
     end = _block_end(rules, 0, time_size=4)
@@ -98,7 +98,7 @@ def _block_end(rules: bytes, start: int, *, time_size: int) -> int:
 
 
 def file_stamp(data: ZoneData, name: str) -> tuple[str, int, int] | None:
-    """What changes with the file of a zone: its path, when it was written, its size; ``None`` without a file."""
+    """Identifies the state of a zone's file: its path, when it was written, its size; ``None`` without a file."""
     file = _find(data, name)
     if file is None:
         return None

@@ -99,7 +99,7 @@ class Zone:
 
 @dataclass(kw_only=True, slots=True)
 class _InForce:
-    """What this process goes by: the zone data and, of zones whose rules have changed, those that held before."""
+    """The zone data of this process and, for zones whose rules have changed, the former rules."""
 
     data: ZoneData = field(default_factory=find_zone_data)
     former: Mapping[str, Sequence[tuple[int, bytes]]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ def zone_data() -> ZoneData:
 
 
 def generation() -> int:
-    """Grows whenever a zone may have got other rules: what was worked out before is to be worked out again."""
+    """A number that grows when the rules of a zone may have changed; what was computed before is out of date then."""
     return _in_force.generation
 
 
@@ -145,12 +145,12 @@ def zone_rules(name: str) -> bytes:
 
 
 def zone_stamp(data: ZoneData, name: str) -> tuple[str, int, int] | None:
-    """What changes with the file that ``data`` have of a zone; ``None`` when there is none."""
+    """Identifies the state of the file that ``data`` have of a zone; ``None`` when there is none."""
     return file_stamp(data, name) if _NAME.fullmatch(name) else None
 
 
 def is_zone(name: str) -> bool:
-    """Do the zone data in force know this zone?"""
+    """Do the zone data in force have this zone?"""
     try:
         load_zone(name)
     except LookupError:
@@ -159,7 +159,7 @@ def is_zone(name: str) -> bool:
 
 
 def have_same_rules(name: str, rules: bytes, others: bytes) -> bool:
-    """Do two compiled zones show the same clocks from 2000 to 2080? One may list what the other has as a rule."""
+    """Do two compiled zones have the same offsets from 2000 to 2080? Their files may differ all the same."""
     one, other = (_segments(Zone(name, _compiled(name, each)), *_COMPARED_S) for each in (rules, others))
     return one == other
 
@@ -192,7 +192,7 @@ def _pieces(zone: Zone, block: int) -> tuple[list[int], list[Piece]]:
 def _segments(zone: Zone, start: int, end: int) -> list[tuple[int, int, int]]:
     """(start, end, offset) from one transition to the next."""
     step = _OLD_PROBE_S if start < _OLD_S else _PROBE_S
-    # a change of the rules may come as shortly before or after a transition as it likes
+    # the rules may change at any distance from a transition
     stops = [stop for switch in zone.switches for stop in (switch - 1, switch) if start < stop < end]
     segments: list[tuple[int, int, int]] = []
     begins, probe, offset = start, start, zone.offset_at(start)

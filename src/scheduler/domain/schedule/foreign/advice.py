@@ -21,7 +21,7 @@ from scheduler.domain.schedule.foreign.hint import Hint, Recogniser
 from scheduler.domain.schedule.foreign.zones import in_lines
 
 _LONGEST = 512
-"""Of a longer text nobody expects advice."""
+"""Characters; longer texts get no advice."""
 _RECOGNISERS: tuple[Recogniser, ...] = (
     slips.macro,
     rrule.recognise,
@@ -37,11 +37,11 @@ _RECOGNISERS: tuple[Recogniser, ...] = (
     jenkins.recognise,
     crontab.recognise,
 )
-"""The first one that has something to propose that is a schedule is right."""
+"""Tried in this order; the first one that proposes a schedule, or nothing to write, decides."""
 
 
 def advise(text: str, error: str, is_schedule: Callable[[str], bool]) -> str:
-    """``error``, or what the text is, and what to write here where that is known; in ASCII.
+    """The message for a refused text: ``error``, or what the text is and what to write instead; in ASCII.
 
     ``error`` is why ``text`` is refused; ``is_schedule`` tells whether a text is not.
     """
@@ -69,7 +69,8 @@ def _hints(
             continue
         write = tuple(found for proposed in hint.write if (found := _schedule_of(proposed, is_schedule)))
         if line[:4].lower() in ("@at ", "@in "):
-            write = tuple(found for found in write if found.startswith(("@at ", "@in ")))  # once is never each day
+            # a single time is not advised as a daily one
+            write = tuple(found for found in write if found.startswith(("@at ", "@in ")))
         if write or not hint.write:
             yield hint, tuple(dict.fromkeys(write))
 

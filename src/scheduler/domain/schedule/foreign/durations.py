@@ -1,4 +1,4 @@
-"""Durations as people write them: "5 minutes", "1h 30min"; and what they are here."""
+"""Reads durations as people write them ("5 minutes", "1h 30min"), and turns them into schedules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_duration(text: str) -> Duration | None:
 
 
 def unit_of(word: str) -> str | None:
-    """The unit that a word of several languages is."""
+    """The unit that a word such as "minutes" names, in one of several languages."""
     return "month" if word == "M" else UNITS.get(plain(word))
 
 

@@ -1,4 +1,4 @@
-"""What a recogniser says of a text that it knows."""
+"""The result of a recogniser: what a text is, and what to write instead."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ class Hint:
 
 
 Recogniser = Callable[[str], Hint | None]
-"""Takes one line, blanks as one space. It is only asked about lines that are no schedule."""
+"""Takes one line, blanks as one space. Called only for lines that are no schedule."""

@@ -1,4 +1,4 @@
-"""Slips of the pen: a line that is nearly one of this language."""
+"""Recognises near misses: lines that differ from a schedule by a slip, such as blanks within a field."""
 
 from __future__ import annotations
 

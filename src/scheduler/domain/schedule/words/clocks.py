@@ -27,7 +27,7 @@ def on_change(line: ZonedCron, *, is_wildcard: bool) -> str:
 def told_change(lines: Sequence[Line], zone: Zone, second: int, *, dst_policy: str) -> str:
     """How the clocks change on the local day of an epoch second, and what that does to the lines; empty if it does not.
 
-    Lines that do not depend on the zone are left out of account.
+    Lines that do not depend on the zone are ignored.
     """
     zoned = [line for line in lines if isinstance(line, ZonedCron)]
     change = _change_on_day(zone, second) if zoned else None

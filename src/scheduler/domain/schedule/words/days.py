@@ -1,4 +1,4 @@
-"""The days of a cron line in words: *or* where cron means or, and no day that never comes."""
+"""Puts the days of a cron line into words: "or" where either field may match, and without days that never come."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _month_days(rule: DayRule) -> str:
 
 
 def _where_there(rule: DayRule, days: list[int]) -> str:
-    """Of named months some may lack a day that others have; of all months everybody knows."""
+    """A note where some of the named months lack the day; not needed where all months are meant."""
     if rule.months == ALL_MONTHS or not days:
         return ""
     shortest = min(_LONGEST[month] for month in bits(rule.months))

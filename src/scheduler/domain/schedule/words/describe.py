@@ -17,7 +17,7 @@ _UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1
 
 
 def describe_lines(lines: Sequence[Line], zone: Zone) -> str:
-    """All lines in one sentence without a full stop; the zone stands behind each line that depends on it, but UTC."""
+    """All lines in one sentence without a full stop; a zone other than UTC follows each line that depends on it."""
     return "; and ".join(_describe(line, zone) for line in lines)
 
 

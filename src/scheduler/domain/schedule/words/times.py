@@ -1,4 +1,4 @@
-"""The times of day of a cron line in words: *every 10 minutes* only where the steps divide the hour."""
+"""Puts the times of day of a cron line into words: "every 10 minutes" only where the step divides the hour."""
 
 from __future__ import annotations
 

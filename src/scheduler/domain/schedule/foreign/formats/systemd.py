@@ -7,7 +7,7 @@ import re
 from scheduler.domain.schedule.foreign.durations import read_duration, same_here
 from scheduler.domain.schedule.foreign.hint import Hint
 from scheduler.domain.schedule.foreign.names import weekday
-from scheduler.domain.schedule.foreign.zones.names import knows_zone
+from scheduler.domain.schedule.foreign.zones.names import names_zone
 
 _SETTING = re.compile(r"(On[A-Za-z]+)\s*=\s*(.*)", re.IGNORECASE)
 _DATE = re.compile(r"(?:([0-9*.,/]+)-)?([0-9*.,/]+)([-~])([0-9*.,/]+)")
@@ -41,7 +41,7 @@ def recognise(line: str) -> Hint | None:
 
 def _calendar_event(text: str) -> Hint | None:
     words = text.split()
-    zone = words.pop() if len(words) > 1 and knows_zone(words[-1]) else ""
+    zone = words.pop() if len(words) > 1 and names_zone(words[-1]) else ""
     days = _weekdays(words.pop(0)) if words and words[0][0].isalpha() else "*"
     date = _DATE.fullmatch(words[0]) if words else None
     if date is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from scheduler.domain.schedule.foreign.hint import Hint
-from scheduler.domain.schedule.foreign.zones.names import knows_zone, meant_zone, sure_zone
+from scheduler.domain.schedule.foreign.zones.names import meant_zone, names_zone, sure_zone
 
 _IN_FRONT = re.compile(r"(?:CRON_TZ|TZ|TIMEZONE|TIME_ZONE|ZONE)\s*[=:]\s*([^\s\"']+)[\s;,]*(.*)", re.IGNORECASE)
 
@@ -44,4 +44,4 @@ def _beside(name: str, rest: str) -> Hint:
 def _names_a_zone(name: str) -> bool:
     name = name.strip("()[],")
     looks = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./ +:-]{2,}|[+-][0-9]{1,2}:[0-9]{2}", name)
-    return bool(looks) and name.upper() not in ("MON", "SAT", "SUN", "MAR") and knows_zone(name)
+    return bool(looks) and name.upper() not in ("MON", "SAT", "SUN", "MAR") and names_zone(name)

@@ -39,7 +39,7 @@ _PLACES = {
     "Australia/Sydney": "Canberra",
     "Pacific/Auckland": "New Zealand, Wellington",
 }
-"""What is no name of a zone, but lies in one."""
+"""Places and everyday names, by the zone that is meant."""
 _ABBREVIATIONS = {
     "PST PDT PT PACIFIC": "America/Los_Angeles",
     "MDT MT MOUNTAIN": "America/Denver",
@@ -104,11 +104,11 @@ def is_zone(name: str) -> bool:
 
 
 def zone_refusal(name: str) -> str:
-    """What a name that is refused is not, and which zone is meant."""
+    """Why the name of a zone is refused, and which zone is probably meant."""
     meant = meant_zone(name[:64])
     if meant is None:
         return "not an IANA time zone such as Europe/Paris"
-    note = "; its sign is the other way round, and a place such as Europe/Paris knows daylight saving"
+    note = "; its sign is the other way round, and a place such as Europe/Paris has daylight saving time"
     return f"not an IANA time zone: write {meant}{note if meant.startswith('Etc/GMT') else ''}"
 
 
@@ -132,8 +132,8 @@ def sure_zone(name: str) -> str | None:
     return meant if meant and is_zone(meant) else None
 
 
-def knows_zone(name: str) -> bool:
-    """Does the name stand for a zone, in any spelling but a wrong one?"""
+def names_zone(name: str) -> bool:
+    """Is it a name of a zone, of IANA, of Windows, or one that people use?"""
     return name.upper() in _BY_ABBREVIATION or _OFFSET.fullmatch(name) is not None or _key(name) in _known()
 
 

@@ -1,4 +1,4 @@
-"""The time zones of Windows, each with the place that the Unicode CLDR names first for it (windowsZones)."""
+"""The names of time zones on Windows, each with its IANA zone by the Unicode CLDR (windowsZones, territory 001)."""
 
 from __future__ import annotations
 
