@@ -1,4 +1,4 @@
-"""Copying everything from one database to another, row by row as it is, and comparing the two afterwards."""
+"""Copies all rows from one database to another, unchanged, and compares the two afterwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 }
 """The copied tables with their primary keys; a table stands after those that it refers to."""
 NOT_COPIED = frozenset({"schema_migrations", "nodes", "copies"})
-"""Tables that describe one database and mean nothing in another."""
+"""Tables that describe the database itself."""
 
 BATCH = 1000
 """How many rows are read, and written in one transaction, at a time."""

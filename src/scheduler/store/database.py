@@ -26,7 +26,7 @@ class DatabaseUnusableError(Exception):
 
 
 class DatabaseInUseError(DatabaseUnusableError):
-    """Another scheduler has the database open, and only one process may."""
+    """Another scheduler has the database open, which permits only one process."""
 
 
 class Row(Protocol):
@@ -89,7 +89,7 @@ class Database(Protocol):
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]], *, without_time_limit: bool = False) -> T:
         """Run ``work`` as one transaction and return its result once it is committed.
 
-        It is not interrupted when the caller is cancelled: a transaction that has begun commits or rolls back whole.
+        It is not interrupted when the caller is cancelled: a transaction that has begun is committed or rolled back.
         ``work`` may be run again after a rollback, so its only effects are its statements and its result. It is rolled
         back when the server does not answer in time, unless it is ``without_time_limit``.
         """
@@ -120,7 +120,7 @@ class Database(Protocol):
         ...
 
     async def maintain(self) -> None:
-        """Do the housekeeping that is due about once a minute, such as checkpoints; it delays writers only briefly."""
+        """Do the housekeeping, such as checkpoints; called about once a minute, and delays writers only briefly."""
         ...
 
     async def refresh_statistics(self) -> None:

@@ -1,4 +1,4 @@
-"""Time-ordered identifiers: UUIDv7 (RFC 9562), so that sorting by id is sorting by creation; and lists of them."""
+"""Time-ordered identifiers: UUIDv7 (RFC 9562), so that sorting by id is sorting by creation."""
 
 from __future__ import annotations
 

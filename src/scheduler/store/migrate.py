@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 class MigrationError(Exception):
-    """Why the schema of a database does not fit this program, in one sentence that says what to do."""
+    """The schema of a database does not fit this program; the message is one sentence that says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,9 +52,9 @@ class _Column:
 class Table(Generic[R]):
     """The rows of a table as records of one type.
 
-    Fields, and fields of fields, are named by path: ``timing.schedule``. ``codecs`` has those of fields whose type does
-    not say it: flags and enumerations need none. ``renamed`` has the columns that are not called as their field. Fields
-    ``without`` a column are not written and take their defaults when read.
+    Fields, and fields of fields, are named by path: ``timing.schedule``. ``codecs`` has those of fields whose type is
+    not enough to choose one: flags and enumerations need none. ``renamed`` has the columns that have another name than
+    their field. Fields ``without`` a column are not written and take their defaults when read.
     """
 
     def __init__(

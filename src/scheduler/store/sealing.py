@@ -1,4 +1,4 @@
-"""All sealed secrets of a database: whether a sealing key opens them, and sealing them with another."""
+"""All sealed secrets of a database: checks whether a sealing key opens them, and seals them with another."""
 
 from __future__ import annotations
 

@@ -37,14 +37,15 @@ class AccountStore:
     async def personal(self, *, user: str, now: Instant, by: Actor | None = None) -> Account:
         """The oldest account that ``user`` made and still owns; one is made when there is none.
 
-        One that somebody else made is no place for what they did not mean to put there.
+        An account that somebody else made is not taken, even if ``user`` is an owner: its members would see the new
+        job.
         """
         row = await self._db.fetch_one(_OLDEST_MADE, {"user": user})
         if row is not None:
             return _ACCOUNTS.decode(row)
 
         async def find_or_insert(tx: Transaction) -> Account:
-            # Read again under the lock: two first requests of a user must not make two accounts.
+            # read again under the lock, so that two first requests of a user do not make two accounts
             await tx.advisory_lock(f"the personal account of {user}")
             found = await tx.fetch_one(_OLDEST_MADE, {"user": user})
             return _ACCOUNTS.decode(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)

@@ -1,6 +1,6 @@
-"""Invitations: memberships that are offered. They give nothing and cost nothing until the invited user accepts.
+"""Invitations: memberships that are offered, without any effect until the invited user accepts.
 
-Each change locks the account first, so that an invitation is accepted, declined or taken back, and only one of these.
+Each change locks the account first, so that an invitation is either accepted, declined or taken back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scheduler.store.rows import Table
 from scheduler.store.sql import select_page
 
 MOST_INVITATIONS = 100
-"""Of one account, while they are not answered."""
+"""Open invitations of one account."""
 
 _INVITATIONS = Table(Invitation, renamed={"user": "user_id"}, without=("account_name",))
 _LISTED = Table(Invitation, renamed={"user": "user_id"})
@@ -121,7 +121,7 @@ class InvitationStore:
     async def decline(self, invitation: Invitation, *, by: Actor | None = None) -> bool:
         """Turn the invitation down; False when it is no longer open.
 
-        The audit of the account does not get the address of somebody who is not to be a member.
+        The audit entry has no client address, since the user does not become a member.
         """
         stranger = replace(by, address=None, request_id=None) if by else None
 
@@ -154,7 +154,7 @@ async def withdraw(tx: Transaction, account_id: str, user: str, *, by: Actor | N
 
 
 async def withdraw_of(tx: Transaction, account_id: str, inviter: str, *, by: Actor | None) -> None:
-    """Take back the invitations of one who may no longer let anybody in. The account is locked."""
+    """Take back the invitations made by one who is no owner any more. The account is locked."""
     rows = await tx.fetch_all(
         "DELETE FROM invitations WHERE account_id = :account_id AND invited_by = :inviter RETURNING user_id",
         {"account_id": account_id, "inviter": inviter},

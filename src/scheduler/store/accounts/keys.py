@@ -21,7 +21,7 @@ from scheduler.store.sql import select_page
 _KNOWN_SCOPES = {scope.value: scope for scope in Scope}
 _SCOPES = Codec(
     encode=json.dumps,
-    # one that this version does not know permits nothing
+    # a scope of another version permits nothing
     decode=lambda text: tuple(_KNOWN_SCOPES[scope] for scope in json.loads(text) if scope in _KNOWN_SCOPES),
 )
 _KEYS = Table(ApiKey, codecs={"scopes": _SCOPES})
@@ -68,7 +68,7 @@ class KeyStore:
             raise refusal
 
     async def find(self, digest: str) -> ApiKey | None:
-        """The key with this digest, be it valid or not."""
+        """The key with this digest, valid or not."""
         row = await self._db.fetch_one(
             f"SELECT {_COLUMNS} FROM api_keys k WHERE k.digest = :digest", {"digest": digest}
         )
@@ -104,7 +104,7 @@ class KeyStore:
         return bool(revoked)
 
     def used(self, key_id: str, now: Instant) -> None:
-        """Note that the key was used; ``write_uses`` writes it down."""
+        """Record in memory that the key was used; ``write_uses`` stores it."""
         self._used[key_id] = now
 
     async def write_uses(self) -> None:
@@ -126,7 +126,7 @@ class KeyStore:
             raise
 
     def _decode(self, row: Row) -> ApiKey:
-        """The key of a row of ``_COLUMNS``, with its last use, be it stored yet or not."""
+        """The key of a row of ``_COLUMNS``, with its last use, stored or not yet."""
         key, used_at = _KEYS.decode(row), self._used.get(row["id"])
         if used_at is None or (key.last_used_at is not None and used_at <= key.last_used_at):
             return key

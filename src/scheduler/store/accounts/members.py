@@ -1,4 +1,5 @@
-"""The people who are members of accounts. An account keeps at least one owner. API keys are members, too; not here."""
+"""The people who are members of accounts, of whom at least one is an owner. The API keys among members are in
+``keys``."""
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ class MemberStore:
 
 
 async def _refusal(tx: Transaction, account_id: str, user: str) -> Refusal | None:
-    """Why this member may not cease to be an owner; ``None`` when they may."""
+    """Why this member must stay an owner; ``None`` when they need not."""
     # Locks the account: when two owners demote each other at the same time, one must be refused.
     await lock_account(tx, account_id)
     params = {"account_id": account_id, "user": user}

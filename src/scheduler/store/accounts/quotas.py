@@ -45,7 +45,7 @@ async def over_quota(
 ) -> SchedulerError | None:
     """The refusal to add what is ``wanted`` by account, if one would then have more than ``most``; 0 is no limit.
 
-    It is returned, not raised: a transaction that raises has those that share its commit run again.
+    Returned, not raised: when a transaction raises, those that share its commit are run again.
     """
     quota = _QUOTAS[what]
     for account_id, more in sorted(wanted.items()) if most else ():

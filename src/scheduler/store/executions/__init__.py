@@ -1,4 +1,4 @@
-"""Executions as people see them. Begin with ``executions.py``: lists and counts.
+"""Executions for the API. Begin with ``executions.py``: lists and counts.
 
 ``dead_letters`` lists, redrives and purges; ``pruning`` deletes what retention does not keep.
 """

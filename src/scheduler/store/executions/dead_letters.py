@@ -51,7 +51,7 @@ class DeadLetterStore:
         self._events = events
 
     async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
-        """The dead letters of the accounts of ``user``, newest first; its times are those of their end."""
+        """The dead letters of the accounts of ``user``, newest first; the filter's times are those of their end."""
         conditions, params = conditions_of(filter, time_column="e.finished_at")
         mine = await mine_of(self._db, user)
         return await fetch_page(
@@ -100,7 +100,7 @@ class DeadLetterStore:
         return count
 
     async def retry(self, execution_id: str, now: Instant, *, by: Actor | None = None) -> Execution | None:
-        """Queue the next attempt of a run that ended dead, cancelled or skipped; ``None`` for one in another state."""
+        """Queue the next attempt of a run that ended as dead letter, cancelled or skipped; ``None`` for any other."""
 
         async def retry(tx: Transaction) -> Execution | None:
             row = await tx.fetch_one(

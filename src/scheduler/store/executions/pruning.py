@@ -1,4 +1,4 @@
-"""Pruning: deleting, in slices, runs that ended long ago or that are not among the newest of their job.
+"""Pruning: deletes, in slices, runs that ended long ago or that are not among the newest of their job.
 
 Ids are time-ordered, so the oldest rows come from the start of an index. A run is deleted with all of its attempts or
 kept with all of them, depending on its newest one.

@@ -1,4 +1,4 @@
-"""Jobs, their history and their webhooks on disk. Begin with ``jobs.py``, what users do; ``due`` is for the engine.
+"""Jobs, their history and their webhooks on disk. Begin with ``jobs.py``, for the API; ``due`` is for the engine.
 
 ``job_table`` has the rows of jobs, ``job_filter`` which of them a list shows, ``one_offs`` which of them are removed,
 ``deletion`` deletes them in slices;

@@ -1,8 +1,8 @@
-"""Deleting jobs and accounts in slices, so that no other write waits for long.
+"""Deletes jobs and accounts in slices, so that no other write waits for long.
 
-The first transaction marks what is deleted (``deleted_at``): from its commit on nothing shows it, and nothing of it
-fires or is delivered. What has few rows is gone with it. Of the rest ``sweep`` deletes a slice at a time, on any node,
-until nothing is left: it finds what is marked anew each time, so a kill loses nothing.
+The first transaction marks what is deleted (``deleted_at``): from its commit on it is not shown, and nothing of it
+fires or is delivered. It also deletes what has few rows. Of the rest ``sweep`` deletes a slice at a time, on any node,
+until nothing is left: it finds what is marked anew each time, so an interrupted deletion is continued.
 """
 
 from __future__ import annotations

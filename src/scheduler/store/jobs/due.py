@@ -1,4 +1,4 @@
-"""The jobs that the engine fires: which are due, locking them, and writing down what firing changed."""
+"""Due jobs, for the engine: finds and locks them, and stores what firing changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _decode_job = JOBS.decoder(len(_STATE))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedJob:
-    """A locked job with what firing needs to know about it."""
+    """A locked job, with the webhooks and counts that firing it takes."""
 
     job: Job
     webhook_ids: tuple[str, ...]
@@ -37,7 +37,7 @@ class LockedJob:
 
 
 class DueJobStore:
-    """The jobs of all accounts, for the engine. ``next_run_at`` alone says what is due."""
+    """The jobs of all accounts, for the engine. A job is due when ``next_run_at`` is reached."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

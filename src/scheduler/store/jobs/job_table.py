@@ -1,4 +1,4 @@
-"""The rows of jobs as records, and which of them people see."""
+"""The rows of jobs as records, and the conditions that leave out deleted ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scheduler.store.rows import Codec, Table
 def decode_policy(text: str) -> RetryPolicy:
     """The retry policy of a ``retry`` column; the default where that cannot be read.
 
-    A claim reads many at once: one that is spoiled must not keep the others from being delivered. Cached: most jobs
+    A claim reads many at once, so one that is damaged must not prevent the delivery of the others. Cached: most jobs
     have one of a few policies.
     """
     try:
@@ -44,14 +44,14 @@ JOBS = Table(Job, codecs={"retry": _POLICY, "tags": _TAGS})
 UPDATE_JOB = f"UPDATE jobs SET {JOBS.assignments(fixed=('id', 'account_id', 'created_at'))} WHERE id = :id"
 
 IS_LIVE = "j.deleted_at IS NULL"
-"""Is job ``j`` there for people? The rows of one that was deleted go in slices, see ``deletion.py``."""
+"""Is job ``j`` not deleted? The rows of a deleted one are removed in slices, see ``deletion.py``."""
 IS_DELETED = "j.deleted_at IS NOT NULL"
 
 
 async def has_deleted_jobs(db: Database, user: str) -> bool:
     """Are there rows of deleted jobs in the accounts of ``user``?
 
-    Lists ask this first: an index that is enough to count what there is does not tell what is deleted.
+    Lists check this first: the index that counts jobs does not have ``deleted_at``.
     """
     row = await db.fetch_one(
         f"""

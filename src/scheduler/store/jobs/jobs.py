@@ -1,4 +1,4 @@
-"""Jobs, for those who own them: create, list and change."""
+"""Jobs, for the API: creates, lists and changes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the time zones that jobs have: those that plan them, and those that did before."""
+"""The rules of the time zones of jobs: those that their next runs are computed by, and the former ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class ZoneStore:
             await tx.advisory_lock(_LOCK)
             latest = await self._latest(tx, known.name)
             if latest is None or latest.since_at != known.since_at:
-                return  # another node did it
+                return  # done by another node
             if latest.rules is None:
                 await tx.execute("DELETE FROM zones WHERE name = :name", {"name": known.name})
             new = ZoneRules(
@@ -142,7 +142,7 @@ class ZoneStore:
             at_present = _ZONES.decode(row) if row else None
             if at_present is None or at_present.planned_to != zone.planned_to:
                 is_done = at_present is None or at_present.planned_to is None
-                return None if is_done else at_present, []  # another node went on meanwhile
+                return None if is_done else at_present, []  # continued by another node meanwhile
             moved = await self._replan_jobs(tx, zone, ids, replan)
             planned_to = ids[-1] if ids else None
             await tx.execute(

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 CONNECT_S = 5.0
 STATEMENT_S = 15.0
-"""Longer than any statement of ours takes, shorter than anybody wants to wait for a server that does not answer."""
+"""The limit of one statement: longer than any of ours takes, so that a server that does not answer is noticed."""
 _TRIES = 8
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
 
@@ -221,7 +221,7 @@ class PostgresDatabase:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # marks the exception as retrieved, also when the caller was cancelled
+            task.exception()  # mark the exception as retrieved, also when the caller was cancelled
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
@@ -234,14 +234,14 @@ class PostgresDatabase:
             raise
         except CONNECTION_LOST:
             connection.terminate()
-            await self._pool.expire_connections()  # the others are probably dead as well
+            await self._pool.expire_connections()  # the other connections are probably lost as well
             raise
         finally:
             with suppress(*DRIVER_ERRORS):
                 await self._pool.release(connection, timeout=CONNECT_S)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
-        """A connection of the pool, of which all idle ones may be dead: each costs a try."""
+        """A connection of the pool. When the server was away all idle ones may be broken: each is tried once."""
         for left in range(self._pool.get_max_size(), -1, -1):
             try:
                 return await self._pool.acquire(timeout=CONNECT_S)

@@ -1,7 +1,6 @@
 """Notices between the nodes of one PostgreSQL database (LISTEN and NOTIFY), on a connection of their own.
 
-They only make nodes look sooner than they would have. A notice may be lost: while there is no connection, or with a
-server without LISTEN.
+They only let nodes look earlier. A notice is lost while there is no connection, or with a server without LISTEN.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Notices:
-    """Sends and receives notices once there is a listener; a broken connection is made anew."""
+    """Sends and receives notices once there is a listener; a broken connection is replaced."""
 
     def __init__(self, dsn: str, *, timeout_s: float) -> None:
         self._dsn = dsn

@@ -1,4 +1,4 @@
-"""The rows of attempts that have not started yet: how the first of a run is written, and each next one."""
+"""The rows of attempts that have not started yet: inserts the first one of a run, and each next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disabling what keeps failing: jobs and webhooks, in the transaction that writes down how attempts ended."""
+"""Disables jobs and webhooks that keep failing, in the transaction that stores how attempts ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scheduler.store.queue.holds import hold
 from scheduler.store.sql import in_list
 
 RESET_FAILURES = "UPDATE jobs SET dead_count = 0, dead_since_at = NULL WHERE id = :job_id AND dead_count > 0"
-"""Begin to count the failed runs of a job anew."""
+"""Reset the count of failed runs of a job."""
 _COUNT_FAILURE = """
 UPDATE jobs SET dead_count = dead_count + 1, dead_since_at = COALESCE(dead_since_at, :finished_at) WHERE id = :job_id
 """

@@ -1,4 +1,4 @@
-"""Claiming: the statements and the transaction that mark executions as ``running``; ``domain.slots`` decides which.
+"""Claiming: the transaction that marks executions as ``running``; ``domain.slots`` decides which.
 
 What is ready is read oldest first. What the decision defers is moved to a backlog once, as ``Hold.BACKLOG``; the column
 ``lane`` has the backlog's name. From then on no claim reads it before its backlog has room.
@@ -49,7 +49,7 @@ class Claimed:
 
 
 class Claimer:
-    """Claims for one worker, the only one in this process that does. Remembers the backlogs from claim to claim."""
+    """Claims for the one worker of this process. Keeps the list of backlogs from claim to claim."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -64,7 +64,7 @@ class Claimer:
     def opens_at(self, slots: Slots, now: Instant) -> Instant | None:
         """When something deferred may start without a slot being given back; ``None``: that is not known.
 
-        What is left for the only account may start once another look shows whether it still is the only one.
+        What is left of the only account may start after the next check whether it still is the only one.
         """
         share = slots.share_at(now)
         times = [share.opens_at(backlog) for backlog in self._backlogs or ()]
@@ -125,7 +125,7 @@ class Claimer:
 
 
 class _ClaimTransaction:
-    """Reads candidates, has ``share`` decide, and moves those that are deferred to their backlogs."""
+    """Reads candidates, lets ``share`` decide, and moves those that are deferred to their backlogs."""
 
     def __init__(self, tx: Transaction, share: FairShare, backlogs: dict[str, None]) -> None:
         self._tx = tx
@@ -161,13 +161,13 @@ class _ClaimTransaction:
         )
 
     async def _defer(self) -> Decision:
-        """Move what has no room to its backlog; a claim that is not full goes on with what is ready behind it."""
+        """Move what has no room to its backlog; a claim that is not full goes on with what is ready after it."""
         decision = self._decide()
         if len(decision.started) == self._share.limit:
             await self._move(decision)
             return decision
         await self._move(self._decide(await self._read_window()))
-        # Now and not at the next claim: by then as many may have come again that go before the others.
+        # now, not at the next claim: by then as many may have become ready again that are read before the others
         self._add(await self._read_ready())
         decision = self._decide()
         await self._move(decision)

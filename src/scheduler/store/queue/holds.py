@@ -1,4 +1,4 @@
-"""Holding queued executions back and releasing them: the column ``held``, see ``Hold``."""
+"""Holds queued executions and releases them: the column ``held``, see ``Hold``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ async def hold(tx: Transaction, job_id: str) -> None:
 
 
 async def release(tx: Transaction, job_id: str, now: Instant, *, deadline: Instant) -> int:
-    """Release the held executions of a job that is enabled; those that wait since before ``deadline`` are skipped.
+    """Release the held executions of a job that is enabled; those that have waited since before ``deadline`` are
+    skipped.
 
     Returns how many were skipped. A first attempt becomes available ``now``, so that the pause does not count as delay.
     """

@@ -1,7 +1,7 @@
-"""Nodes: the processes that work on this database, each for as long as it renews its lease.
+"""Nodes: the processes that use this database. Each is one for as long as it renews its lease.
 
-A lease ends by the database's clock, and the row of the node is deleted. Its executions are then rescued by others, and
-a process that still runs joins again under a new id, so that what it writes under the old one has no effect.
+A lease ends by the database's clock, and the row of the node is deleted. Its executions are then rescued by others. A
+process that still runs joins again under a new id, and what it writes under the old one has no effect.
 """
 
 from __future__ import annotations
@@ -87,6 +87,6 @@ class NodeStore:
 
 
 async def is_member(tx: Transaction, node_id: str) -> bool:
-    """Has this node its lease? Its row is locked, so that it keeps it until the transaction ends."""
+    """Does this node have its lease? Its row is locked, so that it has it until the transaction ends."""
     row = await tx.fetch_one("SELECT id FROM nodes WHERE id = :id FOR KEY SHARE", {"id": node_id})
     return row is not None

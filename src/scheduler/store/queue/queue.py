@@ -104,7 +104,7 @@ class ExecutionQueue:
     async def claim(self, now: Instant, limit: int, slots: Slots | None = None) -> list[Claim]:
         """Mark up to ``limit`` executions that may start at ``now`` as ``running`` and this worker's.
 
-        The oldest go first, as far as ``slots`` have room. Committed before it returns, so no byte leaves for an
+        The oldest go first, as far as ``slots`` have room. Committed before it returns, so nothing is sent for an
         attempt that is not on disk. Raises ``SERVICE_UNAVAILABLE`` when this worker has lost its lease.
         """
         slots = slots or Slots(SlotLimits(size=limit, account_concurrency=limit))

@@ -10,7 +10,7 @@ from scheduler.store.database import Database
 from scheduler.store.ids import instant_of
 
 COUNTED_TO = 10_000
-"""Counting stops here, so that a deep queue costs no more."""
+"""Counting stops here, so that a deep queue takes no longer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -113,8 +113,8 @@ class SqliteDatabase:
         """Nothing to do: no other process sends notices."""
 
     async def ping(self) -> None:
-        # After a failed write only another write shows whether the disk accepts them: a full one still begins
-        # transactions.
+        # after a failed write only a write shows that the disk accepts them again: with a full disk transactions still
+        # begin
         writes = self._group_commit.is_failing
 
         async def probe(tx: SqliteTransaction) -> None:

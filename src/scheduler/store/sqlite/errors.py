@@ -16,9 +16,8 @@ def is_uncertain(error: BaseException) -> bool:
 
 
 def is_of_the_file(error: BaseException) -> bool:
-    """Will every other transaction fail with the same error now?
-
-    Not on a full disk, which may have room for a smaller one, nor with a broken page, which another may not need.
+    """Will every other transaction fail with the same error now? Not with a full disk, where a smaller one may succeed,
+    nor with a broken page, which another may not read.
     """
     return _code(error) & 0xFF in _OF_THE_FILE
 

@@ -2,7 +2,7 @@
 
 Transactions that arrive during a commit share the next one, and return when it is on disk. When one of a group fails,
 the group is rolled back and each is run again by itself. Failures are rare, so this costs less than a savepoint for
-each, which is two more trips to the thread of the connection. An error of the file itself fails all of them at once.
+each, which takes two more calls to the thread of the connection. An error of the file itself fails all of them at once.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ _ROW_LOCKS = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b(?: OF \w+(?:
 
 
 class SqliteTransaction:
-    """Statements on the writer connection. Each call is one trip to its thread; the first begins the transaction.
-
-    A trip costs more than most statements, so statements that do not depend on each other's results share one
+    """Statements on the writer connection. Each method is one call to its thread; the first begins the transaction.
+    Such a call costs more than most statements, so statements that do not depend on each other's results share one
     (``execute_batch``).
     """
 
