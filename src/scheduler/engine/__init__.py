@@ -8,7 +8,7 @@ Imports ``ops``, ``store``, ``config`` and ``domain``. Begin with ``delivery.py`
 ``delivery``      one attempt, from its claim to its settlement
 ``recorder``      writes settlements, in groups
 ``lifecycle``     starts and stops all of it
-``http``          sending one request safely
-``nodes``         this process among others that share the database
+``http``          sends one request and reads the answer
+``nodes``         the processes that share one database
 ``upkeep``        rescue after a crash, housekeeping, pruning
 """

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Carries out claims: builds the request, sends it, decides what the answer means, hands that to the recorder.
+    """Carries out claims: builds the request, sends it, decides about the answer, hands the settlement to the recorder.
 
     ``has_lease`` says whether this node still holds its lease.
     """
@@ -43,18 +43,18 @@ class Deliverer:
         self._has_lease = has_lease
 
     def may_start(self) -> bool:
-        """Whether an attempt may begin now: not without the lease, when other nodes take this one for gone."""
+        """Whether an attempt may begin now: not without the lease, when other nodes take over the attempts."""
         return self._has_lease()
 
     def unwritten(self) -> set[str]:
-        """The ids of the executions that were delivered and whose ends are perhaps not on disk yet."""
+        """The ids of the executions that were delivered and whose settlements are perhaps not on disk yet."""
         return self._recorder.unwritten()
 
     async def deliver(self, claim: Claim) -> None:
-        """Make one attempt. Its row is ``running`` and on disk; when this returns the recorder has its end.
+        """Make one attempt. Its row is ``running`` and on disk; when this returns the recorder has its settlement.
 
-        Cancelling ends the attempt as ``interrupted``, or as its answer says if only the body is still to come: a row
-        must not stay ``running`` while its process goes on.
+        Cancelling ends the attempt as ``interrupted``, or by the status of its answer if only the body is still to
+        come, so that no row stays ``running``.
         """
         if claim.is_overdue(self._clock.now()):
             self._recorder.record(skip(claim.execution, self._clock.now(), reason=_OVERDUE))
@@ -93,7 +93,7 @@ class Deliverer:
         except SchedulerError as error:
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=error.message)
         except Exception as error:
-            # What was valid when it was saved need not be so now: the end of this attempt, not of the worker pool.
+            # what was valid when it was saved need not be so now; this ends the attempt, not the worker pool
             log.exception("the request of execution %s cannot be built", claim.execution.id)
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=f"the request cannot be built: {error!r}")
         return redact(await self._sender.send(request), claim.webhook, request.headers)

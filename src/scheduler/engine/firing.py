@@ -28,10 +28,10 @@ from scheduler.store.stores import Stores
 
 _YIELD_EVERY_JOBS = 50
 """Jobs fired before other tasks get a turn: a few milliseconds."""
-_INATTENTIVE_S = 5.0
-"""After a longer break between two looks, what came due meanwhile counts as missed."""
+_LONGEST_GAP_S = 5.0
+"""Jobs that came due during a longer gap between two looks count as missed."""
 _MOST_ROWS = 5000
-"""When the jobs of a batch have made so many rows, the rest of them wait for the next: no transaction takes long."""
+"""When the jobs of a batch have made this many rows, the rest are left to the next batch, so that none takes long."""
 _MOST_BACKFILLED = 10_000
 _CONTENDED_RETRY = SECOND // 50
 """What is due and cannot be locked is just being fired by another node: look again after so many microseconds."""
@@ -57,7 +57,7 @@ class Firer:
 
     async def fire_due(self, now: Instant) -> Instant | None:
         """Fire a batch of the jobs due at ``now``; returns when the next is due, perhaps already."""
-        self._pay_attention(now)
+        self._note_look(now)
         started = time.perf_counter()
         fired = 0
         due_at = await self._stores.due_jobs.next_due_at()
@@ -75,8 +75,8 @@ class Firer:
     ) -> Job | None:
         """Change a job at ``now``: what was due before still fires as it was. ``None`` when there is no such job.
 
-        ``job`` is the job as it was read, ``change`` is applied to what it is in the transaction; ``by`` is on record
-        for it.
+        ``job`` is the job as it was read; ``change`` is applied to the job as it is in the transaction; ``by`` is for
+        the audit.
         """
         await self._fire_if_due(job, now)
         return await self._stores.jobs.change(job.id, change, by=by)
@@ -84,9 +84,8 @@ class Firer:
     async def start_run(
         self, job_id: str, now: Instant, *, overlap: str = "allow", by: Actor | None = None
     ) -> list[Execution]:
-        """Run a job now, whatever its schedule says: one execution per enabled webhook; empty for an unknown job.
-
-        ``by`` is who is on record for it.
+        """Run a job now, independently of its schedule: one execution per enabled webhook; empty for an unknown job.
+        ``by`` is for the audit.
         """
 
         async def start_it(tx: Transaction) -> list[Firing]:
@@ -104,8 +103,8 @@ class Firer:
     ) -> list[Execution]:
         """Run a job for due times that had no run; those that had one keep it. Empty when the job was deleted.
 
-        ``dry_run`` only tells which executions it would be; ``by`` is who is on record for it. Raises
-        ``SchedulerError`` when they are too many, or lie so far back that the record of what ran may be pruned.
+        ``dry_run`` only returns the executions that it would be; ``by`` is for the audit. Raises ``SchedulerError``
+        when they are too many, or lie so far back that the record of what ran may be pruned.
         """
         await self._fire_if_due(job, now)
 
@@ -123,7 +122,7 @@ class Firer:
         for locked in await self._stores.due_jobs.lock_due(tx, now, self._batch_size):
             firings.append(self._fire(locked, now))
             if len(firings) % _YIELD_EVERY_JOBS == 0:
-                await asyncio.sleep(0)  # other tasks get a turn; the transaction stays ours
+                await asyncio.sleep(0)  # lets other tasks run, within the transaction
             rows += len(firings[-1].executions) + len(firings[-1].buffered)
             if rows >= _MOST_ROWS:
                 break  # the others are still due
@@ -157,7 +156,7 @@ class Firer:
         *,
         on_record: tuple[Action, Actor | None] | None = None,
     ) -> list[Firing]:
-        """One transaction: lock, decide, insert, advance, and put on record who asked for it."""
+        """One transaction: lock, decide, insert, advance, and write the audit entry."""
 
         async def write(tx: Transaction) -> tuple[list[Firing], list[str]]:
             firings = await make(tx)
@@ -184,7 +183,7 @@ class Firer:
         try:
             return fire(job, webhook_ids, present, active=locked.active, waiting=locked.waiting)
         except Exception as error:
-            # One job that cannot be fired must not keep all others from it.
+            # one job that cannot be fired does not prevent the others
             problem = job.timing.problem()
             if problem is not None:
                 log.warning("job %s waits without a next time: %s", job.id, problem)
@@ -193,10 +192,10 @@ class Firer:
             log.exception("job %s cannot be fired and is disabled", job.id)
             return end_broken(job, reason=f"its schedule cannot be evaluated any more ({error})")
 
-    def _pay_attention(self, now: Instant) -> None:
-        """Keep account of since when we have been looking without a break; a clock that jumps breaks it, too."""
+    def _note_look(self, now: Instant) -> None:
+        """Compute since when there has been no gap between looks; a clock that is set forward makes one."""
         last, since = self._looked_at, self._watching_since
-        if last is None or since is None or now - last > _INATTENTIVE_S * SECOND:
+        if last is None or since is None or now - last > _LONGEST_GAP_S * SECOND:
             self._watching_since = now
         else:
             self._watching_since = min(since, now)  # a clock set back: what comes due from now on is not missed

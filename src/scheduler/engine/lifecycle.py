@@ -1,4 +1,4 @@
-"""The life of the engine: from the rescue at its start to the last settlement at its stop."""
+"""Starts and stops the engine: from the rescue at the start to the last settlement at the stop."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Engine:
     is_draining: bool = field(default=False, init=False)
     """Whether a stop has begun."""
     broken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    """Set when a part that must run for ever has ended, or the database is broken: then the process should end."""
+    """Set when a task that must run for ever has ended, or the database is broken; the process then ends."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
     def __post_init__(self, events: Events) -> None:
         events.listen(DatabaseBroken, lambda event: self._break(event.why))
 
     async def start(self) -> None:
-        """Become a node, close what a crash left open, plan by the zone data of today, then fire and deliver."""
+        """Become a node, settle what a crash left open, plan by the present zone data, then fire and deliver."""
         await self.membership.join()
         await self.rescuer.rescue()
         await self.replanner.start()
@@ -80,11 +80,11 @@ class Engine:
     async def stop(self) -> None:
         """Fire and claim nothing more, wait ``drain_s`` for what is in flight, settle everything.
 
-        What cannot be settled, because the database is away, is closed by the next start.
+        What cannot be settled, because the database does not answer, is settled by the next start.
         """
         self.is_draining = True
         self.trigger_loop.stop()
-        # When it is unknown what is on disk there is nothing to wait for: the next start finds out.
+        # when it is unknown what is on disk nothing more is written: the next start rescues what is left
         is_broken = self.broken.is_set()
         interrupted = await self.pool.drain(0 if is_broken else self.drain_s)
         flushing = asyncio.ensure_future(self.recorder.flushed())

@@ -1,4 +1,4 @@
-"""The recorder writes the ends of attempts, in one transaction as many as have gathered."""
+"""Writes settlements, as many in one transaction as have gathered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Groups settlements and writes them, however often that has to be tried until the database is back.
+    """Groups settlements and writes them; tries again until the database accepts them.
 
     Tells ``WritingEnds`` right before a group is handed to the database; the queue tells which settlements took effect.
     """
@@ -35,13 +35,13 @@ class Recorder:
         self._written.set()
 
     def record(self, settlement: Settlement) -> None:
-        """Hand in the end of an attempt. Does not wait, so that cancelling the caller cannot lose it."""
+        """Hand in a settlement. Does not wait, so that it is not lost when the caller is cancelled."""
         self._gathered.append(settlement)
         self._written.clear()
         self._arrived.set()
 
     def unwritten(self) -> set[str]:
-        """The ids of the executions whose ends are handed in and perhaps not on disk yet."""
+        """The ids of the executions whose settlements are handed in and perhaps not on disk yet."""
         return {settlement.execution.id for settlement in (*self._writing, *self._gathered)}
 
     async def flushed(self) -> None:
@@ -75,7 +75,8 @@ class Recorder:
             try:
                 await self._queue.settle(group, self._clock.now())
             except SchedulerError as error:
-                # The requests were sent: giving up would send them again. The rows are still `running` and ours.
+                # the requests were sent, and would be sent again if this gave up; the rows are still `running` for this
+                # worker
                 log.error("settling %d attempts failed, trying again: %s", len(group), error.message)  # noqa: TRY400
             else:
                 return

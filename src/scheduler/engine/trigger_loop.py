@@ -1,4 +1,4 @@
-"""The trigger loop: when to look for due jobs. The database says what is due, ``engine/firing.py`` fires it."""
+"""The trigger loop: when to look for due jobs. ``engine/firing.py`` finds and fires them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class TriggerLoop:
     """Looks for due jobs at every beat of an APScheduler heartbeat, which is pulled forward to the next due time.
 
-    ``tick_s`` is the longest pause between two looks, in seconds. The heartbeat recurs; a date that re-arms itself dies
-    silently when its next date falls due while it is still running. A look that is asked for during a look is a flag
-    that is read before returning.
+    ``tick_s`` is the longest pause between two looks, in seconds. The heartbeat recurs, because a single date that sets
+    the next one is lost when that falls due while the look still runs. A look that is requested during a look is a flag
+    that is read before it returns.
     """
 
     def __init__(self, *, firer: Firer, clock: Clock, events: Events, tick_s: float) -> None:
@@ -104,7 +104,7 @@ class TriggerLoop:
                 return due_at
 
     def _keep_beating(self) -> None:
-        """Pull the next beat near. A clock set back leaves it as far ahead as it was set back.
+        """Move a beat that is too far ahead to now: a clock set back leaves it as far ahead as it was set back.
 
         The timer runs on the monotonic clock, which cannot be set; APScheduler plans on the wall clock.
         """
@@ -118,8 +118,8 @@ class TriggerLoop:
 class Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """Beats every ``interval_s`` seconds and leaves out the beats that it missed.
 
-    APScheduler's own interval walks through every beat between the last one and now, one by one, before the next: after
-    a suspended weekend, or a clock set forward, that is a frozen loop.
+    APScheduler's own interval computes every beat between the last one and now before the next, which blocks the loop
+    after a long suspension, or when the clock was set forward.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -130,5 +130,5 @@ class Heartbeat(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
 
 def _in_microseconds(wait: int) -> datetime:
-    """``wait`` microseconds from now on the clock of APScheduler, which is the machine's whatever ours says."""
+    """``wait`` microseconds from now on the clock of APScheduler, which is always the machine's."""
     return to_datetime(SystemClock().now() + wait)

@@ -15,9 +15,9 @@ from scheduler.engine.delivery import Deliverer
 from scheduler.store.queue.queue import ExecutionQueue
 
 _LONGEST_SLEEP_S = 1.0
-"""Monotonic timers stand still while a machine sleeps, the wall clock does not: so it is looked at this often."""
+"""The wall clock is read at least this often, because monotonic timers stop while a machine sleeps."""
 _CONTENDED_RETRY_S = 0.02
-"""What is ready and cannot be claimed is just being claimed by another node: look again after this time."""
+"""When what is ready cannot be claimed, because another node is claiming it, the next try is after this time."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class WorkerPool:
         return len(self._tasks)
 
     def wake(self) -> None:
-        """Claim now: something may start that could not a moment ago."""
+        """Claim now, because more executions may be ready."""
         self._woken.set()
 
     def is_delivering(self, execution_id: str) -> bool:
@@ -95,7 +95,7 @@ class WorkerPool:
             self._start(claim)
         self._more_waiting = len(claims) == free or self._queue.has_deferred
         if len(claims) == free:
-            return _LONGEST_SLEEP_S  # the ends of these attempts wake the pool
+            return _LONGEST_SLEEP_S  # the settlements of these attempts wake the pool
         start_at = await self._queue.next_start_at(self._slots, self._clock.now())
         if start_at is None:
             return _LONGEST_SLEEP_S
@@ -104,7 +104,8 @@ class WorkerPool:
 
     async def _find_lost(self) -> None:
         """Start what an earlier claim committed although its answer was lost."""
-        known = self._tasks.keys() | self._deliverer.unwritten()  # before looking: what ends meanwhile was not lost
+        # read first, so that what ends meanwhile does not count as lost
+        known = self._tasks.keys() | self._deliverer.unwritten()
         for claim in await self._queue.claimed():
             if claim.execution.id not in known:
                 self._start(claim)
@@ -134,7 +135,7 @@ class WorkerPool:
         self._slots.take(execution.account_id, host, self._clock.now(), is_late=late)
         task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution.id}")
         self._tasks[execution.id] = task
-        # A task cancelled before its first step never runs: only a callback is sure to free the slot.
+        # a task that is cancelled before its first step never runs, so a callback frees the slot
         task.add_done_callback(lambda _: self._free(execution.id, execution.account_id, host, is_late=late))
 
     async def _deliver_one(self, claim: Claim) -> None:
@@ -148,7 +149,7 @@ class WorkerPool:
             self.wake()
 
     def _on_writing(self, _: WritingEnds) -> None:
-        # The slots of these attempts are free: what is claimed now shares the commit of their ends.
+        # the slots of these attempts are free: a claim now shares the commit of their settlements
         if self._more_waiting:
             self.wake()
 

@@ -1,4 +1,4 @@
-"""Sends one request and reads its answer, whatever the receiver does. Begin with ``sender.py``.
+"""Sends one request and reads its answer, within limits of time and size. Begin with ``sender.py``.
 
 ``wire`` writes the bytes of a request. ``connector`` opens connections: ``resolver`` looks up names, ``egress`` decides
 which addresses may be connected to, ``tls`` has authorities and certificates of webhooks, ``tunnel`` connects through a

@@ -61,7 +61,7 @@ def outcome_of(
 ) -> Outcome:
     """The outcome of an answer whose header block is complete.
 
-    ``success`` says what the answer must be; ``failure`` is why it is no success, whatever it is otherwise.
+    ``success`` are the conditions of a success; with a ``failure`` it is none, whatever they are.
     """
     status = message.code
     text = _text(body.stored, _content_type(message), cut=not body.is_complete)
@@ -86,7 +86,7 @@ def outcome_of(
 
 
 def _content_type(message: RawResponseMessage) -> str | None:
-    """``None`` where the body is compressed, so that its bytes are no text of any charset."""
+    """The value of ``Content-Type``; ``None`` where the body is compressed and so no text."""
     return message.headers.get(CONTENT_TYPE) if message.compression is None else None
 
 
@@ -153,7 +153,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _text(body: bytes, content_type: str | None, *, cut: bool) -> str:
-    """The body as text that any database takes, no half character at a cut.
+    """The body as text that any database takes, truncated between characters.
 
     Decoded by the charset of ``content_type``, by UTF-8 when it names none; what is no text by that is escaped, and so
     is NUL.

@@ -1,6 +1,7 @@
 """Which addresses may be connected to.
 
-The check when a socket is opened decides. The check when a webhook is saved only reports what can be known by then.
+The check when a socket is opened is the one that protects. The check when a webhook is saved reports early what can be
+known without a look-up.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _dial: ContextVar[Dial | None] = ContextVar("dial", default=None)
 
 
 def dialling(name: str) -> Dial:
-    """Begin to connect: until this task connects to another host, its sockets are judged as those of ``name``."""
+    """Begin to connect: until this task connects to another host, its sockets are checked as those of ``name``."""
     dial = Dial(name)
     _dial.set(dial)
     return dial
@@ -98,7 +99,7 @@ class Egress:
     def check_url(self, url: str) -> None:
         """Raises ``VALIDATION_ERROR`` or ``BLOCKED_TARGET`` of ``url`` for a URL to which nothing could be sent.
 
-        Judges addresses and names with a fixed address only; other names are not looked up.
+        Checks addresses, and names with a fixed address; other names are not looked up.
         """
         target = parse_target(url)
         problems = [

@@ -22,7 +22,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from scheduler.engine.http.header_block import LONGEST_FIELD, MOST_FIELDS, may_begin_answer, without_odd_fields
 
 MOST_INTERIM = 8
-"""1xx answers before the final one at most; more are a protocol error: endless ones would keep a core busy."""
+"""1xx answers before the final one at most; more are a protocol error, so that endless ones do not occupy the loop."""
 
 LONGEST_BLOCK = 262_144
 """Bytes of header blocks before the body at most, those of interim answers included."""
@@ -38,7 +38,7 @@ Answer = tuple[RawResponseMessage, StreamReader]
 """The header block of an answer, and the reader of its body."""
 
 IDLE_MARGIN_S = 0.5
-"""An idle connection is used for so much less than the receiver keeps it, whose timer starts earlier than ours."""
+"""An idle connection is used for this much less than the receiver keeps it, whose timer starts earlier."""
 _LONGEST_REASON = 8190
 _READ_BUFFER = 65_536
 _SLICE = 16_384

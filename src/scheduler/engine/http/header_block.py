@@ -1,6 +1,6 @@
 """Reads a header block that the parser refuses: fields that say nothing about where the answer ends are dropped.
 
-Only what the parser refused comes here, so an ordinary answer costs nothing.
+It is called only for what the parser refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MALFORMED = "malformed"
 _TOO_LONG = f"of more than {LONGEST_FIELD // 1024} KiB"
 _TOO_MANY = f"beyond the first {MOST_FIELDS}"
 _MOST_READ = 2000
-"""Fields that are looked at one by one. A block has room for 100,000, which would keep the loop busy for too long."""
+"""Fields that are checked one by one. A block has room for 100,000, which would occupy the loop for too long."""
 _NAMED = 20
 """Dropped fields that are named, of each kind."""
 _LONGEST_NAME = 60
@@ -97,7 +97,7 @@ class _OddFields:
     def __init__(self) -> None:
         self._by_oddity: dict[str, list[bytes]] = {}
         self.unread = b""
-        """The last of too many fields, which are not looked at one by one."""
+        """The fields beyond ``_MOST_READ``, which are not checked one by one."""
 
     def add(self, oddity: str, field: bytes) -> None:
         self._by_oddity.setdefault(oddity, []).append(field)
@@ -110,7 +110,7 @@ class _OddFields:
                 raise HttpProcessingError(message="an odd header field could be one that says where the answer ends")
 
     def sentences(self) -> tuple[str, ...]:
-        """One for each oddity."""
+        """One for each kind of dropped field."""
         unread = {_TOO_MANY: self.unread.count(b"\n") + 1} if self.unread else {}
         oddities = dict.fromkeys([*self._by_oddity, *unread])
         return tuple(_sentence(oddity, self._by_oddity.get(oddity, []), unread.get(oddity, 0)) for oddity in oddities)

@@ -53,11 +53,11 @@ REUSE_SUSPENDED_S = 60.0
 
 _MOST_SUSPENDED = 1000
 _CHUNKS_AT_A_TIME = 500
-"""After so many the other tasks of the loop have their turn."""
+"""After this many the other tasks of the loop may run."""
 
 
 class _Route(NamedTuple):
-    """What is worked out once for an origin."""
+    """What is computed once for an origin."""
 
     host: str
     endpoint: str
@@ -72,8 +72,8 @@ class Sender:
     """Sends requests; one per process, an async context manager.
 
     ``concurrency`` is the number of requests in flight at most, ``body_limit`` the bytes that are kept of a body.
-    ``tls`` has what webhooks are trusted by and identify themselves with, ``resolver`` replaces the system's name
-    look-up; with a ``tunnel`` all connections go through a proxy.
+    ``tls`` has the authorities and certificates of webhooks, ``resolver`` replaces the system's name look-up; with a
+    ``tunnel`` all connections go through a proxy.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ _INSECURE = "verify: false needs the setting egress.allow_insecure_tls"
 class TlsContexts:
     """The contexts of ``TlsOptions``, each made once.
 
-    ``ca_file`` has authorities that are trusted beside the system's. Without ``allow_insecure`` no context is made that
-    verifies nothing.
+    ``ca_file`` has authorities that are trusted beside the system's. Contexts that do not verify the receiver are made
+    only with ``allow_insecure``.
     """
 
     def __init__(self, *, ca_file: Path | None = None, allow_insecure: bool = False) -> None:
@@ -103,7 +103,7 @@ def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
     if options.certificate is None or options.key is None:
         return
     pem = f"{options.certificate}\n{options.key}\n".encode()
-    if hasattr(os, "memfd_create"):  # OpenSSL reads files only, and a key has no business on a disk
+    if hasattr(os, "memfd_create"):  # OpenSSL reads files only, and the key is not written to a disk
         with os.fdopen(os.memfd_create("tls"), "wb") as file:
             file.write(pem)
             file.flush()

@@ -1,6 +1,6 @@
 """Connections through a proxy: a tunnel (HTTP CONNECT, RFC 9110, 9.3.6) to an address that was checked here.
 
-The proxy gets the address and not the name, so that it cannot be led elsewhere; for http as for https.
+The proxy gets the address, not the name, so that it connects to what was checked; for http as for https.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ProxyError(OSError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proxy:
-    """Where the proxy listens, and what it asks for."""
+    """The address of the proxy, and the credentials for it."""
 
     host: str
     port: int
@@ -49,7 +49,7 @@ class Proxy:
 class Tunnel:
     """Opens sockets that are connected through ``proxy``.
 
-    With ``by_name`` the proxy gets names and looks them up itself; what it may reach is then its own matter.
+    With ``by_name`` the proxy gets names and looks them up itself, and decides which addresses it connects to.
     """
 
     def __init__(self, proxy: Proxy, *, egress: Egress, by_name: bool = False) -> None:
@@ -117,7 +117,7 @@ class Tunnel:
 
 
 class NoResolver(AbstractResolver):
-    """Stands for the look-up where the proxy makes it."""
+    """A resolver that looks nothing up, for a proxy that does."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

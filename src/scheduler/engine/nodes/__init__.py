@@ -1,4 +1,4 @@
-"""This process among others on one Postgres database. Begin with ``membership.py``, its lease.
+"""Nodes: the processes that share one Postgres database. Begin with ``membership.py``, the lease of this one.
 
 ``peers`` are the notices that nodes send each other.
 """

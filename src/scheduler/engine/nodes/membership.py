@@ -1,6 +1,6 @@
 """Membership: this process is a node of its database for as long as it renews its lease in time.
 
-SQLite takes one process at a time: there the lease never ends and nothing is renewed.
+On SQLite, which permits one process, the lease never ends and is not renewed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class Membership:
     """Renews the lease of this node, and takes over the attempts of nodes whose lease has ended.
 
-    ``lease_s`` is how long a lease lasts in seconds; ``None`` where one process has the database. ``new_node_id``
-    makes the id of a new epoch, and ``adopt`` gets it before anything is done under it. ``take_over`` closes the
-    attempts that belong to no node, and returns how many there were.
+    ``lease_s`` is how long a lease lasts in seconds; ``None`` where one process has the database. ``new_node_id`` makes
+    the id of a new epoch, and ``adopt`` gets it before anything is done under it. ``take_over`` settles the attempts
+    that belong to no node, and returns how many there were.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Membership:
         self.skew_s = skew_s
 
     def _extend(self, began_s: float) -> None:
-        """Count the lease from ``began_s``, when it was asked for: by the database's clock it ends no earlier."""
+        """Count the lease from ``began_s``, before the request for it: by the database's clock it ends no earlier."""
         lease_s = self._lease_s or 0
         self._lease_until_s = began_s + lease_s
         self._renew_at_s = began_s + lease_s / _RENEWALS_PER_LEASE

@@ -1,7 +1,7 @@
-"""Notices between the nodes of one database, so that none of them waits for its next look.
+"""Notices between the nodes of one database, so that they act at once and not at their next look.
 
 ``due <instant>``: a job is now due then. ``ready``: one node queued more than it can deliver. ``cancel <execution>``:
-abort its delivery if it is in flight. A lost notice costs up to a second, nothing else.
+abort its delivery if it is in flight. A lost notice delays that by up to a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What has to be done now and then. Begin with ``rescue.py``: attempts that a crash or a lost lease left open.
+"""Periodic tasks beside firing and delivering. Begin with ``rescue.py``: attempts that a crash or a lost lease left
+open.
 
 ``housekeeping`` is for the database, ``replanner`` follows the time zone data, ``pruner`` deletes executions that
 retention does not keep, ``sweeper`` what deleted jobs and accounts had; ``clock_watch``

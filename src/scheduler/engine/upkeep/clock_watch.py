@@ -1,4 +1,4 @@
-"""Watches for a clock that was set back for good: until it has caught up jobs wait, and new rows look old."""
+"""Detects a clock that was set back: until it is where it was, jobs wait, and new rows look old."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scheduler.store.database import Database
 from scheduler.store.queue.stats import newest_at
 
 _NOTABLE_S = 5.0
-"""Less is what keeping time does, and nodes that differ a little."""
+"""Smaller steps come from time synchronisation, and from nodes whose clocks differ a little."""
 
 log = logging.getLogger(__name__)
 
 
 class ClockWatch:
-    """Compares the clock with the latest time that it had: at the last look for due jobs, and on record before that."""
+    """Compares the clock with the latest time that it had, at the last look for due jobs or in the database."""
 
     def __init__(self, *, db: Database, clock: Clock, events: Events) -> None:
         self._db = db

@@ -1,4 +1,4 @@
-"""Housekeeping: what the database needs once a minute, beside the way of the executions."""
+"""Housekeeping: the maintenance of the database, and checks, once a minute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 async def keep_house(stores: Stores, replanner: Replanner, clock_watch: ClockWatch) -> None:
-    """Write down when API keys were last used, maintain the database, look for other zone data and at the clock.
+    """Store when API keys were last used, maintain the database, check for new zone data and the clock.
 
     Once a minute, until cancelled.
     """

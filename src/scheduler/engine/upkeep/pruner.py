@@ -1,4 +1,4 @@
-"""Pruning: what retention does not keep is deleted in slices, so that no other write waits for long.
+"""Pruning: deletes what retention does not keep, in slices, so that no other write waits for long.
 
 Executions are removed by age and by number, jobs that run only at given moments some time after they have ended.
 """
@@ -23,7 +23,7 @@ SLICE = 200
 BETWEEN_SWEEPS_S = 300.0
 """How long the pruner rests after a whole sweep."""
 _REST_FACTOR = 4
-"""After a slice the pruner rests so many times as long as that took: it has a fifth of the writer at most."""
+"""After a slice the pruner pauses for this many times as long as that took: it has a fifth of the writer at most."""
 _DAY_S = 86_400
 
 log = logging.getLogger(__name__)

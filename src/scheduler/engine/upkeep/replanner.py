@@ -1,4 +1,4 @@
-"""Replanning: jobs get another next time when the rules of their time zone have changed.
+"""Replanning: computes the next times of jobs anew when the rules of their time zone have changed.
 
 At the start the zone data may be others than those that the jobs were planned by, and they may be updated under a
 running service. Rules change at one instant for all jobs of a zone (``since_at``): what was due before still fires as
@@ -47,16 +47,16 @@ class Replanner:
         """How many jobs have a time zone that the data lack, as counted by ``count_unknown``."""
         self._seen: Mapping[str, object] = {}
         self._adopted: Mapping[str, bytes] = {}
-        """Rules on record that come from newer data than this node has: nodes are updated one after the other."""
+        """Rules in the database from newer data than this node has: nodes are updated one after the other."""
 
     async def start(self) -> None:
-        """Plan by the zone data of today what was planned by others. Before anything fires."""
+        """Plan by the present zone data what was planned by others. Called before anything fires."""
         since_at = (self._clock.now() // SECOND + 1) * SECOND
         await self._follow(await self._zones.all(), since_at=since_at, is_running=False)
         await self._resume()
 
     async def look(self) -> None:
-        """Plan anew what is touched when the zone data have changed since the last look, here or on another node."""
+        """Plan the affected jobs anew when the zone data have changed since the last look, here or on another node."""
         known = await self._zones.all()
         if _look_at(known) != self._seen or any(zone.planned_to is not None for zone in known):
             since_at = (self._clock.now() // SECOND + _LEAD_S) * SECOND
@@ -114,7 +114,7 @@ class Replanner:
         is_same = latest.rules is not None and have_same_rules(latest.name, latest.rules, rules)
         if latest.rules is not None and data.source != "operator" and is_newer(latest.version, data.version):
             if is_running and not is_same and self._adopted.get(latest.name) != latest.rules:
-                # what this node planned by its own rules, after the change on another node, is touched as well
+                # what this node planned by its own rules, after the change on another node, is affected as well
                 await self._zones.change(latest, latest.rules, since_at=since_at, version=latest.version)
             return latest.rules
         if is_same:

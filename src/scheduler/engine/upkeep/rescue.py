@@ -1,4 +1,4 @@
-"""Rescue: closing the attempts that a process left ``running`` when it ended or lost its lease."""
+"""Rescue: settles the attempts that a process left ``running`` when it ended or lost its lease."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Rescuer:
         self._clock = clock
 
     async def rescue(self) -> int:
-        """Close the attempts that are ``running`` and belong to no node, and queue their retries at once.
+        """Settle the attempts that are ``running`` and belong to no node, and queue their retries at once.
 
         Returns how many there were.
         """

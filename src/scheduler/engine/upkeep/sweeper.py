@@ -1,4 +1,4 @@
-"""Sweeping: the rows of deleted jobs and accounts go in slices, so that no other write waits for long."""
+"""Sweeping: deletes the rows of deleted jobs and accounts in slices, so that no other write waits for long."""
 
 from __future__ import annotations
 
