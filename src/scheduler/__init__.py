@@ -1,4 +1,4 @@
-"""Webhooks on schedule, and what became of each.
+"""A scheduler of webhooks, with a record of each delivery.
 
 The layers. Each imports only those below it; a contract in ``pyproject.toml`` keeps it so::
 
@@ -6,12 +6,12 @@ The layers. Each imports only those below it; a contract in ``pyproject.toml`` k
     app                  the process: listener, signals, exit code
     service              builds every object once
     health | demo        the health report; the receiver and the jobs of --demo
-    ui | api             the pages; HTTP, beginning with the routes in api/app.py
+    ui | api             the pages; HTTP, begin with the routes in api/app.py
     engine               firing, claiming, sending, recording; begin with engine/delivery.py
-    ops                  what is done to a data directory or a database as a whole
-    store | telemetry | logs    every statement of SQL; metrics; how log lines are written
+    ops                  operations on a data directory or a database as a whole
+    store | telemetry | logs    every statement of SQL; metrics; writing log lines
     config               the settings
-    domain               what the words mean: pure decisions, with time as an argument
+    domain               records, and pure decisions over them that take the time as an argument
 
 The way of one execution::
 

@@ -47,7 +47,7 @@ async def listening(service: Service) -> AsyncIterator[tuple[str, int]]:
             except (OSError, UnicodeError) as error:
                 sentence = _problem_with_listener(error, host, port)
                 raise StartError(sentence, exit_code=ExitCode.NOT_PERMITTED) from None
-            port = runner.addresses[0][1]  # when any free one will do, all share the first one's
+            port = runner.addresses[0][1]  # with port 0 all listen on the one that the first got
         for host, port, *_ in runner.addresses:
             service.egress.forbid(host, port)
         host, port = runner.addresses[0][:2]
@@ -175,7 +175,7 @@ def _stop_on_signals() -> asyncio.Event:
 
     def on_signal() -> None:
         if stopping.is_set():
-            os._exit(1)  # asked twice: now. Whatever is in flight is rescued by the next start.
+            os._exit(1)  # the second signal ends the process at once; the next start rescues what is in flight
         stopping.set()
 
     loop = asyncio.get_running_loop()

@@ -110,7 +110,7 @@ async def add_demo_jobs(stores: Stores, firer: Firer, egress: Egress, now: Insta
 
 
 async def remove_demo_jobs(stores: Stores, now: Instant) -> None:
-    """The receiver has another port at every start: without it the jobs would lead nowhere, for ever."""
+    """Remove the demo's jobs: the receiver has another port at every start, so they could not reach it again."""
     names = {behaviour.job_name for behaviour in _BEHAVIOURS}
     for job in (await stores.jobs.page(_USER, JobFilter(), skip=0, limit=1000)).items:
         if job.name in names:

@@ -21,7 +21,7 @@ from scheduler.store.stores import Stores
 
 _STALLED_S = 10
 _RESERVE_BYTES = 16 * 1024 * 1024
-"""Storage counts as full while less is free: the write-ahead log needs some to be emptied."""
+"""Storage counts as full while less is free, because emptying the write-ahead log takes some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class HealthReport:
     """A database that takes longer to answer counts as disconnected."""
 
     async def now(self) -> Health:
-        """The health at this moment. ``details`` has no names of hosts or paths: anybody may read it."""
+        """The health at this moment. ``details`` has no names of hosts or paths, because it needs no token."""
         engine, now = self.engine, self.clock.now()
         database, queue = await self._ask_database(now)
         storage = await asyncio.to_thread(self._storage)
@@ -67,7 +67,7 @@ class HealthReport:
         )
 
     async def _ask_database(self, now: Instant) -> tuple[bool, dict[str, Any]]:
-        """Whether the database takes writes, and how much waits in it; nothing of the queue when it does not answer."""
+        """Whether the database accepts writes, and, when it answers, the depth of the queue."""
         try:
             async with asyncio.timeout(self.database_timeout_s):
                 await self.stores.db.ping()

@@ -1,7 +1,9 @@
-"""Log lines, one JSON object each or text for a terminal, written by a thread so that a slow reader delays nothing.
+"""Writes log lines, as JSON or as text for a terminal, in a thread, so that a slow reader does not delay the event
+loop.
 
-A reader of standard error that stalls, or a disk that is full, would stop the event loop in the middle of a write. Here
-lines wait in a bounded queue; what does not fit is dropped, counted, and told in one line once there is room again.
+A reader of standard error that stalls, or a disk that is full, would stop the event loop in the middle of a write. So
+lines wait in a bounded queue; what does not fit is dropped and counted, and one line has that number once there is room
+again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "a
 def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     """Send log lines to ``stream`` (standard error) in the configured format; replaces what was set up before."""
     if stream is None:
-        # a process that was started with a closed standard error has none
+        # None when the process was started with a closed standard error
         stream = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     as_text = config.format == "text" or (config.format == "auto" and stream.isatty())
     formatter = TextFormatter() if as_text else JsonFormatter()
@@ -48,7 +50,7 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     root.setLevel(config.level.upper())
     for chatty in ("aiosqlite", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of every beat that comes while a look is under way, which is expected here.
+    # APScheduler warns of every beat during a look, which is expected here.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
@@ -58,7 +60,7 @@ def dropped_lines() -> int:
 
 
 class LineWriter:
-    """Writes lines to ``stream`` from a thread of its own. A stream that fails or was closed costs the lines only."""
+    """Writes lines to ``stream`` from a thread of its own. Lines for a stream that fails or was closed are dropped."""
 
     def __init__(self, stream: TextIO, *, most_waiting: int = _MOST_WAITING) -> None:
         self.stream = stream

@@ -1,4 +1,4 @@
-"""The service as a value: every object of it is built here, in order, and closed in reverse."""
+"""Builds every object of the service, in order, and closes them in reverse."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from scheduler.telemetry import Telemetry
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """The whole service, so that a test can hold one. ``engine`` has what runs."""
+    """All objects of one service. ``engine`` has those that run."""
 
     config: Config
     clock: Clock

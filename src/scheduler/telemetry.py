@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """The metrics of one service, and a log line for each attempt that ended. Learns everything by listening."""
+    """The metrics of one service, and a log line for each attempt that ended; both from events only."""
 
     def __init__(self, events: Events, *, pool_size: int) -> None:
         registry = Registry()
@@ -160,7 +160,8 @@ class Telemetry:
         for settlement in event.settlements:
             execution = settlement.execution
             if settlement.status is Status.SKIPPED:
-                self._missed.add({"cause": "skipped"}, 1)  # what else it stood for was counted when it was merged
+                # the other due times that it covers were counted when they were merged
+                self._missed.add({"cause": "skipped"}, 1)
                 _log_attempt(settlement.status, execution, error=settlement.reason)
                 continue
             if not event.rescued:  # the time from a crash to the rescue is no duration of an attempt
@@ -186,7 +187,7 @@ class Telemetry:
             log.warning("a %s was disabled", kind, extra={**about, "reason": item.reason})
 
     def _on_account_deleted(self, event: AccountDeleted) -> None:
-        # its audit is gone with it: this line is what remains
+        # its audit entries are deleted with it, so this line is the record of it
         by = event.by
         about = {"account_id": event.account_id, "actor": by.name, "from": by.address, "request_id": by.request_id}
         log.warning("an account was deleted with all that it owned", extra=about)

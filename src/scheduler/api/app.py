@@ -129,7 +129,7 @@ _ROUTES: dict[str, dict[str, Handler]] = {
     "/api/keys/{key_id}": {"DELETE": keys.revoke_key},
     "/api/jobs": {"GET": jobs.list_jobs, "POST": job_creation.create_job},
     "/api/jobs/bulk": {"POST": job_creation.create_jobs},
-    # "bulk" is no id: a method other than POST gets 405 there, and is no request for a job of that name
+    # without this, /api/jobs/bulk with another method than POST would be a request for the job "bulk"; so it is 405
     "/api/jobs/{job_id:(?!bulk$)[^/]+}": {"GET": jobs.read_job, "PUT": jobs.update_job, "DELETE": jobs.delete_job},
     "/api/jobs/{job_id}/enable": {"PATCH": jobs.enable_job},
     "/api/jobs/{job_id}/disable": {"PATCH": jobs.disable_job},

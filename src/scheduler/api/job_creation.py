@@ -104,7 +104,7 @@ async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tu
 
 
 async def _accounts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
-    """The account for each ``account_id`` of the forms, and for ``None``, which comes last: it may have to be made."""
+    """The account for each ``account_id`` of the forms, ``None`` last, because that one may have to be created."""
     now = caller.services.clock.now()
     named = sorted({form.get("account_id") for form in forms}, key=lambda name: (name is None, name))
     return {name: await caller.home(name, now) for name in named}
@@ -128,7 +128,7 @@ def draft_job(
 ) -> tuple[Job, list[Webhook]]:
     """The job of a form, without its account, and the webhook nested in the form. Errors are ``under`` the path.
 
-    The account is found last: a first account is made for a user only when nothing else can fail.
+    The account is looked up last, so that a user's first account is created only when nothing else can fail.
     """
     fields = {name: value for name, value in form.items() if name not in ("webhook", "account_id")}
     with errors_under(path):

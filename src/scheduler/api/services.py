@@ -1,4 +1,4 @@
-"""The stores and parts of the engine that handlers call, and the keys of what is attached to a request."""
+"""The stores and parts of the engine that handlers call, and the keys of values that are attached to a request."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def _scheduler() -> None:
-    """Webhooks on schedule, and what became of each."""
+    """Run webhooks on schedule, with retries and a record of every delivery."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What ``scheduler serve`` prints once it listens: a banner on a terminal, one event in a log."""
+"""The output of ``scheduler serve`` once it listens: a banner on a terminal, one event in a log."""
 
 from __future__ import annotations
 

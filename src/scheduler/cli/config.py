@@ -1,6 +1,6 @@
 """``scheduler config``: checks the configuration, shows it with its origins, prints an example.
 
-Also what all commands share that read the configuration.
+Also the options of all commands that read the configuration.
 """
 
 from __future__ import annotations

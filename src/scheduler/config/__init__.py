@@ -1,7 +1,7 @@
 """The configuration: frozen records with their defaults, read from a TOML file, the environment and flags.
 
-Begin with ``load_config``. The meaning and the accepted values of a setting stand once, in the annotation of its field;
-``config.example.toml``, the checks and the messages are made from there. Imports ``domain``.
+Begin with ``load_config``. The annotation of a field has the meaning and the accepted values of a setting;
+``config.example.toml``, the checks and the messages are generated from it. Imports ``domain``.
 
 ``settings``        what a setting is, and whether a value is one that it takes
 ``sources``         reading TOML, environment and flags
@@ -114,7 +114,7 @@ def database_path(config: Config) -> Path:
 
 
 def database_name(config: Config) -> str:
-    """The database as people know it: its file, or its URL without the password."""
+    """The name of the database for messages: its file, or its URL without the password."""
     return shown_url(config.database.url or "") if database_dsn(config) else str(database_path(config))
 
 

@@ -91,7 +91,7 @@ class AuthConfig:
 
 
 def auth_problems(found: Mapping[str, Found], refused: AbstractSet[str]) -> list[Problem]:
-    """What contradicts itself among settings that are valid one by one; ``refused`` names those that are not valid."""
+    """Contradictions among settings that are valid one by one; ``refused`` names those that are not valid."""
     if refused & {"auth.algorithm", "auth.public_key_file", "auth.jwks_url"}:
         return []  # the rules depend on the value that was meant there
     algorithm = found.get("auth.algorithm", _DEFAULT_ALGORITHM)

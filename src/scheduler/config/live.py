@@ -1,4 +1,4 @@
-"""Settings that may change while the service runs: what a configuration that was read again changes."""
+"""Live settings: compares a configuration that was read again with the one in force."""
 
 from __future__ import annotations
 

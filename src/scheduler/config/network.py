@@ -84,9 +84,9 @@ class EgressConfig:
     proxy: Annotated[
         str | None,
         Setting(
-            "The proxy that all webhooks go through, http://USER:PASSWORD@HOST:PORT. It is asked to CONNECT to the "
-            "address that was looked up and checked here, for http as well. Variables such as HTTPS_PROXY count for "
-            "nothing.",
+            "The proxy that all webhooks go through, http://USER:PASSWORD@HOST:PORT. It gets a CONNECT for the "
+            "address that was looked up and checked here, for http as well. Variables such as HTTPS_PROXY are "
+            "ignored.",
             check=problem_with_proxy,
             secret=True,
             example="http://proxy.example.org:3128",

@@ -32,8 +32,8 @@ class RetentionConfig:
     ended_jobs_days: Annotated[
         float,
         Setting(
-            "Jobs that run only at given moments (@at, @in) are removed, with their executions, so long after they are "
-            "through, days. 0: never.",
+            "Jobs that run only at given moments (@at, @in) are removed, with their executions, this long after "
+            "they have ended, days. 0: never.",
             low=0,
             high=36_500,
             live=True,

@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file, the environment and flags, all checked against one table of settings.
+"""Reads settings from a TOML file, the environment and flags, and checks them against one table of settings.
 
 Each reader returns the values it accepted and the problems of the others; none stops at the first problem.
 """

@@ -178,7 +178,7 @@ def _new_sealing_key() -> str:
 def _require_writable(path: Path) -> None:
     """Raises ``StartError`` when no file can be made in the directory.
 
-    It tries, because permission bits say little for root, for read-only mounts and for full disks.
+    It makes one, because permission bits do not tell for root, read-only mounts and full disks.
     """
     try:
         with tempfile.TemporaryFile(dir=path):

@@ -1,4 +1,4 @@
-"""Opening the configured database: schema up to date, secrets readable, or one sentence for the operator."""
+"""Opens the configured database: brings its schema up to date and checks the sealing key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scheduler.store.sealing import require_key
 from scheduler.store.vault import Vault, WrongKeyError
 
 _LEAST_IDLE_S = 2.0
-"""How long a transaction may wait for its client at least: planning jobs with many missed runs takes a while."""
+"""The shortest limit on how long a transaction may wait for its client: firing many missed runs takes time."""
 
 
 async def open_database(config: Config, clock: Clock, *, events: Events | None = None) -> Database:
@@ -53,7 +53,7 @@ async def connect(config: Config, *, events: Events | None = None) -> Database:
             )
         from scheduler.store.sqlite.database import SqliteDatabase  # noqa: PLC0415
 
-        path = database_path(config).resolve()  # one file, one lock, whatever link leads to it
+        path = database_path(config).resolve()  # resolved, so that links to one file share one lock
         return await SqliteDatabase.open(path, durability=config.database.durability, events=events)
 
 

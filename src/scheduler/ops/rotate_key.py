@@ -1,8 +1,8 @@
 """``scheduler secrets rotate-key``: seals every secret in the database with another key, while the service is stopped.
 
-It may be killed at any moment, because the key file always opens every secret in the database: first the file gets the
-new sealing key in front of the old one, then all secrets are sealed anew in one transaction, then the old key leaves
-the file. A service that starts in between uses both keys; the same command finishes what was begun.
+It may be killed at any moment, because the key file always opens every secret in the database: first the new sealing
+key is written before the old one, then all secrets are sealed anew in one transaction, then the old key is removed. A
+service that starts in between uses both keys; the same command finishes what was begun.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a process ends that cannot do what it was started for: its exit code, and one sentence for the operator."""
+"""The error that ends a process: an exit code, and one sentence for the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start warns of: it goes on, but the operator should know."""
+"""Warnings at a start, for the operator."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def _is_world_readable(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
-        return False  # there is none, or it is the business of what reads it
+        return False  # there is none, or it cannot be read, which is reported by what reads it

@@ -1,4 +1,4 @@
-"""``scheduler db status`` and ``scheduler db migrate``: the state of a database, and its schema up to date."""
+"""``scheduler db status`` and ``scheduler db migrate``: reads the state of a database, and applies migrations."""
 
 from __future__ import annotations
 

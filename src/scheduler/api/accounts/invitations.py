@@ -30,7 +30,7 @@ async def list_invitations(request: web.Request) -> web.Response:
 @operation(
     tag="members",
     summary="Accept an invitation",
-    description="From now on you are a member of the account, which is answered. You may leave it at any time.",
+    description="You become a member of the account, which the answer has. You may leave it at any time.",
     answers={200: AccountDocument},
     refuses=(403, 404),
 )

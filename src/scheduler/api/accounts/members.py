@@ -33,7 +33,7 @@ async def list_members(request: web.Request) -> web.Response:
 @operation(
     tag="members",
     summary="Invite a user to an account",
-    description="They become a member when they accept; until then the invitation gives them nothing. A `viewer` "
+    description="They become a member when they accept; until then the invitation has no effect. A `viewer` "
     "reads; an `editor` also changes jobs, webhooks, executions and dead letters; an `owner` also the account, its "
     "members and its API keys.",
     body=MemberForm,

@@ -28,7 +28,7 @@ class User(Name):
         if is_principal_of_key(user):
             raise ValidationError("is a key, not a user: a key is a member of its own account and of no other")
         if user == SERVICE:
-            raise ValidationError("is what the service itself is called on record")
+            raise ValidationError("is the name of the service in the audit log")
         return user
 
 

@@ -1,1 +1,1 @@
-"""The audit over HTTP."""
+"""The audit log over HTTP."""

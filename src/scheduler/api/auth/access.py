@@ -42,7 +42,7 @@ class Caller:
     services: Services
     user: str
     actor: Actor
-    """The caller as the audit records them."""
+    """The caller as audit entries name them."""
     key: ApiKey | None = None
     """The API key of a machine. It is a member of its account, under the name ``user``, like any user."""
 

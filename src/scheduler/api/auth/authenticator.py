@@ -40,10 +40,10 @@ class _Grant:
 
 
 class Authenticator:
-    """Verifies JWTs with the configured keys and algorithm, whatever algorithm a token names."""
+    """Verifies JWTs with the configured keys and algorithm; one that names another algorithm is refused."""
 
     def __init__(self, config: AuthConfig, clock: Clock, *, room: int = 4096) -> None:
-        """Remember up to ``room`` tokens. Raises ``ValueError`` for a configuration that cannot be safe."""
+        """Up to ``room`` verified tokens are cached. Raises ``ValueError`` for a configuration that cannot be safe."""
         if config.algorithm not in ALGORITHMS:
             raise ValueError(f"auth.algorithm: one of {', '.join(ALGORITHMS)}, not {config.algorithm}")
         self.verification_keys: VerificationKeys = (
@@ -117,9 +117,9 @@ class Authenticator:
         if not isinstance(user, str) or not user.strip() or len(user) > _LONGEST_USER or not user.isprintable():
             raise TokenRefusedError("sub is not a printable text of 1 to 255 characters")
         if is_principal_of_key(user):
-            raise TokenRefusedError("sub is what a key of a machine is called")
+            raise TokenRefusedError("sub is the name of an API key")
         if user == SERVICE:
-            raise TokenRefusedError("sub is what the service itself is called on record")
+            raise TokenRefusedError("sub is the name of the service in the audit log")
         now_s = self._clock.now() / SECOND
         leeway_s = self._config.leeway_s
         expires_s, issued_s = _time(claims, "exp"), _time(claims, "iat")

@@ -15,7 +15,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def actor_of(request: web.Request) -> Actor:
-    """The caller as the audit records them."""
+    """The caller as audit entries name them."""
     services = request.app[SERVICES]
     given = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
     return Actor(

@@ -171,7 +171,7 @@ def _fits(public: Mapping[str, str], algorithm: str) -> bool:
     try:
         return problem_with_public_key(_key(public), algorithm) is None
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-        return False  # an unreadable key says nothing about the others
+        return False  # one unreadable key does not exclude the others
 
 
 def _key(public: Mapping[str, str]) -> Any:

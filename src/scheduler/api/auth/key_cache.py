@@ -35,7 +35,7 @@ class ApiKeyCache:
         """The API key with this text. Raises ``TokenRefusedError`` when there is none that is valid now."""
         digest = key_digest(text)
         if digest is None:
-            raise TokenRefusedError("not the shape of a key")
+            raise TokenRefusedError("not of the form of a key")
         key = self._lookup(digest) or await self._read(digest)
         now = self._clock.now()
         if not key.is_valid_at(now):

@@ -34,7 +34,7 @@ async def list_dead_letter(request: web.Request) -> web.Response:
 @operation(
     tag="dead letter",
     summary="Try dead letters again",
-    description="Same runs, attempts counting on, with as many further attempts as the policy has.",
+    description="The runs stay the same, with as many further attempts as the retry policy has.",
     body=SelectionForm,
     answers={200: Count},
     refuses=(403, 404),
@@ -52,7 +52,7 @@ async def redrive_dead_letter(request: web.Request) -> web.Response:
 @operation(
     tag="dead letter",
     summary="Delete dead letters",
-    description="The earlier attempts of their runs go with them.",
+    description="The earlier attempts of their runs are deleted as well.",
     body=SelectionForm,
     answers={200: Count},
     refuses=(403, 404),

@@ -30,7 +30,7 @@ from scheduler.store.executions.executions import ExecutionFilter
 
 @operation(
     tag="jobs",
-    summary="Run a job now, whatever its schedule says",
+    summary="Run a job now, independently of its schedule",
     description="One execution for each of its webhooks. `next_run_at` does not move.",
     body=Trigger,
     answers={202: ExecutionsStarted},
@@ -64,7 +64,7 @@ async def list_job_executions(request: web.Request) -> web.Response:
 
 @operation(
     tag="jobs",
-    summary="Explain what became of a time",
+    summary="Explain what happened at a time",
     description="From recorded facts: ran, skipped, merged, paused and by whom, not due (with the nearest times) …",
     query=Explain,
     answers={200: ExplanationDocument},
@@ -85,7 +85,7 @@ async def explain_time(request: web.Request) -> web.Response:
     tag="jobs",
     summary="Run a job for past times that had no run",
     description="`from` is included, `to` is not; at most 1,000 times a call. A time that has its run keeps that one, "
-    "so asking again adds nothing; one that was skipped, or merged into another run, gets a run of its own.",
+    "so a repeated request adds nothing; one that was skipped, or merged into another run, gets a run of its own.",
     body=Backfill,
     answers={200: Backfilled, 202: Backfilled},
     refuses=(403, 404),

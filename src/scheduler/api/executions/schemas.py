@@ -122,7 +122,11 @@ class ExecutionDocument(Answer):
     response_headers = texts(null=True)
     response_body = text(null=True)
     body_truncated = flag()
-    warnings = list_of(fields.String(), null=True, what="What was odd about the answer, such as dropped header fields.")
+    warnings = list_of(
+        fields.String(),
+        null=True,
+        what="What was wrong with an answer that was accepted, such as dropped header fields.",
+    )
     error = text(null=True)
     created_at = instant()
 

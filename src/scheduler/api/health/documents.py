@@ -10,7 +10,7 @@ from scheduler.store.executions.executions import Summary
 
 
 def health_document(state: Health, *, service: str, status: str) -> Document:
-    """The health of the process; where it is not ready, it is an error document as well."""
+    """The health of the process; when it is not ready, the fields of an error document are added."""
     document = {
         "status": status,
         "service": service,

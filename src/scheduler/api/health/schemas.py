@@ -46,7 +46,7 @@ class LeaseDocument(Answer):
 
 
 class HealthDocument(Alive):
-    """How the process is; with status 503 it is an error document as well."""
+    """The health of the process; with status 503 the fields of an error document are added."""
 
     database = word(("connected", "disconnected"))
     scheduler_service = word(("running", "stopped"))
@@ -60,7 +60,7 @@ class HealthDocument(Alive):
     last_backup_at = instant(null=True)
     clock_behind_s = number(what="How far the clock is behind a time that it had: it was set back. Else 0.")
     pool = part(PoolDocument)
-    queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database is away."})
+    queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database does not answer."})
     nodes = fields.Integer(metadata={"description": "Processes that work on this database."})
     lease = fields.Nested(LeaseDocument, metadata={"description": "On a database that several nodes share."})
     detail = fields.String()

@@ -51,7 +51,7 @@ def decode(body: bytes) -> dict[str, Any]:
         raise _too_deep() from None
     if not isinstance(value, dict):
         raise invalid(BODY, "a JSON object is needed, such as {}")
-    # Only an escape can bring in a NUL or half a surrogate pair, and only many brackets can nest deeply.
+    # checked only where it can fail: NUL and half a surrogate pair need an escape, deep nesting needs many brackets
     if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:
         _check_value(value, "", 1)
     return value
@@ -89,7 +89,7 @@ async def _read(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request) from None
     except ConnectionResetError:
-        # the client is gone: it will not read this answer, but it is no defect of the service
+        # the client is gone and will not read this answer; it is raised so that this does not count as a defect
         raise invalid(BODY, "the connection was lost before the whole body had arrived") from None
     except web.RequestPayloadError as error:
         raise invalid(BODY, f"the transfer is malformed: {str(error)[:100]}") from None

@@ -62,7 +62,7 @@ async def static_file(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     if name not in _SERVED:
         raise web.HTTPNotFound
-    # fixed, not from the tables of the machine: browsers run no script of another type
+    # fixed, not from the tables of the machine, because browsers run scripts of this type only
     media_type = _MEDIA_TYPES.get(Path(name).suffix, "text/plain")
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8"}
     return web.FileResponse(STATIC / name, headers=headers)

@@ -41,7 +41,7 @@ Messages = Mapping[Any, Any] | Sequence[Any] | str
 
 
 def error_document(error: SchedulerError, request_id: str) -> dict[str, Any]:
-    """The body of an error answer. From status 500 on it has the request id, and only the log has the cause."""
+    """The body of an error answer. From status 500 on it has the request id instead of the cause, which is logged."""
     status = STATUS_OF.get(error.code, 500)
     detail = error.message
     if status >= 500:
@@ -60,7 +60,7 @@ _PUBLIC_DETAIL = {
 
 
 def unauthorized() -> SchedulerError:
-    """The same error for every reason: the log tells the reason, the answer does not."""
+    """The same error for every reason, which only the log has."""
     return SchedulerError("UNAUTHORIZED", "a valid bearer token is needed: Authorization: Bearer <JWT>")
 
 

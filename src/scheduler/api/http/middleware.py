@@ -33,7 +33,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
-"""Errors that leave the body of a request unread: the connection is closed, so that no more of it is sent."""
+"""Errors that leave the body of a request unread: the connection is closed, so that the client stops sending it."""
 
 
 _COMPRESSED_FROM = 16_384
@@ -67,7 +67,7 @@ def framing(events: Events) -> Middleware:
 
 
 def hide_server_version() -> None:
-    """Answers of aiohttp's HTTP parser, which no middleware sees, name no version of a program either.
+    """Hide the version of the server in answers of aiohttp's HTTP parser as well, which pass no middleware.
 
     aiohttp reads the text from this private constant of the module.
     """

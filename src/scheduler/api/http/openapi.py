@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of what the handlers declare.
+"""Generates the OpenAPI 3.1 document from the declarations of the handlers.
 
 aiohttp-apispec collects the declarations. Its own emitter writes Swagger 2.0 and modifies the declarations, so this
 module replaces it: by the attribute ``__apispec__`` and the methods ``_update_paths`` and ``swagger_dict``.
@@ -31,8 +31,8 @@ _TAGS = {
     "jobs": "What runs when.",
     "webhooks": "What a run delivers, and where.",
     "executions": "One row is one attempt.",
-    "schedules": "What will run when, and what became of it.",
-    "dead letter": "Runs that were given up.",
+    "schedules": "Previews of schedules, and the runs of the next hours.",
+    "dead letter": "Runs whose retries are used up.",
     "accounts": "Who owns what.",
     "members": "Who may do what in an account.",
     "keys": "For machines.",

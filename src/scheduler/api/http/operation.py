@@ -1,4 +1,4 @@
-"""The decorator that declares an operation: its purpose, its answers and errors. The OpenAPI document is made of it."""
+"""The decorator that declares an operation for the OpenAPI document: its purpose, its answers and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REFUSALS = {
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
     429: "More than `limits` of the operator permits: `detail` names it, `Retry-After` says when to ask again.",
-    500: "Something went wrong on our side; the log has the rest under the request id.",
+    500: "A defect of the service; the log has the cause under the request id.",
     503: "The service cannot answer right now; try again soon.",
 }
 _BODY_REFUSALS = (408, 413, 415)

@@ -17,7 +17,7 @@ from scheduler.api.http.queries import Several
 from scheduler.domain.errors import invalid
 
 _OTHER_INPUT = web.RequestKey("other_input", dict[str, Any])
-"""Where aiohttp-apispec puts input that has no key of its own; here all of it has one."""
+"""Where aiohttp-apispec puts input without a key of its own; not used here."""
 
 
 def use_parser(app: web.Application) -> None:
@@ -35,7 +35,7 @@ class RequestParser(AIOHTTPParser):
     """One for each application, where webargs has one global parser that all applications share."""
 
     async def parse(self, argmap: Any, req: web.Request | None = None, **options: Any) -> Any:
-        """As webargs does, with a short way for an operation without query parameters that is given none."""
+        """As in webargs, but returns at once for an operation without query parameters that gets none."""
         if (
             options.get("location") == "querystring"
             and req is not None

@@ -60,7 +60,7 @@ class NoParameters(Query):
 
 
 class AnyParameters(Query):
-    """Parameters that mean nothing and are ignored: probes add some against caches."""
+    """Any parameters, which are ignored: probes add some to bypass caches."""
 
     class Meta:
         unknown = EXCLUDE

@@ -64,7 +64,7 @@ def job_summary(job: Job) -> Document:
 # Cached: both are the same for many jobs, and take long enough to show in the time of a request.
 @lru_cache(maxsize=1024)
 def _described(timing: Timing, generation: int) -> str:
-    """``generation`` is that of the zones, whose clocks are described, too."""
+    """``generation`` is that of the zone data, which the description depends on."""
     return timing.parsed().describe()
 
 

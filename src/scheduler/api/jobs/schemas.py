@@ -49,7 +49,7 @@ class JobList(Paging):
         JobState,
         metadata={
             "description": "`ended`: no time is left within its bounds; `failing`: runs have gone to the dead letter "
-            "since the last success, whatever else the job is."
+            "since the last success, in any of the other states."
         },
     )
     name = Text(shortest=1, longest=100, metadata={"description": "A part of the name, in any case."})

@@ -1,4 +1,4 @@
-"""Makes webhooks of forms, and checks what only the domain and the egress rules can check."""
+"""Makes webhooks from forms, with the checks of the domain and of the egress rules."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _with_generated_secret(form: Form) -> dict[str, Any]:
 
 
 def _written_back(webhook: Webhook, fields: Form) -> dict[str, Any]:
-    """The fields that have what is stored, written so that it goes on being sent as it is: no name is replaced."""
+    """The fields of the form that have the stored value, escaped so that it is still sent as it is."""
     kept: dict[str, Any] = {}
     if fields.get("url") == webhook.url:
         kept["url"] = escaped(webhook.url)

@@ -92,7 +92,7 @@ class SuccessForm(Body):
 
 
 class TlsForm(Body):
-    """How connections are made safe. Given as a whole; texts are PEM."""
+    """Settings of TLS. Given as a whole; texts are PEM."""
 
     ca = DomainText(allow_none=True, metadata={"description": "The authorities that are trusted, and no others."})
     certificate = DomainText(
