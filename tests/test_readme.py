@@ -209,7 +209,7 @@ def test_it_lists_every_error_code_with_its_status() -> None:
 
 def test_it_lists_every_status_verdict_and_field_of_a_policy() -> None:
     assert set(_first_cells(_chapter("How it works"))) == {status.value for status in Status}
-    assert {verdict.value for verdict in Verdict} <= set(re.findall(r"`(\w+)`", _chapter("What became of a due time")))
+    assert {verdict.value for verdict in Verdict} <= set(re.findall(r"`(\w+)`", _chapter("Explaining a due time")))
     assert {one.name for one in fields(RetryPolicy)} <= set(_first_cells(_chapter("Retries and dead letters")))
 
 
