@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
-from scheduler.domain.webhooks.target import canonical_host
+from scheduler.domain.webhooks.target import canonical_host, is_address
 
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
 _FORMS = (
@@ -97,7 +97,7 @@ def problem_with_hosts(hosts: tuple[str, ...]) -> str | None:
 
 
 def _problem_with_host(host: str) -> str | None:
-    if _is_host(host) or _is_address(host.partition("%")[0]):
+    if _is_host(host) or is_address(host.partition("%")[0]):
         return None
     return f'must be one address or host name without a port, not "{host}"'
 
@@ -154,15 +154,7 @@ def _is_host(text: str) -> bool:
     try:
         canonical_host(text)
     except SchedulerError:
-        return ":" in text and "%" not in text and _is_address(text)
-    return True
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
+        return ":" in text and "%" not in text and is_address(text)
     return True
 
 

@@ -185,6 +185,15 @@ def _dotted_quad(host: str) -> str:
     return host
 
 
+def is_address(text: str) -> bool:
+    """Is it an IPv4 or IPv6 address, without brackets?"""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unwrap(address: Address) -> Address:
     """The IPv4 address of an IPv4-mapped IPv6 address, to which the system connects; others unchanged."""
     return getattr(address, "ipv4_mapped", None) or address

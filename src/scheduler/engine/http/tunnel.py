@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import re
 import socket
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
+from scheduler.domain.webhooks.target import is_address
 from scheduler.engine.http.egress import Egress, new_socket
 
 _LONGEST_ANSWER = 16_384
@@ -63,7 +63,7 @@ class Tunnel:
         Raises ``OSError`` (``EACCES``) for an address that webhooks may not reach, and
         ``ProxyError``.
         """
-        if self.by_name and not _is_address(host):
+        if self.by_name and not is_address(host):
             target = f"{host.rstrip('.')}:{port}"
         else:
             self._egress.check_address(address)
@@ -126,11 +126,3 @@ class NoResolver(AbstractResolver):
 
     async def close(self) -> None:
         pass
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
@@ -62,42 +63,36 @@ class DeadLetterStore:
         self, user: str, selection: Selection, now: Instant, *, dry_run: bool, by: Actor | None = None
     ) -> int:
         """Queue the next attempt of each selected dead letter; returns how many. ``dry_run`` only counts."""
-        chosen = await self._chosen(user, selection)
+
+        async def redrive(ids: Sequence[str], tx: Transaction) -> int:
+            queued = await _redrive(tx, await _dead(tx, ids), now)
+            await _record(tx, by, Action.DEAD_LETTER_REDRIVEN, queued)
+            return len(queued)
+
+        chosen, count = await self._chosen(user, selection), 0
         if dry_run:
             return len(chosen)
-        count = 0
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-
-            async def redrive(tx: Transaction, ids: Sequence[str] = chunk) -> int:
-                queued = await _redrive(tx, await _dead(tx, ids), now)
-                await _record(tx, by, Action.DEAD_LETTER_REDRIVEN, queued)
-                return len(queued)
-
-            count += await self._db.transaction(redrive)
+        for chunk in _chunks(chosen):
+            count += await self._db.transaction(partial(redrive, chunk))
             self._events.tell(WorkReady())
         return count
 
     async def purge(self, user: str, selection: Selection, *, dry_run: bool, by: Actor | None = None) -> int:
         """Delete the runs of the selected dead letters with all of their attempts; returns how many runs."""
+
+        async def purge(ids: Sequence[str], tx: Transaction) -> int:
+            dead = await _dead(tx, ids)
+            await tx.execute_many(
+                "DELETE FROM executions WHERE run_id = :run_id",
+                [{"run_id": execution.run_id} for execution in dead],
+            )
+            await _record(tx, by, Action.DEAD_LETTER_PURGED, dead)
+            return len(dead)
+
         chosen = await self._chosen(user, selection)
         if dry_run:
             return len(chosen)
-        count = 0
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-
-            async def purge(tx: Transaction, ids: Sequence[str] = chunk) -> int:
-                dead = await _dead(tx, ids)
-                await tx.execute_many(
-                    "DELETE FROM executions WHERE run_id = :run_id",
-                    [{"run_id": execution.run_id} for execution in dead],
-                )
-                await _record(tx, by, Action.DEAD_LETTER_PURGED, dead)
-                return len(dead)
-
-            count += await self._db.transaction(purge)
-        return count
+        return sum([await self._db.transaction(partial(purge, chunk)) for chunk in _chunks(chosen)])
 
     async def retry(self, execution_id: str, now: Instant, *, by: Actor | None = None) -> Execution | None:
         """Queue the next attempt of a run that ended as dead letter, cancelled or skipped; ``None`` for any other."""
@@ -141,6 +136,10 @@ class DeadLetterStore:
             {"user": user, **params},
         )
         return [row["id"] for row in rows]
+
+
+def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
 
 
 async def _record(tx: Transaction, by: Actor | None, action: Action, executions: Iterable[Execution]) -> None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from scheduler.domain.schedule.foreign.names import plain
 from scheduler.domain.schedule.foreign.zones.windows import WINDOWS_ZONES
-from scheduler.domain.schedule.zones import load_zone
+from scheduler.domain.schedule.zones import is_zone
 
 _OFFSET = re.compile(r"(?:(?:Etc/)?UTC|GMT|Z)?\s*([+-])\s*([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 _DISPLAY = re.compile(r"UTC(?:[+-][0-9]{2}:[0-9]{2})?\)\s*(\S.*)", re.IGNORECASE)
@@ -92,15 +92,6 @@ _ODD_OFFSETS = {
     "+10:30": "Australia/Lord_Howe",
     "+12:45": "Pacific/Chatham",
 }
-
-
-def is_zone(name: str) -> bool:
-    """Is it an IANA time zone as it stands?"""
-    try:
-        load_zone(name)
-    except LookupError:
-        return False
-    return True
 
 
 def zone_refusal(name: str) -> str:
