@@ -1,4 +1,4 @@
-"""Waiting in a test for what a service tells of itself, instead of looking again and again."""
+"""Waits in a test for events of a service, instead of polling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records for tests, with defaults for what a test does not care about, and the steps of an execution in one call."""
+"""Records for tests, with defaults for all that a test does not set, and the steps of an execution in one call."""
 
 from __future__ import annotations
 

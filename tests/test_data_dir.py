@@ -1,4 +1,4 @@
-"""The first start and every other one: what is made, what is found again, and what cannot be."""
+"""The data directory: what the first start makes, what others read, and which directories are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines go to their reader without waiting for it: one that stalls, or is gone, costs lines and nothing else."""
+"""Log lines are written without waiting for their reader: lines for one that stalls, or is gone, are dropped."""
 
 from __future__ import annotations
 

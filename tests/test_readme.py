@@ -1,4 +1,4 @@
-"""What README says is what the program does."""
+"""README agrees with the program: tables, commands, links and examples."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _validator(schema: str) -> Draft202012Validator:
 def _strict_components() -> Mapping[str, Any]:
     """The schemas of the document, changed so that objects have no fields beyond those that they name.
 
-    To clients the document promises nothing of the kind: an answer may gain fields in later versions.
+    For clients they may have more: an answer may gain fields in later versions.
     """
     components: dict[str, Any] = json.loads(json.dumps(openapi_document()["components"]))
     for schema in components["schemas"].values():

@@ -1,4 +1,4 @@
-"""The audit: every change is on record with its actor, time and address; only owners read it; it has no secret."""
+"""The audit log: every change has an entry with its actor, time and address; only owners read it; it has no secret."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def give_up(api: Api, ids: dict[str, str]) -> None:
 
 
 async def nothing(api: Api, ids: dict[str, str]) -> None:
-    """What is there will do."""
+    """No request has to be made for it."""
 
 
 BEFOREHAND = {

@@ -133,7 +133,7 @@ async def test_an_optional_body_is_an_object_when_it_is_there(api: Api) -> None:
 
 
 async def raw_reply(api: Api, sent: bytes, *parts: bytes) -> bytes:
-    """What the server says to bytes, until it closes or falls silent after an answer."""
+    """The answer of the server to these bytes: all until it closes, or the first body."""
     reader, writer = await asyncio.open_connection(api.host, api.port)
     try:
         writer.write(sent)
@@ -205,7 +205,7 @@ async def test_what_is_no_http_is_refused_quietly(api: Api, sent: bytes, caplog:
 async def test_a_malformed_chunk_is_refused(
     api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once when it comes with the header; later the parser only falls silent, and the body's time runs out."""
+    """At once when it comes with the header; later the parser reports nothing, and the body's time limit ends it."""
     monkeypatch.setattr(decoder, "BODY_TIME_S", 0.05)
     reader, writer = await asyncio.open_connection(api.host, api.port)
     writer.write(head(api, "Transfer-Encoding: chunked") + b"ZZ\r\n{}\r\n0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Consent: nobody is a member of anything that they did not accept, and who is one may leave."""
+"""Invitations: nobody becomes a member without accepting, and every member may leave."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ async def test_keys_of_a_removed_member_are_kept_on_request(api: Api) -> None:
 async def test_who_may_no_longer_invite_lets_nobody_in(
     api: Api, method: str, path: str, body: dict[str, str] | None, let_in: set[str]
 ) -> None:
-    """An invitation to a friend would otherwise be a way back in."""
+    """Otherwise a removed owner could return by an invitation that they made before."""
     account_id = await new_account(api)
     await api.join(account_id, "bob", "owner")
     key = await bearer(api, account_id, "bob")

@@ -202,7 +202,7 @@ async def test_fields_of_a_key_that_are_wrong_are_refused(api: Api, fields: dict
 
 
 async def test_a_busy_key_is_read_once_a_second(api: Api, sqlite_connections: list[aiosqlite.Connection]) -> None:
-    """Also when the clock is set back: that keeps nothing alive."""
+    """Also when the clock is set back."""
     key = (await new_key(api))["key"]
     ring = ApiKeyCache(api.service.stores.keys, api.clock, api.service.events)
     reads: list[str] = []

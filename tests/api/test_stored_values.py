@@ -1,4 +1,4 @@
-"""Stored is not input: what was saved once, by whatever rules, can be read, paused, explained and deleted."""
+"""Stored values that the present rules would refuse can still be read, paused, explained and deleted."""
 
 from __future__ import annotations
 

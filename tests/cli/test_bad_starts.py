@@ -1,4 +1,4 @@
-"""Starts that cannot be: one sentence that says what to do, exit code 3 or 4, and nothing touched."""
+"""Starts that fail: one sentence that says what to do, exit code 3 or 4, and nothing changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process among its surroundings: a log without a reader, a closed standard error, SIGHUP, listeners."""
+"""The process and the system: a log without a reader, a closed standard error, SIGHUP, listeners."""
 
 from __future__ import annotations
 

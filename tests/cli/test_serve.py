@@ -1,4 +1,4 @@
-"""``scheduler serve`` as people meet it: a process, its banner, its demo, and the sentences it ends with."""
+"""``scheduler serve`` as a process: its banner, its demo, and the errors that it ends with."""
 
 from __future__ import annotations
 

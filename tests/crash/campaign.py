@@ -1,4 +1,4 @@
-"""A campaign: real work for a real service, kills at random moments, a quiet end, and the evidence of it all."""
+"""A campaign: a real service under load is killed at random moments, and at last stopped; returns the evidence."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class Campaign:
             self._service.kill()
 
     async def _bury(self) -> None:
-        """Read everything that the dead process had sent, then what it has left on disk."""
+        """Read everything that the killed process had sent, then what it has left on disk."""
         assert self._service is not None
         await self._service.gone()
         async with asyncio.timeout(10):

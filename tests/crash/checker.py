@@ -171,7 +171,7 @@ def _requests(chain: Chain) -> Iterator[tuple[str, str]]:
 
 
 def _answers(chain: Chain) -> Iterator[tuple[str, str]]:
-    """A row that tells an answer tells the one that was given."""
+    """A row with an answer has the one that was given."""
     given = {request.attempt: request.status for request in chain.requests}
     for row in chain.rows:
         if row.response_code is not None and given.get(row.attempt) != row.response_code:

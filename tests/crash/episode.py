@@ -1,6 +1,5 @@
-"""A small story for one fault: a few jobs, a receiver that does as the test says, lives one after the other.
-
-Unlike a campaign nothing is left to chance here; its end is the same: the evidence that the checker judges.
+"""A scripted campaign for one fault: a few jobs, a receiver that answers as the test says, one process after the other.
+Nothing is random; the checker decides from the same evidence.
 """
 
 from __future__ import annotations

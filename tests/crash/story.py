@@ -1,4 +1,4 @@
-"""A healthy story made by hand, and small changes of one, for the tests of the checker."""
+"""Evidence without a fault, made by hand, and small changes of it, for the tests of the checker."""
 
 from __future__ import annotations
 

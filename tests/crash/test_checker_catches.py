@@ -1,4 +1,4 @@
-"""The checker against evidence made by hand: silent about a healthy story, loud about each way to break a promise.
+"""The checker on evidence made by hand: it reports nothing without a fault, and each violation that is planted.
 
 The same bugs in a real service that is really killed: ``python -m tests.crash.long_run --kills 8 --sabotage all``.
 """

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of deliveries, 25 times: nothing is lost, nothing is told that did not happen."""
+"""SIGKILL in the middle of deliveries, 25 times: no run is lost, and no row says what did not happen."""
 
 from __future__ import annotations
 

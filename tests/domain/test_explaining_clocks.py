@@ -1,4 +1,4 @@
-"""An explanation on a day on which the clocks change names the clocks and the policy."""
+"""The explanation of a time on a day on which the clocks change names the change and the policy."""
 
 from __future__ import annotations
 

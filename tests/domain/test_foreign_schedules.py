@@ -1,4 +1,4 @@
-"""What people paste from elsewhere is refused, and the refusal leads to what was meant and never to something else."""
+"""Schedules of other systems are refused with advice that means the same, and never something else."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_change_of_anything_else_leaves_the_plan_alone() -> None:
 
 
 def test_a_line_that_was_once_good_does_not_hinder_pausing() -> None:
-    """One of its lines lies in the past by now."""
+    """One of its lines is in the past by now."""
     before = job(schedule="0 5 * * *\n@at 2026-06-01T00:05:00Z")
     paused = change_job(before, {"enabled": False}, LATER)
     assert next_run(paused) is None

@@ -1,4 +1,4 @@
-"""Fair shares: no account fills the pool, every account gets something, and every slot that is given back is used."""
+"""Fair shares: no account takes the whole pool, each account gets slots, and every slot that is given back is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad days: a secret that cannot be read, a database that cannot be written, a part that dies."""
+"""Faults: a secret that cannot be read, a database that cannot be written, a task that ends with an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that was set back for good is told in the log and in health, until it has caught up."""
+"""A clock that was set back is reported in the log and in health, until it has caught up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that are used again: for how long, and what becomes of a request on one that the receiver closes."""
+"""Connections that are used again: for how long, and what a request on one that the receiver closes ends as."""
 
 from __future__ import annotations
 

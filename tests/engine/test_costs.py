@@ -1,4 +1,4 @@
-"""What must cost nothing on the way of an execution."""
+"""Work that must not be done for every execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleting: what has many rows is gone at once for everybody, and its rows go in slices."""
+"""Deleting: a job or account is not shown any more at once, and its rows are deleted in slices."""
 
 from __future__ import annotations
 

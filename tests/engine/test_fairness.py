@@ -78,7 +78,7 @@ def count(told: list[AttemptsSettled]) -> int:
 
 @asynccontextmanager
 async def delivering(service: Service) -> AsyncIterator[None]:
-    """The pool and the recorder run; what is in flight at the end is let go."""
+    """The pool and the recorder run; deliveries in flight at the end are aborted."""
     tasks = [asyncio.create_task(service.engine.recorder.run()), asyncio.create_task(service.engine.pool.run())]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Auto-disable: a webhook whose receiver is gone is disabled, a job that only fails is paused, and both are told."""
+"""Auto-disable: a webhook whose receiver is gone is disabled, a job that only fails is paused, and both are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that is through is disabled, but not paused: its last runs are delivered, retried and redriven all the same."""
+"""A job that has ended is disabled, but not paused: its last runs are delivered, retried and redriven all the same."""
 
 from __future__ import annotations
 

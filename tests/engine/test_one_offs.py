@@ -1,4 +1,4 @@
-"""One-off jobs: they run once, and are removed with all that they had once they have been through for long."""
+"""One-off jobs: they run once, and are removed with all that they own some time after they have ended."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def left(stores: Stores) -> dict[str, int]:
 
 
 async def ended_one_off(service: Service, receiver: Receiver, clock: SetClock, **fields: Any) -> Job:
-    """A job that has run as ``@in 10m`` says, and is through."""
+    """A job that has run as ``@in 10m`` says, and has ended."""
     job = await add_job(service.stores, clock.now(), urls=[receiver.url], schedule="@in 10m", **fields)
     clock.advance(600)
     await fire_and_deliver(service)

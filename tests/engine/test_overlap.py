@@ -1,4 +1,4 @@
-"""Overlapping: what becomes of a run whose predecessor is still active, retries that wait included."""
+"""Overlapping: what happens to a run whose predecessor is still active, retries that wait included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postgres on bad days: the process stays, says so, sends nothing without a row, and is back when the server is."""
+"""Postgres that fails: the process stays up, reports it, sends nothing without a row, and goes on with the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks through a proxy: what it is asked for, and what become of its answers. Real sockets on both sides."""
+"""Webhooks through a proxy: the requests that it gets, and the outcomes of its answers. Real sockets on both sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retention: what is old, or one too many, goes in slices; what is not over, and what failed for good, stays longer."""
+"""Retention: executions beyond an age or number are deleted in slices, but no active runs; dead letters later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite on bad days: locked, full, not writable, not confirming, and with a reader that keeps its log."""
+"""SQLite on files that are locked, full, not writable, not confirmed, or kept in use by a long reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the accounts and members of a database from before there were invitations."""
+"""The migration of accounts and members from a database without invitations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executions for people: lists, retry, cancel, and a dead letter that can be emptied in both directions."""
+"""Executions for the API: lists, retry, cancel, and dead letters, which are redriven or purged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two nodes that do the same thing at the same moment: what one file with one writer gets for nothing."""
+"""Two nodes that change the same rows at the same moment, on Postgres."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def job(stores: Stores, clock: SetClock) -> Job:
 
 
 def before(at: Instant, dead_at: Instant | None = None) -> Edge:
-    """The edge that lets go what was made before ``at``, and before ``dead_at`` if it is a dead letter."""
+    """The edge that permits deleting what was made before ``at``, dead letters before ``dead_at``."""
     return Edge(until_id=first_id(at), dead_until_id=first_id(at if dead_at is None else dead_at))
 
 

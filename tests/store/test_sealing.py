@@ -1,4 +1,4 @@
-"""The key of a database: known at the start, and changed for every secret at once."""
+"""The sealing key of a database: checked at the start, and changed for every secret at once."""
 
 from __future__ import annotations
 

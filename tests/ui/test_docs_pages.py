@@ -1,4 +1,4 @@
-"""The documentation pages: everything they load comes from this service, under a policy that lets nothing else in."""
+"""The documentation pages: everything they load comes from this service, and their policy permits nothing else."""
 
 from __future__ import annotations
 
