@@ -34,6 +34,9 @@ After its commit each step tells the other parts what happened, by the events of
 after create, ``Fired`` after fire, ``AttemptsSettled`` after settle. So the trigger loop looks in time, the worker pool
 claims without delay, and ``telemetry`` counts and logs.
 
+When a database does not answer: ``store/postgres/errors.py`` and ``store/sqlite/errors.py`` classify the error, the API
+answers 503, each loop of the engine logs it and tries again, and ``health.py`` reports it.
+
 Beside the way: ``engine/lifecycle.py`` (start and stop), ``engine/upkeep/rescue.py`` (attempts that a crash left),
 ``engine/upkeep/pruner.py`` (executions that are too old), ``engine/nodes/membership.py`` (one process among others).
 """

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
-from scheduler.domain.webhooks.target import canonical_host, is_address
+from scheduler.domain.webhooks.url import canonical_host, is_address
 
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?:")
 _FORMS = (

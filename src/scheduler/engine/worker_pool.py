@@ -10,7 +10,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import AttemptsSettled, CancelRequested, Events, Fired, WorkReady, WritingEnds
 from scheduler.domain.slots import SlotLimits, Slots, is_late
 from scheduler.domain.webhooks.claim import Claim
-from scheduler.domain.webhooks.target import host_of
+from scheduler.domain.webhooks.url import host_of
 from scheduler.engine.delivery import Deliverer
 from scheduler.store.queue.queue import ExecutionQueue
 

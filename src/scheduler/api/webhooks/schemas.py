@@ -37,7 +37,7 @@ from scheduler.api.http.queries import Paging
 from scheduler.domain.statuses import MOST_STATUSES
 from scheduler.domain.webhooks.redirect import MOST_REDIRECTS
 from scheduler.domain.webhooks.success import LONGEST_TEXT, SUCCESS_CLASSES, JsonValue, Success
-from scheduler.domain.webhooks.target import LONGEST_URL
+from scheduler.domain.webhooks.url import LONGEST_URL
 from scheduler.domain.webhooks.webhook import METHODS, MOST_HEADERS, MOST_QUERY_PARAMS, TlsOptions
 
 

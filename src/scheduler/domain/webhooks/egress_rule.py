@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.webhooks.target import Address, Network, canonical_host
+from scheduler.domain.webhooks.url import Address, Network, canonical_host
 
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<other>[^:\s\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler.domain.errors import SchedulerError, invalid
-from scheduler.domain.webhooks.target import Target, parse_target
+from scheduler.domain.webhooks.url import Target, parse_target
 from scheduler.domain.webhooks.webhook import MASK, Webhook, is_credential
 
 

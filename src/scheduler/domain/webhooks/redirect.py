@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.contexts import encode_url
 from scheduler.domain.webhooks.request import LONGEST_SENT_URL, Request
-from scheduler.domain.webhooks.target import Target, origin_of, parse_target, split_url
+from scheduler.domain.webhooks.url import Target, origin_of, parse_target, split_url
 from scheduler.domain.webhooks.webhook import is_credential
 
 MOST_REDIRECTS = 5

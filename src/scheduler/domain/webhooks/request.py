@@ -12,8 +12,8 @@ from scheduler.domain.webhooks.claim import Claim
 from scheduler.domain.webhooks.contexts import Context, Value, body_context
 from scheduler.domain.webhooks.signing import sign
 from scheduler.domain.webhooks.success import Success
-from scheduler.domain.webhooks.target import split_url
 from scheduler.domain.webhooks.template import Template, compiled, joined, unchanged
+from scheduler.domain.webhooks.url import split_url
 from scheduler.domain.webhooks.webhook import TlsOptions
 
 _SET_FOR_EACH_ATTEMPT = frozenset(

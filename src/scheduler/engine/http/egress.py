@@ -17,7 +17,7 @@ from aiohttp.connector import AddrInfoType
 
 from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.egress_rule import parse_egress_rule
-from scheduler.domain.webhooks.target import (
+from scheduler.domain.webhooks.url import (
     Address,
     Target,
     is_denied,

@@ -27,7 +27,7 @@ from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
 from scheduler.domain.webhooks.redirect import REDIRECTS, redirected
 from scheduler.domain.webhooks.request import Request
-from scheduler.domain.webhooks.target import Target, parse_target
+from scheduler.domain.webhooks.url import Target, parse_target
 from scheduler.domain.webhooks.webhook import TlsOptions
 from scheduler.engine.http.answer import Body, CodeAndText, failed, not_followed, outcome_of
 from scheduler.engine.http.connector import ExchangeConnector

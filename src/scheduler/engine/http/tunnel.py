@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
-from scheduler.domain.webhooks.target import is_address
+from scheduler.domain.webhooks.url import is_address
 from scheduler.engine.http.egress import Egress, new_socket
 
 _LONGEST_ANSWER = 16_384

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from scheduler.domain.webhooks.request import Request
-from scheduler.domain.webhooks.target import origin_of
+from scheduler.domain.webhooks.url import origin_of
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 

@@ -1,4 +1,7 @@
-"""Classifies the errors of the PostgreSQL driver, and turns them into ``SchedulerError``."""
+"""Classifies the errors of the PostgreSQL driver, and turns them into ``SchedulerError``.
+
+A server that does not answer is ``SERVICE_UNAVAILABLE``: the API answers 503, and each loop of the engine tries again.
+"""
 
 from __future__ import annotations
 

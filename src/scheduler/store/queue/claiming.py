@@ -22,7 +22,7 @@ from scheduler.domain.slots import (
     is_backlog_of_late,
     is_late,
 )
-from scheduler.domain.webhooks.target import host_of
+from scheduler.domain.webhooks.url import host_of
 from scheduler.store.database import Database, Row, Transaction
 from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM
 from scheduler.store.queue.holds import RELEASE_BUFFERED

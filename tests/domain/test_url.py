@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.webhooks.target import Target, is_denied, is_guarded, is_local, parse_target, split_url
+from scheduler.domain.webhooks.url import Target, is_denied, is_guarded, is_local, parse_target, split_url
 
 
 def fullwidth(text: str) -> str:
