@@ -154,9 +154,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         pool=pool,
         clock_watch=ClockWatch(db=stores.db, clock=clock, events=events),
         replanner=Replanner(zones=stores.zones, clock=clock, events=events),
-        pruner=Pruner(
-            store=stores.pruning, one_offs=stores.one_offs, clock=clock, events=events, retention=config.retention
-        ),
+        pruner=Pruner(stores=stores, clock=clock, events=events, retention=config.retention, limits=config.limits),
         sweeper=Sweeper(store=stores.deletions, clock=clock, events=events),
         peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
         firer=firer,

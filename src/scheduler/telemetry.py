@@ -14,7 +14,7 @@ import time
 from collections import Counter as Counts
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
@@ -31,6 +31,7 @@ from scheduler.domain.events import (
     ExecutionsPruned,
     Fired,
     LookedForDueJobs,
+    PruneCause,
     RequestAnswered,
 )
 from scheduler.domain.runs.execution import Execution, Settlement, Status, Trigger
@@ -68,7 +69,7 @@ class Telemetry:
         self._missed = counter("missed_times_total", "Due times that were skipped or merged into another run, by cause")
         self._disabled = counter("disabled_total", "Jobs and webhooks that the service disabled by itself, by kind")
         self._rescued = counter("rescued_total", "Attempts that an earlier stop had interrupted")
-        self._pruned = counter("executions_pruned_total", "Executions that were deleted because of their age or number")
+        self._pruned = counter("executions_pruned_total", "Executions that were deleted by retention, by cause")
         self._last_tick = gauge("last_tick_timestamp_seconds", "When the trigger loop last looked for due jobs")
         self._http = counter("http_requests_total", "API requests, by method, route and status")
         self._http_seconds = histogram("http_request_duration_seconds", "API requests, by route")
@@ -96,7 +97,9 @@ class Telemetry:
             self._missed.add({"cause": cause}, 0)
         for kind in ("job", "webhook"):
             self._disabled.add({"kind": kind}, 0)
-        for plain in (self._polls, self._enqueued, self._rescued, self._pruned):
+        for cause in get_args(PruneCause):
+            self._pruned.add({"cause": cause}, 0)
+        for plain in (self._polls, self._enqueued, self._rescued):
             plain.add(_NO_LABELS, 0)
         events.listen(LookedForDueJobs, self._on_looked)
         events.listen(Fired, self._on_fired)
@@ -193,7 +196,7 @@ class Telemetry:
         log.warning("an account was deleted with all that it owned", extra=about)
 
     def _on_pruned(self, event: ExecutionsPruned) -> None:
-        self._pruned.add(_NO_LABELS, event.count)
+        self._pruned.add({"cause": event.cause}, event.count)
 
     def _on_committed(self, event: Committed) -> None:
         self._database_seconds.observe(_NO_LABELS, event.seconds)

@@ -197,4 +197,4 @@ async def test_a_one_off_with_many_executions_goes_in_slices(service: Service, c
     assert await sweep(service) >= 3
     assert await left(stores) == dict.fromkeys(TABLES, 0)
     metrics, _ = await rendered_metrics(service)
-    assert "scheduler_executions_pruned_total 2501\n" in metrics.decode()
+    assert 'scheduler_executions_pruned_total{cause="ended_jobs"} 2501\n' in metrics.decode()

@@ -158,7 +158,7 @@ async def test_what_was_pruned_is_counted(service: Service, clock: SetClock) -> 
     await sweep(service)
     rows = await rows_of(service.stores, job)
     metrics, _ = await rendered_metrics(service)
-    assert f"scheduler_executions_pruned_total {14 - len(rows)}\n" in metrics.decode()
+    assert f'scheduler_executions_pruned_total{{cause="number"}} {14 - len(rows)}\n' in metrics.decode()
     assert [row.attempt for row in rows] == [1, 2] * 3  # five would cut a run in two
 
 

@@ -51,6 +51,14 @@ class LimitsConfig:
     keys_per_account: Annotated[
         int, Setting("API keys in force that one account may have. 0: any number.", low=0, high=1_000_000)
     ] = 0
+    dead_letters_per_account: Annotated[
+        int,
+        Setting(
+            "Dead letters of one account that are kept, the newest; older ones are pruned. 0: any number.",
+            low=0,
+            high=1_000_000_000,
+        ),
+    ] = 100_000
     api_requests_per_minute: Annotated[
         int,
         Setting(

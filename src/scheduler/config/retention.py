@@ -1,4 +1,4 @@
-"""How long executions, dead letters and one-off jobs are kept."""
+"""How long executions, dead letters, one-off jobs and the audit are kept."""
 
 from __future__ import annotations
 
@@ -39,3 +39,7 @@ class RetentionConfig:
             live=True,
         ),
     ] = 30
+    audit_days: Annotated[
+        float,
+        Setting("Entries of the audit are pruned after this, days. 0: never.", low=0, high=36_500, live=True),
+    ] = 365

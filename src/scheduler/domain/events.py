@@ -36,7 +36,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from scheduler.domain.accounts.audit import Actor
 from scheduler.domain.clock import Instant
@@ -45,6 +45,9 @@ from scheduler.domain.runs.execution import Execution, Settlement, Status
 from scheduler.domain.runs.firing import Firing
 
 E = TypeVar("E")
+PruneCause = Literal["age", "number", "dead_letters", "ended_jobs"]
+"""Why executions are pruned: their age, the number of their job's, the number of their account's dead letters, or their
+job, which is removed some time after its end."""
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +121,10 @@ class LookedForDueJobs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionsPruned:
-    """``count`` executions that retention does not keep were deleted."""
+    """``count`` executions that are not kept were deleted."""
 
     count: int
+    cause: PruneCause
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """Pruning: deletes what retention does not keep, in slices, so that no other write waits for long.
 
-Executions are removed by age and by number, jobs that run only at given moments some time after they have ended.
+Executions are removed by age and by number, dead letters also by their number in an account, jobs that run only at
+given moments some time after they have ended, and the audit by age.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from scheduler.config.limits import LimitsConfig
 from scheduler.config.retention import RetentionConfig
 from scheduler.domain.clock import Clock, Instant, seconds
 from scheduler.domain.errors import SchedulerError
-from scheduler.domain.events import Events, ExecutionsPruned
-from scheduler.store.executions.pruning import Edge, PruningStore
+from scheduler.domain.events import Events, ExecutionsPruned, PruneCause
+from scheduler.store.executions.pruning import Edge
 from scheduler.store.ids import first_id
-from scheduler.store.jobs.one_offs import OneOffStore
+from scheduler.store.stores import Stores
 
 SLICE = 200
 """How many runs are looked at, or pruned in one transaction, at a time."""
@@ -29,20 +32,31 @@ _DAY_S = 86_400
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """What one slice has deleted."""
+
+    count: int
+    cause: PruneCause
+
+
 class Pruner:
     """Sweeps through all executions every five minutes."""
 
     def __init__(
-        self, *, store: PruningStore, one_offs: OneOffStore, clock: Clock, events: Events, retention: RetentionConfig
+        self, *, stores: Stores, clock: Clock, events: Events, retention: RetentionConfig, limits: LimitsConfig
     ) -> None:
-        self._store = store
-        self._one_offs = one_offs
+        self._store = stores.pruning
+        self._one_offs = stores.one_offs
+        self._audit = stores.audit
         self._clock = clock
         self._events = events
         self._retention = retention
-        self._slices: AsyncIterator[int] | None = None
+        self._limits = limits
+        self._slices: AsyncIterator[Pruned] | None = None
         self._pruned = 0
         self._removed = 0
+        self._entries = 0
 
     def keep(self, retention: RetentionConfig) -> None:
         """Prune by this retention from the next sweep on."""
@@ -66,27 +80,40 @@ class Pruner:
         try:
             pruned = await anext(slices)
         except StopAsyncIteration:
-            if self._pruned or self._removed:
-                log.info("pruned %d executions and removed %d one-off jobs", self._pruned, self._removed)
-            self._pruned = self._removed = 0
+            self._log()
             return BETWEEN_SWEEPS_S
         self._slices = slices
-        self._pruned += pruned
-        self._events.tell(ExecutionsPruned(count=pruned))
+        self._pruned += pruned.count
+        self._events.tell(ExecutionsPruned(count=pruned.count, cause=pruned.cause))
         return (time.perf_counter() - started) * _REST_FACTOR
 
-    async def _sweep(self, now: Instant) -> AsyncIterator[int]:
-        """One sweep: by age, by count, then one-offs; yields after each slice how many executions it deleted."""
-        dead_until_id = _age_edge(now, self._retention.dead_letter_days)
-        edge = Edge(until_id=_age_edge(now, self._retention.executions_days), dead_until_id=dead_until_id)
-        async for pruned in self._by_age(edge):
-            yield pruned
-        if self._retention.executions_per_job:
-            async for pruned in self._by_count(dead_until_id):
-                yield pruned
-        if self._retention.ended_jobs_days:
-            async for pruned in self._one_offs_ended(now - seconds(self._retention.ended_jobs_days * _DAY_S)):
-                yield pruned
+    def _log(self) -> None:
+        if self._pruned or self._removed or self._entries:
+            log.info(
+                "pruned %d executions and %d entries of the audit, and removed %d one-off jobs",
+                *(self._pruned, self._entries, self._removed),
+            )
+        self._pruned = self._removed = self._entries = 0
+
+    async def _sweep(self, now: Instant) -> AsyncIterator[Pruned]:
+        """One sweep; yields after each slice how many executions it deleted, and why."""
+        for cause, slices in self._parts(now):
+            async for count in slices:
+                yield Pruned(count=count, cause=cause)
+
+    def _parts(self, now: Instant) -> Iterator[tuple[PruneCause, AsyncIterator[int]]]:
+        retention = self._retention
+        dead_until_id = _age_edge(now, retention.dead_letter_days)
+        edge = Edge(until_id=_age_edge(now, retention.executions_days), dead_until_id=dead_until_id)
+        yield "age", self._by_age(edge)
+        if retention.executions_per_job:
+            yield "number", self._by_count(dead_until_id)
+        if self._limits.dead_letters_per_account:
+            yield "dead_letters", self._by_dead_letters(self._limits.dead_letters_per_account)
+        if retention.ended_jobs_days:
+            yield "ended_jobs", self._one_offs_ended(now - seconds(retention.ended_jobs_days * _DAY_S))
+        if retention.audit_days:
+            yield "age", self._audit_entries(_age_edge(now, retention.audit_days))
 
     async def _by_age(self, edge: Edge) -> AsyncIterator[int]:
         after_id = ""
@@ -121,6 +148,18 @@ class Pruner:
                 yield found.going
                 after_id = found.last_id
 
+    async def _by_dead_letters(self, kept: int) -> AsyncIterator[int]:
+        """Delete the oldest dead letters of each account, with the other attempts of their runs."""
+        after_account_id = ""
+        while accounts := await self._store.with_many_dead(after_account_id=after_account_id, kept=kept, limit=SLICE):
+            yield 0
+            for account_id, until_id in accounts:
+                edge, after_id = Edge(until_id="", dead_until_id=until_id or ""), ""
+                while found := await self._store.oldest_dead_of(account_id, edge, after_id=after_id, limit=SLICE):
+                    yield await self._store.prune(found.going, edge)
+                    after_id = found.last_id
+            after_account_id = accounts[-1][0]
+
     async def _one_offs_ended(self, until_at: Instant) -> AsyncIterator[int]:
         """Remove the one-offs that had ended by then; yields how many executions each slice deleted."""
         after = None
@@ -132,6 +171,12 @@ class Pruner:
                 is_done = removed.is_done
                 yield removed.executions
             after = ended[-1]
+
+    async def _audit_entries(self, until_id: str) -> AsyncIterator[int]:
+        """Delete the entries of the audit up to this id."""
+        while deleted := await self._audit.prune(until_id, limit=SLICE):
+            self._entries += deleted
+            yield 0
 
 
 def _age_edge(now: Instant, days: float) -> str:

@@ -53,7 +53,7 @@ async def record_on_jobs(tx: Transaction, by: Actor | None, done: Sequence[tuple
 
 
 class AuditStore:
-    """Reads audit entries, for the owners of accounts."""
+    """Reads audit entries, for the owners of accounts, and deletes those that are not kept."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -81,6 +81,27 @@ class AuditStore:
             limit=limit,
             decode=_ENTRIES.decode,
         )
+
+    async def prune(self, until_id: str, *, limit: int) -> int:
+        """Delete up to ``limit`` entries with this id or an earlier one, the oldest first; returns how many.
+
+        On a database that several nodes share, those that another node is deleting are left to it.
+        """
+
+        async def prune(tx: Transaction) -> int:
+            deleted = await tx.fetch_all(
+                """
+                DELETE FROM audit WHERE id IN (
+                  SELECT id FROM audit WHERE id <= :until_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+                ) RETURNING id
+                """,
+                {"until_id": until_id, "limit": limit},
+            )
+            return len(deleted)
+
+        if await self._db.fetch_one("SELECT id FROM audit WHERE id <= :until_id LIMIT 1", {"until_id": until_id}):
+            return await self._db.transaction(prune)
+        return 0
 
 
 def _row(by: Actor, audited: AuditedAction, *, account_id: str = "") -> dict[str, Any]:

@@ -24,9 +24,10 @@ from scheduler.store.ids import new_id
 from scheduler.store.queue.attempts import next_attempt
 
 # A dead letter that was redriven has a later attempt and is not listed, redriven or purged any more.
-_STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
+STILL_DEAD = """e.status = 'dead_letter' AND NOT EXISTS (
   SELECT 1 FROM executions n WHERE n.run_id = e.run_id AND n.attempt = e.attempt + 1
 )"""
+"""The condition for the dead letters ``e`` of runs that have no later attempt."""
 _REDRIVE = f"""
 {next_attempt("redrive", available_at=":now", budget_from=":attempt", budget_at=":now")}
 WHERE e.id = :id AND (e.webhook_id IS NULL OR EXISTS (SELECT 1 FROM webhooks w WHERE w.id = e.webhook_id))
@@ -56,7 +57,7 @@ class DeadLetterStore:
         conditions, params = conditions_of(filter, time_column="e.finished_at")
         mine = await mine_of(self._db, user)
         return await fetch_page(
-            self._db, [_STILL_DEAD, mine, *conditions], {"user": user, **params}, skip=skip, limit=limit
+            self._db, [STILL_DEAD, mine, *conditions], {"user": user, **params}, skip=skip, limit=limit
         )
 
     async def redrive(
@@ -124,13 +125,13 @@ class DeadLetterStore:
             chosen = []
             for execution_id in dict.fromkeys(selection.ids):
                 row = await self._db.fetch_one(
-                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {_STILL_DEAD} AND {mine}",
+                    f"SELECT e.id FROM executions e WHERE e.id = :id AND {STILL_DEAD} AND {mine}",
                     {"id": execution_id, "user": user},
                 )
                 chosen += [row["id"]] if row else []
             return chosen
         conditions, params = conditions_of(selection.filter or ExecutionFilter(), time_column="e.finished_at")
-        where = " AND ".join([_STILL_DEAD, mine, *conditions])
+        where = " AND ".join([STILL_DEAD, mine, *conditions])
         rows = await self._db.fetch_all(
             f"SELECT e.id FROM executions e WHERE {where} ORDER BY e.id",
             {"user": user, **params},
@@ -154,7 +155,7 @@ async def _dead(tx: Transaction, ids: Sequence[str]) -> list[Execution]:
     found = []
     for execution_id in ids:
         row = await tx.fetch_one(
-            f"SELECT {EXECUTIONS.columns('e')} FROM executions e WHERE e.id = :id AND {_STILL_DEAD}",
+            f"SELECT {EXECUTIONS.columns('e')} FROM executions e WHERE e.id = :id AND {STILL_DEAD}",
             {"id": execution_id},
         )
         found += [EXECUTIONS.decode(row)] if row else []

@@ -13,6 +13,7 @@ from typing import Any
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.domain.errors import invalid
 from scheduler.store.database import Database, Params, Row, Transaction
+from scheduler.store.executions.dead_letters import STILL_DEAD
 from scheduler.store.sql import in_list
 
 # Is the run of attempt e to be deleted? A subquery with a limit is never turned into a join with the whole table.
@@ -100,6 +101,36 @@ class PruningStore:
             {"after_job_id": after_job_id, "kept": kept, "limit": limit},
         )
         return [(row["id"], row["until_id"]) for row in rows]
+
+    async def with_many_dead(self, *, after_account_id: str, kept: int, limit: int) -> list[tuple[str, str | None]]:
+        """The next ``limit`` accounts, each with the id of its newest dead letter but ``kept``, if it has so many.
+
+        Dead letters that were redriven do not count; they are looked for only where there are so many with them.
+        """
+        newest_but = """
+            SELECT e.id FROM executions e WHERE e.account_id = a.id AND {}
+            ORDER BY e.id DESC LIMIT 1 OFFSET :kept
+        """
+        rows = await self._db.fetch_all(
+            f"""
+            SELECT a.id, CASE WHEN ({newest_but.format("e.status = 'dead_letter'")}) IS NOT NULL
+              THEN ({newest_but.format(STILL_DEAD)}) END AS until_id
+            FROM accounts a WHERE a.id > :after_account_id ORDER BY a.id LIMIT :limit
+            """,
+            {"after_account_id": after_account_id, "kept": kept, "limit": limit},
+        )
+        return [(row["id"], row["until_id"]) for row in rows]
+
+    async def oldest_dead_of(self, account_id: str, edge: Edge, *, after_id: str, limit: int) -> Slice | None:
+        """``oldest`` for the dead letters of one account."""
+        return await self._look(
+            f"""
+            SELECT {_FOUND} FROM executions e
+            WHERE e.account_id = :account_id AND e.status = 'dead_letter' AND e.id > :after_id AND e.id <= :last_id
+            ORDER BY e.id LIMIT :limit
+            """,
+            {"account_id": account_id, "after_id": after_id, "last_id": edge.last_id, "limit": limit, **edge.params},
+        )
 
     async def prune(self, going: Mapping[str, str], edge: Edge) -> int:
         """Delete these runs, each given with its job, unless they are kept by now; returns how many executions.
