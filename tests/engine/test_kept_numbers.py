@@ -18,7 +18,7 @@ from scheduler.store import ids
 from scheduler.store.accounts.audit import AuditFilter
 from scheduler.store.executions.dead_letters import Selection
 from tests.conftest import OpenService, SetClock, both_databases
-from tests.factories import USER, add_job, add_run, metric, rows_of
+from tests.factories import USER, add_job, add_run, make_job, make_webhook, metric, rows_of
 
 pytestmark = both_databases
 
@@ -50,13 +50,15 @@ async def actions_of(service: Service) -> list[str]:
 async def test_the_oldest_dead_letters_beyond_the_limit_are_pruned(service: Service, clock: SetClock) -> None:
     stores, now = service.stores, clock.now()
     job = await add_job(stores, now, enabled=False)
-    other = await add_job(stores, now, enabled=False, user="other@example.com")
+    account = await stores.accounts.create(name="another", user=USER, now=now)
+    other = make_job(account.id, now, enabled=False)
+    await stores.jobs.insert([(other, [make_webhook(other.id, now)])])
     dead = [await add_run(stores, job, now + n, Status.FAILURE, Status.DEAD_LETTER) for n in range(1, 6)]
     fine = await add_run(stores, job, now + 10, Status.SUCCESS)
     theirs = [await add_run(stores, other, now + n, Status.DEAD_LETTER) for n in range(1, KEPT + 1)]
     await sweep(service)
     assert {row.run_id for row in await rows_of(stores, job)} == {*dead[-KEPT:], fine}
-    assert {row.run_id for row in await rows_of(stores, other, user="other@example.com")} == set(theirs)
+    assert {row.run_id for row in await rows_of(stores, other)} == set(theirs)
     assert await metric(service, 'scheduler_executions_pruned_total{cause="dead_letters"}') == 4
     assert await metric(service, 'scheduler_executions_pruned_total{cause="age"}') == 0
 

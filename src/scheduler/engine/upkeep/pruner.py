@@ -152,7 +152,6 @@ class Pruner:
         """Delete the oldest dead letters of each account, with the other attempts of their runs."""
         after_account_id = ""
         while accounts := await self._store.with_many_dead(after_account_id=after_account_id, kept=kept, limit=SLICE):
-            yield 0
             for account_id, until_id in accounts:
                 edge, after_id = Edge(until_id="", dead_until_id=until_id or ""), ""
                 while found := await self._store.oldest_dead_of(account_id, edge, after_id=after_id, limit=SLICE):
