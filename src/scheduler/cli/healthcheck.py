@@ -1,4 +1,4 @@
-"""``scheduler healthcheck``: asks a running service whether it is ready; for the HEALTHCHECK of a container."""
+"""``scheduler healthcheck``: checks whether a running service is ready; for the HEALTHCHECK of a container."""
 
 from __future__ import annotations
 

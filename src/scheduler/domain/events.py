@@ -66,7 +66,7 @@ class WorkReady:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fired:
-    """Jobs were turned into executions: because they were due, or because a person asked for it."""
+    """Jobs were turned into executions: because they were due, or because a person started a run."""
 
     firings: Sequence[Firing]
 

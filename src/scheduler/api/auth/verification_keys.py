@@ -14,7 +14,7 @@ class TokenRefusedError(Exception):
 
 
 class UnknownKeyError(TokenRefusedError):
-    """The token names a verification key that is not known, or not yet."""
+    """The token names a verification key that is not in the set, or not yet."""
 
 
 class VerificationKeys(Protocol):

@@ -62,7 +62,7 @@ def _is_one_off_over(job: Job, now: Instant) -> bool:
         return False
     try:
         return job.next_after(now) is None
-    except SchedulerError:  # its zone is not known any more
+    except SchedulerError:  # the zone data lack its zone now
         return False
 
 
@@ -125,7 +125,7 @@ def upcoming(job: Job, count: int) -> list[Instant]:
     times: list[Instant] = []
     at = job.next_run_at
     if at is not None and job.timing.problem() is not None:
-        return [at]  # the only one that is known
+        return [at]  # the only one that can be computed
     while at is not None and len(times) < count:
         times.append(at)
         at = job.next_after(at)

@@ -248,7 +248,7 @@ def _next_attempt(
     else:
         if used >= policy.max_attempts or not policy.covers(code, outcome.response_code):
             return None
-        # max_age_seconds limits the delay that the policy plans, not a longer one that the receiver asks for.
+        # max_age_seconds limits the delay that the policy plans, not a longer one by the receiver's Retry-After.
         planned_s = policy.delay_s(used, retry_after_s=None, jitter=jitter)
         if now + seconds(planned_s) > execution.budget_at + seconds(policy.max_age_seconds):
             return None

@@ -119,7 +119,7 @@ def _in_markup(value: str) -> str:
 
 
 def _cdata(value: str) -> str:
-    """No entities are known in CDATA; ``]`` and ``>`` end the section that they stand in and begin another."""
+    """CDATA has no entities, so ``]`` and ``>`` end the section that they stand in and begin another."""
     split = re.sub(r"\]|>", lambda m: "]]]><![CDATA[" if m[0] == "]" else "]]><![CDATA[>", value)
     return _NOT_XML.sub("\ufffd", split)
 

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Rescuer:
-    """Rescues at start, and when another node is gone."""
+    """Rescues at start, and when the lease of another node has ended."""
 
     def __init__(self, *, queue: ExecutionQueue, clock: Clock) -> None:
         self._queue = queue

@@ -30,7 +30,7 @@ _RETRY_AFTER_S = 60
 
 
 class NotInvited(Enum):
-    """Why nobody was invited."""
+    """Why an invitation was refused."""
 
     NO_ACCOUNT = auto()
     MEMBER = auto()

@@ -257,7 +257,7 @@ class _ClaimTransaction:
         )
 
     async def _find_only_account(self, decision: Decision) -> str | None:
-        """The account whose executions are deferred, if it owns all jobs: they would make way for nobody."""
+        """The account whose executions are deferred, if it owns all jobs, so that no other account needs the slots."""
         account_id, *others = {self._candidates[execution_id].account_id for execution_id in decision.deferred}
         if others or self._had_backlogs or not self._share.limits.is_fair_share_only:
             return None

@@ -141,7 +141,7 @@ async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Co
     connection.row_factory = sqlite3.Row
     for pragma in _SHARED_PRAGMAS:
         await connection.execute_fetchall(f"PRAGMA {pragma}")
-    # SQLite's own knows the letters of ASCII only
+    # SQLite's own LOWER changes the letters of ASCII only
     await connection.create_function("LOWER", 1, lambda text: text and text.lower(), deterministic=True)
     return connection
 
