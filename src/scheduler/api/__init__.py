@@ -6,6 +6,7 @@ and, for webhooks and API keys, its ``forms`` (records of checked bodies).
 Nouns do not import each other; ``job_creation`` creates jobs together with their first webhooks.
 
 ``http``      shared by all of them: parsing requests, serialising answers, the OpenAPI document
+``limits``    how much one caller may use at a time: requests a minute, turns at computing
 ``auth``      authentication of callers, and their access to accounts
 ``services``  the stores and parts of the engine that handlers call
 """

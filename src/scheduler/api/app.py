@@ -6,7 +6,6 @@ there is one, and the validation of aiohttp-apispec (body and query), then one h
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import cache
 from typing import Any
@@ -27,12 +26,12 @@ from scheduler.api.executions import handlers as executions
 from scheduler.api.health import handlers as health
 from scheduler.api.http import docs
 from scheduler.api.http.middleware import accept_any_expectation, framing, hide_server_version
-from scheduler.api.http.offload import OFFLOAD_LOCK
 from scheduler.api.http.openapi import document
 from scheduler.api.http.operation import needs_token
 from scheduler.api.http.parser import use_parser
-from scheduler.api.http.rate_limit import rate_limit
 from scheduler.api.jobs import handlers as jobs
+from scheduler.api.limits.offload import COMPUTING, turns_at_computing
+from scheduler.api.limits.rate_limit import rate_limit
 from scheduler.api.schedules import handlers as schedules
 from scheduler.api.services import SERVICES, Services
 from scheduler.api.webhooks import handlers as webhooks
@@ -70,7 +69,7 @@ def build_api(services: Services) -> web.Application:
             validation_middleware,
         ],
     )
-    app[SERVICES], app[OFFLOAD_LOCK] = services, asyncio.Lock()
+    app[SERVICES], app[COMPUTING] = services, turns_at_computing()
     if isinstance(authenticator.verification_keys, KeySet):
         app.cleanup_ctx.append(authenticator.verification_keys.open)
     logging.getLogger("aiohttp.server").addFilter(_log_briefly)

@@ -18,9 +18,9 @@ from scheduler.api.executions.schemas import (
 )
 from scheduler.api.http.answers import answer, items_answer, page_answer
 from scheduler.api.http.fields import MOST_AT_ONCE
-from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import split_paging
+from scheduler.api.limits.offload import offload
 from scheduler.api.services import FORM, QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.runs.explanation import explain
@@ -77,7 +77,9 @@ async def explain_time(request: web.Request) -> web.Response:
     versions = await caller.services.jobs.history(job.id)
     executions = await caller.services.executions.standing_for(job.id, at)
     pruned_until_at = await caller.services.jobs.pruned_until_at(job.id)
-    explained = await offload(request, explain, job, versions, executions, at, now, pruned_until_at=pruned_until_at)
+    explained = await offload(
+        request, lambda _: explain(job, versions, executions, at, now, pruned_until_at=pruned_until_at)
+    )
     return answer(explanation_document(explained))
 
 
@@ -94,7 +96,8 @@ async def backfill_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
     job = await caller.job(request.match_info["job_id"], Role.EDITOR)
-    times = await offload(request, times_to_backfill, job, form["from_at"], form["to_at"], now, most=MOST_AT_ONCE)
+    from_at, to_at = form["from_at"], form["to_at"]
+    times = await offload(request, lambda _: times_to_backfill(job, from_at, to_at, now, most=MOST_AT_ONCE))
     dry_run = form.get("dry_run", False)
     executions = await services.firer.backfill(job, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from scheduler.api.auth.access import Caller
 from scheduler.api.http.answers import Document, answer
-from scheduler.api.http.offload import offload
 from scheduler.api.http.operation import operation
+from scheduler.api.limits.offload import IsOver, offload
 from scheduler.api.schedules.documents import preview_document, upcoming_document, upcoming_warnings
 from scheduler.api.schedules.schemas import Preview, PreviewDocument, Upcoming, UpcomingDocument
 from scheduler.api.services import QUERY
 from scheduler.domain.accounts.account import Role
 from scheduler.domain.clock import Instant, seconds
-from scheduler.domain.jobs.forecast import preview, soonest_runs, split_computable, total_load
+from scheduler.domain.jobs.forecast import Plan, preview, soonest_runs, split_computable, total_load
+from scheduler.domain.jobs.job import Job
 from scheduler.domain.jobs.timing import Timing
 from scheduler.domain.schedule.schedule import check_fires
 
 _HOUR_S = 3600
 _MOST_UPCOMING = 1000
 _MOST_PLANS = 10_000
-_MOST_MINUTES = 500_000
-"""Counted for one request at most, over all plans: it bounds the computation."""
 
 
 @operation(
@@ -37,7 +36,7 @@ _MOST_MINUTES = 500_000
 )
 async def preview_schedule(request: web.Request) -> web.Response:
     query, now = request[QUERY], Caller.of(request).services.clock.now()
-    return answer(await offload(request, _preview, query, now))
+    return answer(await offload(request, lambda _: _preview(query, now)))
 
 
 def _preview(query: Mapping[str, Any], now: Instant) -> Document:
@@ -65,11 +64,18 @@ async def list_upcoming(request: web.Request) -> web.Response:
     until_at = now + seconds(query["hours"] * _HOUR_S)
     soonest = await jobs.soonest(caller.user, until_at, account_id=account_id, limit=_MOST_UPCOMING)
     plans = await jobs.plans(caller.user, now, until_at, account_id=account_id, limit=_MOST_PLANS)
-    known_jobs, _ = await offload(request, split_computable, soonest)
-    known_plans, left_out = await offload(request, split_computable, plans)
     waiting = await jobs.count_waiting(caller.user, account_id=account_id)
-    runs = await offload(request, soonest_runs, known_jobs, now, until_at, _MOST_UPCOMING)
-    load, is_whole = await offload(request, total_load, known_plans, until_at, most_minutes=_MOST_MINUTES)
+    window = now, until_at
+    return answer(await offload(request, lambda is_over: _upcoming(soonest, plans, waiting, window, is_over)))
+
+
+def _upcoming(
+    jobs: Sequence[Job], plans: Sequence[Plan], waiting: int, window: tuple[Instant, Instant], is_over: IsOver
+) -> Document:
+    known_jobs, _ = split_computable(jobs)
+    known_plans, left_out = split_computable(plans)
+    runs = soonest_runs(known_jobs, *window, _MOST_UPCOMING)
+    load, is_whole = total_load(known_plans, window[1], is_over)
     complete = is_whole and len(plans) < _MOST_PLANS
     warnings = upcoming_warnings(left_out, waiting=waiting)
-    return answer(upcoming_document(now, until_at, runs, load, complete=complete, warnings=warnings))
+    return upcoming_document(*window, runs, load, complete=complete, warnings=warnings)

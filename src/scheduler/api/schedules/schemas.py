@@ -51,7 +51,7 @@ class UpcomingDocument(Answer):
     since = instant(key="from")
     to = instant()
     total = whole(what="The sum of `per_minute`.")
-    complete = flag(what="False when there are too many different schedules to count all of them.")
+    complete = flag(what="False when the schedules are too many, or take too long, to count all of their runs.")
     warnings = list_of(
         fields.String(),
         null=True,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import nsmallest
+from heapq import merge
+from itertools import islice
 from typing import TypeVar
 
 from scheduler.domain.clock import SECOND, Instant
@@ -76,55 +77,53 @@ def _fires_without_intervals(schedule: Schedule, at: Instant) -> bool:
 def soonest_runs(jobs: Sequence[Job], from_at: Instant, until_at: Instant, limit: int) -> list[tuple[Instant, Job]]:
     """The first ``limit`` fire times of all ``jobs`` from ``from_at`` on and before ``until_at``, ascending.
 
-    ``jobs`` are in the order of their next runs.
+    It computes one time of each job, and one for each time that is returned.
     """
-    runs: list[tuple[Instant, Job]] = []
-    for job in jobs:
-        last_at = runs[-1][0] + 1 if len(runs) == limit else until_at
-        found = [(at, job) for at in _first_times(job, from_at, last_at, limit)]
-        runs = nsmallest(limit, runs + found, key=lambda run: (run[0], run[1].id))
-    return runs
+    runs = merge(*(_runs_of(job, from_at, until_at) for job in jobs), key=lambda run: (run[0], run[1].id))
+    return list(islice(runs, limit))
 
 
-def total_load(plans: Sequence[Plan], until_at: Instant, *, most_minutes: int) -> tuple[Counter[Instant], bool]:
+def total_load(plans: Sequence[Plan], until_at: Instant, is_over: Callable[[], bool]) -> tuple[Counter[Instant], bool]:
     """How many runs there are in each minute before ``until_at``, and whether all plans are counted.
 
-    Counting ends after the plan at which the minutes of all plans exceed ``most_minutes``: it bounds the computation.
+    Counting ends when ``is_over``, which is asked for each minute.
     """
     load: Counter[Instant] = Counter()
-    minutes = 0
-    for number, plan in enumerate(plans, start=1):
-        for minute, count in _load_per_minute(plan, until_at).items():
+    for plan in plans:
+        for minute, count in _load_per_minute(plan, until_at):
+            if is_over():
+                return load, False
             load[minute] += count * plan.jobs
-            minutes += 1
-        if minutes > most_minutes:
-            return load, number == len(plans)
     return load, True
 
 
-def _first_times(job: Job, from_at: Instant, until_at: Instant, limit: int) -> list[Instant]:
+def _runs_of(job: Job, from_at: Instant, until_at: Instant) -> Iterator[tuple[Instant, Job]]:
     if job.next_run_at is None:
-        return []
-    runs_left = limit if job.max_runs is None else max(0, job.max_runs - job.run_count)
+        return
     from_at, last_at = job.timing.clipped(max(job.next_run_at, from_at), until_at - 1)
-    return job.timing.parsed().between(from_at, last_at, min(limit, runs_left))
+    left = None if job.max_runs is None else job.max_runs - job.run_count
+    schedule = job.timing.parsed()
+    at = schedule.next_after(from_at - 1)
+    while at is not None and at <= last_at and (left is None or left > 0):
+        yield at, job
+        left = None if left is None else left - 1
+        at = schedule.next_after(at)
 
 
-def _load_per_minute(plan: Plan, until_at: Instant) -> Counter[Instant]:
-    """How often each job of a plan will fire in the minutes before ``until_at`` in which it fires."""
+def _load_per_minute(plan: Plan, until_at: Instant) -> Iterator[tuple[Instant, int]]:
+    """How often each job of a plan will fire in minutes before ``until_at``; a minute may come several times."""
     schedule = plan.timing.parsed()
-    load: Counter[Instant] = Counter()
     from_at, last_at = plan.timing.clipped(plan.from_at, until_at - 1)
     count = schedule.count_between(from_at, last_at) if from_at <= last_at else 0
     left = count if plan.runs_left is None else min(count, plan.runs_left)
     if left <= (last_at - from_at) // MINUTE:
-        load.update(at // MINUTE * MINUTE for at in schedule.between(from_at, last_at, left))
-        return load
+        for at in schedule.between(from_at, last_at, left):
+            yield at // MINUTE * MINUTE, 1
+        return
     for minute in range(from_at // MINUTE * MINUTE, last_at + 1, MINUTE):
         if not left:
-            break
+            return
         fired = min(left, schedule.count_between(max(minute, from_at), min(minute + MINUTE - 1, last_at)))
         left -= fired
         if fired:
-            load[minute] = fired
-    return load
+            yield minute, fired

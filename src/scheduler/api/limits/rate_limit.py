@@ -21,7 +21,7 @@ def rate_limit(per_minute: int, clock: Clock) -> Middleware:
 
     @web.middleware
     async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        caller = _caller(request)
+        caller = caller_of(request)
         if caller is not None:
             now = clock.now()
             wait = limiter.opens_at(caller, now) - now
@@ -37,7 +37,8 @@ def rate_limit(per_minute: int, clock: Clock) -> Middleware:
     return limit
 
 
-def _caller(request: web.Request) -> str | None:
+def caller_of(request: web.Request) -> str | None:
+    """Whom the use is counted for: the user, or the account of an API key; ``None`` where no token is needed."""
     key = request.get(KEY)
     if key is not None:
         return f"account {key.account_id}"
