@@ -72,12 +72,13 @@ class HealthReport:
             async with asyncio.timeout(self.database_timeout_s):
                 await self.stores.db.ping()
                 found = await depth(self.stores.db, now)
+                over = await self.engine.kept_bytes.over()
                 nodes = len(await self.stores.nodes.alive()) if self.stores.db.is_shared else 1
         except (SchedulerError, TimeoutError):
             return False, {}
         lease = {"held": self.engine.membership.has_lease(), "clock_skew_s": round(self.engine.membership.skew_s, 3)}
         shared = {"lease": lease} if self.stores.db.is_shared else {}
-        return True, {"queue": _queue(found, now), "nodes": nodes, **shared}
+        return True, {"queue": _queue(found, now), "accounts_over_budget": over, "nodes": nodes, **shared}
 
     def _storage(self) -> str:
         """``ok``, ``full``, or ``unknown`` where it is not this machine's."""

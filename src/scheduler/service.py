@@ -29,6 +29,7 @@ from scheduler.engine.nodes.peers import Peers
 from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.clock_watch import ClockWatch
+from scheduler.engine.upkeep.kept_bytes import KeptBytes
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
@@ -77,6 +78,7 @@ class Service:
                 tls=self.tls,
                 telemetry=self.telemetry,
                 firer=self.engine.firer,
+                kept_bytes=self.engine.kept_bytes,
                 worker_pool=self.engine.pool,
                 health=self.health.now,
             )
@@ -141,7 +143,14 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         take_over=rescuer.rescue,
     )
     recorder = Recorder(queue=stores.queue, clock=clock, events=events)
-    deliverer = Deliverer(sender=sender, recorder=recorder, clock=clock, has_lease=membership.has_lease)
+    kept_bytes = KeptBytes(store=stores.kept_bytes, clock=clock, events=events, limit=config.limits.bytes_per_account)
+    deliverer = Deliverer(
+        sender=sender,
+        recorder=recorder,
+        clock=clock,
+        has_lease=membership.has_lease,
+        keeps_body=kept_bytes.keeps_body,
+    )
     pool = WorkerPool(queue=stores.queue, deliverer=deliverer, clock=clock, limits=_slot_limits(config), events=events)
     firer = Firer(stores=stores, clock=clock, events=events, batch_size=config.engine.batch_size)
     trigger_loop = TriggerLoop(firer=firer, clock=clock, events=events, tick_s=config.engine.tick_s)
@@ -156,6 +165,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
         replanner=Replanner(zones=stores.zones, clock=clock, events=events),
         pruner=Pruner(stores=stores, clock=clock, events=events, retention=config.retention, limits=config.limits),
         sweeper=Sweeper(store=stores.deletions, clock=clock, events=events),
+        kept_bytes=kept_bytes,
         peers=Peers(db=stores.db, trigger_loop=trigger_loop, pool=pool, events=events),
         firer=firer,
         trigger_loop=trigger_loop,

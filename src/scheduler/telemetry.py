@@ -20,6 +20,7 @@ from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
 
 from scheduler import __version__
+from scheduler.domain.accounts.kept_bytes import BODY_DROPPED
 from scheduler.domain.clock import SECOND, format_instant
 from scheduler.domain.events import (
     AccountDeleted,
@@ -73,6 +74,7 @@ class Telemetry:
         self._last_tick = gauge("last_tick_timestamp_seconds", "When the trigger loop last looked for due jobs")
         self._http = counter("http_requests_total", "API requests, by method, route and status")
         self._http_seconds = histogram("http_request_duration_seconds", "API requests, by route")
+        self._bodies_dropped = counter("bodies_dropped_total", "Bodies of answers beyond the budget of their account")
         self._database_seconds = histogram("database_commit_seconds", "One commit on the database")
         self._gauges = {
             name: gauge(name, doc)
@@ -99,7 +101,7 @@ class Telemetry:
             self._disabled.add({"kind": kind}, 0)
         for cause in get_args(PruneCause):
             self._pruned.add({"cause": cause}, 0)
-        for plain in (self._polls, self._enqueued, self._rescued):
+        for plain in (self._polls, self._enqueued, self._rescued, self._bodies_dropped):
             plain.add(_NO_LABELS, 0)
         events.listen(LookedForDueJobs, self._on_looked)
         events.listen(Fired, self._on_fired)
@@ -172,6 +174,8 @@ class Telemetry:
             if execution.attempt == 1 and execution.started_at is not None:
                 lag_s = (execution.started_at - execution.scheduled_at) / SECOND
                 self._fire_lag.observe(_NO_LABELS, max(0.0, lag_s))
+            if BODY_DROPPED in settlement.outcome.warnings:
+                self._bodies_dropped.add(_NO_LABELS, 1)
             _log_attempt(settlement.status, execution, error=settlement.error, settlement=settlement)
         self._count_ended(Counts(settlement.status for settlement in event.settlements))
 

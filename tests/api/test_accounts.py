@@ -19,6 +19,7 @@ async def test_an_account_is_created_renamed_and_deleted(api: Api) -> None:
         "role": "owner",
         "created_at": "2026-06-01T00:00:00Z",
         "updated_at": "2026-06-01T00:00:00Z",
+        "kept_bytes": 0,
     }
     path = f"/api/accounts/{account['id']}"
     assert (await api.get(path)).json == account

@@ -81,6 +81,22 @@ async def test_an_account_has_so_many_jobs_and_no_more(limited: Api) -> None:
     assert (await limited.post("/api/jobs", form)).status == 201
 
 
+@limits(bytes_per_account=20_000)
+async def test_what_would_not_fit_into_the_budget_of_bytes_is_refused(limited: Api) -> None:
+    webhook = {"url": "https://example.com", "body_template": "x" * 10_000}
+    job = await limited.new_job(webhook=webhook)
+    second = await limited.post("/api/jobs", {"name": "job", "schedule": "0 2 * * *", "webhook": webhook})
+    assert second.status == 429 and second.json["error_code"] == "RATE_LIMITED"
+    assert "may keep 20000 (limits.bytes_per_account)" in second.json["detail"]
+    assert (await limited.get("/api/jobs")).json["total"] == 1
+    assert (await limited.post("/api/webhooks", {**webhook, "job_id": job["id"]})).status == 429
+    path = f"/api/webhooks/{job['webhook']['id']}"
+    assert (await limited.put(path, {"body_template": "x" * 19_000})).status == 429
+    assert (await limited.get(path)).json["body_template"] == "x" * 10_000
+    assert (await limited.put(path, {"body_template": "x" * 9_000})).status == 200
+    assert (await limited.new_job(user="bob"))["name"]
+
+
 @limits(keys_per_account=1)
 async def test_an_account_has_so_many_keys_in_force_and_no_more(limited: Api) -> None:
     form = {"name": "key", "scopes": ["read"]}

@@ -21,6 +21,7 @@ from scheduler.api.services import FORM
 from scheduler.api.webhooks.documents import webhook_document
 from scheduler.api.webhooks.forms import Form, new_webhook
 from scheduler.api.webhooks.schemas import NestedWebhook, WebhookDocument
+from scheduler.domain.accounts.kept_bytes import Kept, kept_by_job
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs import changes
 from scheduler.domain.jobs.job import Job
@@ -70,7 +71,7 @@ async def create_job(request: web.Request) -> web.Response:
     services, now = caller.services, caller.services.clock.now()
     draft, webhooks = draft_job(form, egress=services.egress, tls=services.tls, now=now)
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
-    await services.jobs.insert([(job, webhooks)], by=caller.actor, most=services.config.limits.jobs_per_account)
+    await _insert(caller, [(job, webhooks)])
     return answer(created_job_document(job, webhooks), 201)
 
 
@@ -89,9 +90,20 @@ async def create_jobs(request: web.Request) -> web.Response:
         (replace(job, account_id=accounts[form.get("account_id")]), webhooks)
         for form, (job, webhooks) in zip(forms, drafts, strict=True)
     ]
-    most = caller.services.config.limits.jobs_per_account
-    await caller.services.jobs.insert(entries, by=caller.actor, most=most)
+    await _insert(caller, entries)
     return items_answer(await _documents(entries), 201)
+
+
+async def _insert(caller: Caller, entries: Sequence[tuple[Job, list[Webhook]]]) -> None:
+    """Store new jobs, if their accounts may have so many and may keep what they hold."""
+    services = caller.services
+    kept: dict[str, int] = {}
+    for job, webhooks in entries:
+        kept[job.account_id] = kept.get(job.account_id, 0) + kept_by_job(job, webhooks)
+    await services.kept_bytes.check_room(kept)
+    await services.jobs.insert(entries, by=caller.actor, most=services.config.limits.jobs_per_account)
+    for account_id, total in kept.items():
+        services.kept_bytes.add(account_id, Kept(total=total))
 
 
 async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tuple[Job, list[Webhook]]]:

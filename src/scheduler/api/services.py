@@ -15,6 +15,7 @@ from scheduler.domain.events import Events
 from scheduler.engine.firing import Firer
 from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.tls import TlsContexts
+from scheduler.engine.upkeep.kept_bytes import KeptBytes
 from scheduler.engine.worker_pool import WorkerPool
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
@@ -63,6 +64,7 @@ class Services:
     events: Events
     telemetry: Telemetry
     firer: Firer
+    kept_bytes: KeptBytes
     worker_pool: WorkerPool
     health: Callable[[], Awaitable[Health]]
 

@@ -51,6 +51,15 @@ class LimitsConfig:
     keys_per_account: Annotated[
         int, Setting("API keys in force that one account may have. 0: any number.", low=0, high=1_000_000)
     ] = 0
+    bytes_per_account: Annotated[
+        int,
+        Setting(
+            "Bytes that the rows of one account may hold. Beyond it bodies of answers are not kept; beyond it even "
+            "without those, new jobs and larger webhooks are refused. 0: any number.",
+            low=0,
+            high=1_000_000_000_000_000,
+        ),
+    ] = 5_368_709_120
     dead_letters_per_account: Annotated[
         int,
         Setting(

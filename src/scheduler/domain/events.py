@@ -10,7 +10,7 @@ JobPlanned          store/jobs/jobs, engine/upkeep/replanner      trigger loop (
 WorkReady           store/jobs/jobs, store/queue/queue,           worker pool (claims)
                     store/executions/dead_letters
 Fired               engine/firing                                 worker pool (claims), peers, telemetry
-AttemptsSettled     store/queue/queue                             worker pool (claims retries), telemetry
+AttemptsSettled     store/queue/queue                             worker pool (claims retries), telemetry, kept bytes
 ExecutionsEnded     store/jobs/jobs, store/jobs/webhooks,         telemetry
                     store/executions/executions, engine/firing
 Disabled            store/queue/queue                             telemetry

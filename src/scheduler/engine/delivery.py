@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from scheduler import __version__
+from scheduler.domain.accounts.kept_bytes import without_body
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
@@ -33,14 +34,24 @@ log = logging.getLogger(__name__)
 class Deliverer:
     """Carries out claims: builds the request, sends it, decides about the answer, hands the settlement to the recorder.
 
-    ``has_lease`` says whether this node still holds its lease.
+    ``has_lease`` says whether this node still holds its lease, ``keeps_body`` whether the bodies of answers to an
+    account are to be stored.
     """
 
-    def __init__(self, *, sender: Sender, recorder: Recorder, clock: Clock, has_lease: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        recorder: Recorder,
+        clock: Clock,
+        has_lease: Callable[[], bool],
+        keeps_body: Callable[[str], bool],
+    ) -> None:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
         self._has_lease = has_lease
+        self._keeps_body = keeps_body
 
     def may_start(self) -> bool:
         """Whether an attempt may begin now: not without the lease, when other nodes take over the attempts."""
@@ -63,6 +74,8 @@ class Deliverer:
             outcome = await self._attempt(claim)
         except asyncio.CancelledError:
             outcome = INTERRUPTED
+        if not self._keeps_body(claim.execution.account_id):
+            outcome = without_body(outcome)
         settlement = settle(
             claim.execution,
             outcome,

@@ -18,6 +18,7 @@ from scheduler.engine.recorder import Recorder
 from scheduler.engine.trigger_loop import TriggerLoop
 from scheduler.engine.upkeep.clock_watch import ClockWatch
 from scheduler.engine.upkeep.housekeeping import keep_house
+from scheduler.engine.upkeep.kept_bytes import KeptBytes
 from scheduler.engine.upkeep.pruner import Pruner
 from scheduler.engine.upkeep.replanner import Replanner
 from scheduler.engine.upkeep.rescue import Rescuer
@@ -48,6 +49,7 @@ class Engine:
     clock_watch: ClockWatch
     pruner: Pruner
     sweeper: Sweeper
+    kept_bytes: KeptBytes
     firer: Firer
     trigger_loop: TriggerLoop
     peers: Peers
@@ -72,6 +74,7 @@ class Engine:
         self._run("housekeeping", keep_house(self.stores, self.replanner, self.clock_watch))
         self._run("pruner", self.pruner.run())
         self._run("sweeper", self.sweeper.run())
+        self._run("kept-bytes", self.kept_bytes.run())
         if self.stores.db.is_shared:
             self._run("membership", self.membership.run())
         self.peers.start()
@@ -99,6 +102,7 @@ class Engine:
         await asyncio.gather(*ending, return_exceptions=True)
         with contextlib.suppress(SchedulerError):  # neither is worth a failing stop
             await self.stores.keys.write_uses()
+            await self.kept_bytes.write()
             await self.membership.leave()
         if interrupted:
             log.warning("%d webhooks were still running after drain_s and are queued again", interrupted)

@@ -8,6 +8,7 @@ from scheduler.domain.events import Events
 from scheduler.store.accounts.accounts import AccountStore
 from scheduler.store.accounts.audit import AuditStore
 from scheduler.store.accounts.invitations import InvitationStore
+from scheduler.store.accounts.kept_bytes import KeptBytesStore
 from scheduler.store.accounts.keys import KeyStore
 from scheduler.store.accounts.members import MemberStore
 from scheduler.store.database import Database
@@ -43,6 +44,7 @@ class Stores:
     executions: ExecutionStore
     dead_letters: DeadLetterStore
     audit: AuditStore
+    kept_bytes: KeptBytesStore
     queue: ExecutionQueue
     nodes: NodeStore
     pruning: PruningStore
@@ -73,6 +75,7 @@ class Stores:
             executions=ExecutionStore(db, events),
             dead_letters=DeadLetterStore(db, events),
             audit=AuditStore(db),
+            kept_bytes=KeptBytesStore(db),
             queue=queue,
             nodes=NodeStore(db),
             pruning=PruningStore(db),

@@ -15,6 +15,7 @@ def account_document(account: Account) -> Document:
         "role": account.role.value,
         "created_at": format_instant(account.created_at),
         "updated_at": format_instant(account.updated_at),
+        "kept_bytes": account.kept_bytes,
     }
 
 

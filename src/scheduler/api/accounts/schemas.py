@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from scheduler.api.http.answers import Answer, PageAnswer, instant, list_of, text, uuid_text, word
+from scheduler.api.http.answers import Answer, PageAnswer, instant, list_of, text, uuid_text, whole, word
 from scheduler.api.http.fields import Body, Choice, Id, Items, Name, Time
 from scheduler.api.http.queries import Paging, Query, QueryFlag
 from scheduler.domain.accounts.account import MemberState, Role
@@ -77,6 +77,7 @@ class AccountDocument(Answer):
     role = word(Role, what="Your role in it.")
     created_at = instant()
     updated_at = instant()
+    kept_bytes = whole(what="What its rows hold; `limits.bytes_per_account` is the budget.")
 
 
 class MemberDocument(Answer):

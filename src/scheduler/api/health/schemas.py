@@ -61,6 +61,9 @@ class HealthDocument(Alive):
     clock_behind_s = number(what="How far the clock is behind a time that it had: it was set back. Else 0.")
     pool = part(PoolDocument)
     queue = fields.Nested(QueueDocument, metadata={"description": "Absent while the database does not answer."})
+    accounts_over_budget = fields.Integer(
+        metadata={"description": "Accounts that keep `limits.bytes_per_account` or more."}
+    )
     nodes = fields.Integer(metadata={"description": "Processes that work on this database."})
     lease = fields.Nested(LeaseDocument, metadata={"description": "On a database that several nodes share."})
     detail = fields.String()

@@ -21,6 +21,7 @@ from scheduler.api.webhooks.schemas import (
     WebhookPage,
 )
 from scheduler.domain.accounts.account import Role
+from scheduler.domain.accounts.kept_bytes import Kept, kept_by_webhook, octets
 from scheduler.domain.webhooks.webhook import Webhook
 
 
@@ -36,7 +37,10 @@ async def create_webhook(request: web.Request) -> web.Response:
     services = caller.services
     job = await caller.job(form["job_id"], Role.EDITOR)
     webhook = new_webhook(form, job_id=job.id, egress=services.egress, tls=services.tls, now=services.clock.now())
+    kept = kept_by_webhook(webhook)
+    await services.kept_bytes.check_room({job.account_id: kept})
     await services.webhooks.insert(webhook, by=caller.actor)
+    services.kept_bytes.add(job.account_id, Kept(total=kept))
     return answer(webhook_document(webhook, reveal=True), 201)
 
 
@@ -74,6 +78,7 @@ async def update_webhook(request: web.Request) -> web.Response:
     webhook = await _changed(
         request,
         lambda webhook: change_webhook(webhook, form, egress=services.egress, tls=services.tls, now=now),
+        template=form.get("body_template"),
     )
     return answer(webhook_document(webhook, reveal=sets_secret(form)))
 
@@ -96,13 +101,26 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
     return answer(webhook_document(webhook, reveal=True))
 
 
-async def _changed(request: web.Request, change: Callable[[Webhook], Webhook], *, rotates: bool = False) -> Webhook:
+async def _changed(
+    request: web.Request, change: Callable[[Webhook], Webhook], *, rotates: bool = False, template: str | None = None
+) -> Webhook:
+    """The changed webhook. A new ``template`` may be larger than the present one as far as its account has room."""
     caller = Caller.of(request)
-    webhook_id = (await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)).id
-    webhook = await caller.services.webhooks.change(webhook_id, change, by=caller.actor, rotates=rotates)
+    before = await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)
+    if (grown := octets(template) - octets(before.body_template)) > 0:
+        await _take_room(caller, before, grown)
+    webhook = await caller.services.webhooks.change(before.id, change, by=caller.actor, rotates=rotates)
     if webhook is None:
         raise missing("WEBHOOK")
     return webhook
+
+
+async def _take_room(caller: Caller, webhook: Webhook, grown: int) -> None:
+    """Count that a webhook grows. Raises ``RATE_LIMITED`` when its account has no room for that."""
+    services = caller.services
+    if (account_id := await services.webhooks.account_of(webhook.id)) is not None:
+        await services.kept_bytes.check_room({account_id: grown})
+        services.kept_bytes.add(account_id, Kept(total=grown))
 
 
 @operation(

@@ -59,3 +59,5 @@ class Account:
     role: Role
     created_at: Instant
     updated_at: Instant
+    kept_bytes: int = 0
+    """What its rows hold, up to the last few seconds."""

@@ -2,6 +2,6 @@
 open.
 
 ``housekeeping`` is for the database, ``replanner`` follows the time zone data, ``pruner`` deletes executions that
-retention does not keep, ``sweeper`` what deleted jobs and accounts had; ``clock_watch``
-looks for a clock that was set back.
+retention does not keep, ``sweeper`` what deleted jobs and accounts had; ``kept_bytes`` is the
+budget of each account, ``clock_watch`` looks for a clock that was set back.
 """

@@ -1,1 +1,4 @@
-"""Accounts, their members, invitations, API keys, quotas and the audit on disk. Begin with ``accounts.py``."""
+"""Accounts, their members, invitations, API keys, quotas and the audit on disk, and what they keep (``kept_bytes``).
+
+Begin with ``accounts.py``.
+"""

@@ -143,7 +143,13 @@ async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Co
         await connection.execute_fetchall(f"PRAGMA {pragma}")
     # SQLite's own LOWER changes the letters of ASCII only
     await connection.create_function("LOWER", 1, lambda text: text and text.lower(), deterministic=True)
+    if sqlite3.sqlite_version_info < (3, 43):
+        await connection.create_function("OCTET_LENGTH", 1, _octet_length, deterministic=True)
     return connection
+
+
+def _octet_length(text: str | None) -> int | None:
+    return None if text is None else len(text.encode("utf-8", "surrogatepass"))
 
 
 async def _read(connection: aiosqlite.Connection, sql: str, params: Params | None) -> Sequence[Row]:
