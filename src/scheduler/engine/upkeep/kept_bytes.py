@@ -125,11 +125,11 @@ class KeptBytes:
 
     async def _count_on(self) -> None:
         while True:
+            await asyncio.sleep(_LOOK_EVERY_S)  # first: a start has more urgent things to read
             try:
                 await self.count()
             except SchedulerError as error:
                 log.error("counting what accounts keep failed: %s", error.message)  # noqa: TRY400
-            await asyncio.sleep(_LOOK_EVERY_S)
 
     def _on_settled(self, event: AttemptsSettled) -> None:
         unwritten = self._unwritten

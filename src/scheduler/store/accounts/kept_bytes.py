@@ -14,7 +14,7 @@ _ADD = """
 UPDATE accounts SET kept_bytes = kept_bytes + :total, kept_body_bytes = kept_body_bytes + :bodies
 WHERE id = :id RETURNING id, kept_bytes, kept_body_bytes
 """
-_SLICE = 500
+_SLICE = 200
 _JOBS = 50
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
@@ -21,6 +23,7 @@ T = TypeVar("T")
 
 LOG_LIMIT = 64 * 1024 * 1024
 """Bytes to which the write-ahead log is truncated after a long reader that made it grow has finished."""
+_OCTET_LENGTH = re.compile(r"\bOCTET_LENGTH\(([\w.]+)\)")
 _SHARED_PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16000")
 _NO_PARAMS: Params = {}
 
@@ -79,7 +82,7 @@ class SqliteDatabase:
         return rows[0] if rows else None
 
     async def fetch_all(self, sql: str, params: Params | None = None) -> Sequence[Row]:
-        return await _read(self._lister, sql, params)
+        return await _read(self._lister, _as_known(sql), params)
 
     async def transaction(
         self, work: Callable[[SqliteTransaction], Awaitable[T]], *, without_time_limit: bool = False
@@ -143,13 +146,17 @@ async def _connect(uri: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Co
         await connection.execute_fetchall(f"PRAGMA {pragma}")
     # SQLite's own LOWER changes the letters of ASCII only
     await connection.create_function("LOWER", 1, lambda text: text and text.lower(), deterministic=True)
-    if sqlite3.sqlite_version_info < (3, 43):
-        await connection.create_function("OCTET_LENGTH", 1, _octet_length, deterministic=True)
     return connection
 
 
-def _octet_length(text: str | None) -> int | None:
-    return None if text is None else len(text.encode("utf-8", "surrogatepass"))
+@lru_cache(maxsize=512)
+def _as_known(sql: str) -> str:
+    """The statement as this library knows it: before 3.43 there was no ``OCTET_LENGTH``.
+
+    A function in Python in its place would be called for every value of every row, and wait for the event loop each
+    time.
+    """
+    return sql if sqlite3.sqlite_version_info >= (3, 43) else _OCTET_LENGTH.sub(r"LENGTH(CAST(\1 AS BLOB))", sql)
 
 
 async def _read(connection: aiosqlite.Connection, sql: str, params: Params | None) -> Sequence[Row]:
