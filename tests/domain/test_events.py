@@ -23,6 +23,7 @@ _WORDS = {
     "telemetry": "Telemetry",
     "lifecycle": "Engine",
     "sweeper": "Sweeper",
+    "kept bytes": "KeptBytes",
     "clock watch": "ClockWatch",
     "key cache": "ApiKeyCache",
 }
