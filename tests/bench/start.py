@@ -53,21 +53,21 @@ _ENDS = (
     (0.03, "failure", "schedule", 1, 503, "http_503 Service Unavailable"),
     (0.03, "success", "retry", 2, 200, None),
     (0.01, "timed_out", "schedule", 1, None, "timeout no complete answer from example.org:443 within 30 s"),
-    (0.01, "dead_letter", "retry", 3, 500, "http_500 Internal Server Error (before: attempt 1: http_500)"),
+    (0.01, "dead_letter", "retry", 3, 500, "http_500 Internal Server Error"),
     (0.02, "skipped", "schedule", 1, None, None),
 )
 _INSERT = """
 INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  reason, budget_from, budget_at, prior_errors, worker_id, started_at, finished_at, duration_ms, response_code,
+  reason, budget_from, budget_at, worker_id, started_at, finished_at, duration_ms, response_code,
   response_body, response_headers, body_truncated, error, created_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1, ?, 1, ?, '', ?, ?, ?, 42, ?, ?, ?, 0, ?, ?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1, ?, 1, ?, ?, ?, ?, 42, ?, ?, ?, 0, ?, ?)
 """
 _ORPHANS = """
 INSERT INTO executions (
   id, run_id, job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers,
-  budget_from, budget_at, prior_errors, worker_id, started_at, body_truncated, created_at
-) VALUES (?, ?, ?, ?, ?, 'running', 1, 'schedule', ?, ?, 0, 1, 1, ?, '', 'gone:1:1', ?, 0, ?)
+  budget_from, budget_at, worker_id, started_at, body_truncated, created_at
+) VALUES (?, ?, ?, ?, ?, 'running', 1, 'schedule', ?, ?, 0, 1, 1, ?, 'gone:1:1', ?, 0, ?)
 """
 
 

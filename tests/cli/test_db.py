@@ -230,8 +230,8 @@ async def test_a_copy_survives_a_kill(tmp_path: Path) -> None:
         connection.executemany(
             """
             INSERT INTO executions (id, run_id, job_id, account_id, status, attempt, trigger_kind, scheduled_at,
-              available_at, held, covers, budget_from, budget_at, prior_errors, body_truncated, created_at)
-            VALUES (?, ?, ?, ?, 'success', 1, 'schedule', 0, 0, 0, 1, 1, 0, '', 0, 0)
+              available_at, held, covers, budget_from, budget_at, body_truncated, created_at)
+            VALUES (?, ?, ?, ?, 'success', 1, 'schedule', 0, 0, 0, 1, 1, 0, 0, 0)
             """,
             [(new_id(1), new_id(1), job_id, account_id) for _ in range(30_000)],
         )

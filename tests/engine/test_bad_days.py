@@ -19,6 +19,7 @@ from scheduler.ops.start_error import StartError
 from scheduler.service import Service, open_service
 from scheduler.store.database import Transaction
 from scheduler.store.executions.dead_letters import Selection
+from scheduler.store.executions.executions import ExecutionFilter
 from tests.checks import present
 from tests.conftest import JWT_SECRET, SECRET_KEY, OpenService, Receiver, SetClock
 from tests.factories import USER, add_job, deliver_ready, rows_of
@@ -97,6 +98,12 @@ async def test_a_redriven_run_remembers_every_reason(service: Service, clock: Se
     last = (await rows_of(stores, job))[-1]
     assert last.status is Status.DEAD_LETTER and last.attempt == 4
     assert last.error == "http_504 No (before: attempt 1: http_501 No; attempt 2: http_502 No; attempt 3: http_503 No)"
+    assert await stores.executions.get(last.id) == last
+    stored = await stores.db.fetch_all("SELECT error FROM executions ORDER BY attempt")
+    assert [row["error"] for row in stored] == [f"http_50{attempt} No" for attempt in (1, 2, 3, 4)]
+    for word, found in (("HTTP_501", [last]), ("http_504", [last]), ("http_505", [])):
+        page = await stores.dead_letters.page(USER, ExecutionFilter(error=word), skip=0, limit=10)
+        assert page.items == found and page.total == len(found)
 
 
 async def test_a_run_whose_webhook_is_gone_stays_in_the_dead_letter(service: Service, clock: SetClock) -> None:

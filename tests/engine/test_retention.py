@@ -26,7 +26,7 @@ DAY_S = 86_400
 HOUR = seconds(3600)
 NAMES = (
     "job_id, account_id, webhook_id, status, attempt, trigger_kind, scheduled_at, available_at, held, covers, "
-    "budget_from, budget_at, prior_errors, body_truncated, created_at"
+    "budget_from, budget_at, body_truncated, created_at"
 )
 COPY = f"""
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :more)

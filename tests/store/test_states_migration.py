@@ -85,6 +85,18 @@ async def _fill(db: Database) -> None:
         await db.close()
 
 
+async def test_dead_letters_of_1_0_0_tell_every_reason_as_before(old: Config, open_test_service: OpenService) -> None:
+    before = ROWS.read_text(encoding="utf-8")
+    async with open_test_service(old) as service:
+        stored = await service.stores.db.fetch_all(
+            "SELECT id, attempt, error FROM executions WHERE status = 'dead_letter'"
+        )
+        shown = [await service.stores.executions.get(row["id"]) for row in stored]
+    assert [row["error"] for row in stored if "before:" in row["error"]] == []
+    assert sum(row["attempt"] > 1 for row in stored) > 1
+    assert [one for one in shown if one is None or f"'{one.error}'" not in before] == []
+
+
 async def test_every_row_of_1_0_0_gets_its_states(old: Config, open_test_service: OpenService) -> None:
     async with open_test_service(old) as service:
         db = service.stores.db

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
@@ -19,7 +19,6 @@ CRASH_REPEATS = 3
 """How often an interrupted attempt may be repeated beyond the attempts of the retry policy."""
 
 _REASON_LIMIT = 200
-_BEFORE = " (before: "
 _CRASHED = "every repeat of this attempt was interrupted by a crash or a stop of the service"
 
 
@@ -89,8 +88,6 @@ class Execution:
     """How many attempts from ``budget_from`` on, before this one, the retry policy does not count."""
     after_stale: bool = False
     """The attempt before this one ended as ``stale_connection``; this one is sent on a new connection."""
-    prior_errors: str = ""
-    """The errors of the failed attempts before this one, one clause each."""
     worker_id: str | None = None
     started_at: Instant | None = None
     finished_at: Instant | None = None
@@ -104,7 +101,11 @@ class Execution:
     error_code: ErrorCode | None = None
     """Why it failed; ``None`` for a success."""
     error: str | None = None
-    """The same as a line for people, see ``error_line``; of a dead letter with the errors of the attempts before."""
+    """The same as a line for people, see ``error_line``.
+
+    A dead letter that is shown has the errors of the attempts before as well, see ``with_earlier``; each row stores its
+    own only.
+    """
     is_scheduled: bool = True
     """Does the run stand for a due time of its job? Then its id can be computed again, see ``run_id_of``.
 
@@ -150,7 +151,6 @@ class Retry:
 
     attempt: int
     available_at: Instant
-    prior_errors: str
     uncounted: int = 0
     after_stale: bool = False
 
@@ -230,7 +230,6 @@ def _repetition(execution: Execution, outcome: Outcome, now: Instant) -> Retry:
     return Retry(
         attempt=execution.attempt + 1,
         available_at=now,
-        prior_errors=prior_errors_with(execution, outcome.error),
         uncounted=execution.uncounted + 1,
         after_stale=True,
     )
@@ -256,7 +255,6 @@ def _next_attempt(
     return Retry(
         attempt=execution.attempt + 1,
         available_at=available_at,
-        prior_errors=prior_errors_with(execution, outcome.error),
         uncounted=execution.uncounted,
     )
 
@@ -273,19 +271,14 @@ def _final(execution: Execution, outcome: Outcome, now: Instant, status: Status)
 
 
 def _dead(execution: Execution, outcome: Outcome, code: ErrorCode, now: Instant) -> Settlement:
-    """The end of a run that is not tried again; its error has the errors of all attempts."""
+    """The end of a run that is not tried again."""
     error = outcome.error
     if code is ErrorCode.INTERRUPTED:
         code, error = ErrorCode.CRASH_SUSPECT, error_line(ErrorCode.CRASH_SUSPECT, _CRASHED)
-    if execution.prior_errors:
-        error = f"{error}{_BEFORE}{execution.prior_errors})"
     return replace(_final(execution, outcome, now, Status.DEAD_LETTER), error_code=code, error=error)
 
 
-def prior_errors_with(execution: Execution, error: str | None) -> str:
-    """The errors of the attempts of a run up to and including this one, which ended with ``error``."""
-    if error is None:
-        return execution.prior_errors
-    own = error.partition(_BEFORE)[0]
-    clause = f"attempt {execution.attempt}: {own[:_REASON_LIMIT]}"
-    return f"{execution.prior_errors}; {clause}" if execution.prior_errors else clause
+def with_earlier(error: str | None, earlier: Iterable[tuple[int, str]]) -> str | None:
+    """The error of a dead letter with those of the attempts before it, given with their numbers in order."""
+    clauses = "; ".join(f"attempt {attempt}: {reason[:_REASON_LIMIT]}" for attempt, reason in earlier)
+    return f"{error} (before: {clauses})" if clauses else error

@@ -10,7 +10,7 @@ from functools import partial
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
 from scheduler.domain.events import Events, WorkReady
-from scheduler.domain.runs.execution import Execution, Status, prior_errors_with
+from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.executions.executions import (
@@ -177,7 +177,6 @@ async def _redrive(tx: Transaction, ended: Sequence[Execution], now: Instant) ->
                 "attempt": attempt,
                 "now": now,
                 "id": execution.id,
-                "prior_errors": prior_errors_with(execution, execution.error),
             },
         )
         queued += [EXECUTIONS.decode(row)] if row else []

@@ -13,6 +13,7 @@ from scheduler.domain.runs.error_code import Failure
 from scheduler.domain.runs.execution import Execution, Status
 from scheduler.store.accounts.audit import record_on_jobs
 from scheduler.store.database import Database, Page, Transaction
+from scheduler.store.executions.reasons import with_reasons
 from scheduler.store.ids import first_id
 from scheduler.store.jobs.job_table import IS_DELETED, IS_LIVE, has_deleted_jobs
 from scheduler.store.rows import LIST, MAP, Table
@@ -23,6 +24,11 @@ EXECUTIONS = Table(Execution, codecs={"response_headers": MAP, "warnings": LIST}
 _COLUMNS = EXECUTIONS.columns("e")
 _MINE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user)"
 _MINE_TO_CHANGE = "e.account_id IN (SELECT account_id FROM members WHERE user_id = :user AND role <> 'viewer')"
+# What is shown of a dead letter is searched: its own error and those of the attempts before.
+_ERROR_OF_RUN = """EXISTS (
+  SELECT 1 FROM executions p
+  WHERE p.run_id = e.run_id AND p.attempt <= e.attempt AND LOWER(p.error) LIKE LOWER(:error) ESCAPE '!'
+)"""
 _JOB_IS_LIVE = f"e.job_id NOT IN (SELECT j.id FROM jobs j WHERE {IS_DELETED})"
 _OF_LIVE_JOB = f"executions e JOIN jobs j ON j.id = e.job_id AND {IS_LIVE}"
 
@@ -37,7 +43,7 @@ class ExecutionFilter:
     run_id: str | None = None
     statuses: tuple[Status, ...] | None = None
     error: str | None = None
-    """A part of the error text."""
+    """A part of the error of this attempt or of one before it in its run."""
     failure: Failure | None = None
     """The code; of ``HTTP`` without a status, those with any."""
     since_at: Instant | None = None
@@ -66,7 +72,7 @@ class ExecutionStore:
             f"SELECT {_COLUMNS} FROM {_OF_LIVE_JOB} WHERE e.id = :id",
             {"id": execution_id},
         )
-        return EXECUTIONS.decode(row) if row else None
+        return (await with_reasons(self._db, [EXECUTIONS.decode(row)]))[0] if row else None
 
     async def account_of_run(self, run_id: str) -> str | None:
         """The account that owns a run; ``None`` for an unknown id."""
@@ -100,7 +106,7 @@ class ExecutionStore:
             """,
             {"job_id": job_id, "at": at, "first_id": first_id(at)},
         )
-        return [EXECUTIONS.decode(row) for row in rows]
+        return await with_reasons(self._db, [EXECUTIONS.decode(row) for row in rows])
 
     async def cancel(
         self, execution_id: str, now: Instant, *, reason: str, by: Actor | None = None
@@ -179,7 +185,7 @@ async def fetch_page(
     db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int
 ) -> Page[Execution]:
     """One page of the executions that meet all conditions, newest first."""
-    return await select_page(
+    page = await select_page(
         db,
         _COLUMNS,
         f"FROM executions e WHERE {' AND '.join(conditions)}",
@@ -189,6 +195,7 @@ async def fetch_page(
         limit=limit,
         decode=EXECUTIONS.decode,
     )
+    return Page(await with_reasons(db, page.items), page.total)
 
 
 def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002
@@ -200,7 +207,7 @@ def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[st
         ("e.webhook_id = :webhook_id", "webhook_id", filter.webhook_id),
         ("e.error_code = :error_code", "error_code", filter.failure.code.value if filter.failure else None),
         ("e.response_code = :response_code", "response_code", filter.failure.response_code if filter.failure else None),
-        ("LOWER(e.error) LIKE LOWER(:error) ESCAPE '!'", "error", filter.error and containing(filter.error)),
+        (_ERROR_OF_RUN, "error", filter.error and containing(filter.error)),
         (f"{time_column} >= :since_at", "since_at", filter.since_at),
         (f"{time_column} < :until_at", "until_at", filter.until_at),
     ]

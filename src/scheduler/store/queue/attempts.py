@@ -32,7 +32,6 @@ _NEXT = {
     "reason": "NULL",
     "uncounted": "0",
     "after_stale": "0",
-    "prior_errors": ":prior_errors",
     "finished_at": "NULL",
     "body_truncated": "0",
     "error_code": "NULL",

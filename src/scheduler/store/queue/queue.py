@@ -236,5 +236,4 @@ def _retry_row(settlement: Settlement, now: Instant) -> dict[str, Any]:
         "available_at": retry.available_at,
         "uncounted": retry.uncounted,
         "after_stale": int(retry.after_stale),
-        "prior_errors": retry.prior_errors,
     }
