@@ -216,3 +216,23 @@ async def test_replanning_goes_through_the_jobs_by_their_ids_and_finds_those_tha
     await stores.zones.resume("", lambda job, since_at: None, clock.now())
     assert await _scans(stores, statements) == []
     assert [sql for sql in statements if "SELECT id FROM jobs" in sql and "timezone" in sql]
+
+
+async def test_what_an_account_keeps_is_found_by_an_index(
+    stores: Stores, clock: SetClock, statements: list[str]
+) -> None:
+    job = await add_job(stores, clock.now(), enabled=False)
+    await add_run(stores, job, clock.now(), Status.FAILURE, Status.DEAD_LETTER)
+    edge = Edge(until_id="", dead_until_id="~")
+    statements.clear()
+    found = await stores.pruning.with_many_dead(after_account_id="", kept=0, limit=10)
+    assert [account_id for account_id, _ in found] == [job.account_id]
+    assert await stores.pruning.oldest_dead_of(job.account_id, edge, after_id="", limit=10) is not None
+    assert await stores.audit.prune("~", limit=10) == 0
+    (dead_id,) = [until_id for _, until_id in found if until_id is not None]
+    assert await stores.executions.get(dead_id) is not None
+    counted = [kept async for kept in stores.kept_bytes.slices(job.account_id, clock.now())]
+    assert sum(kept.total for kept in counted) > 0
+    assert await stores.kept_bytes.next_to_count(before_at=0, near=1, near_before_at=0) is not None
+    assert await _sorts(stores, statements) == []
+    assert [scan for scan in await _scans(stores, statements) if "SCAN s" not in scan and " INDEX " not in scan] == []
