@@ -107,3 +107,35 @@ async def test_another_node_learns_of_a_used_budget(
         await service.engine.kept_bytes.count()
         await service.engine.kept_bytes.write()
         assert service.engine.kept_bytes.keeps_body(job.account_id)
+
+
+async def test_what_could_not_be_written_is_written_the_next_time(service: Service, clock: SetClock) -> None:
+    stores, kept_bytes = service.stores, service.engine.kept_bytes
+    job = await add_job(stores, clock.now(), enabled=False)
+    kept_bytes.add(job.account_id, Kept(total=LIMIT, bodies=1))
+    await stores.db.transaction(lambda tx: tx.execute("ALTER TABLE accounts RENAME COLUMN kept_body_bytes TO away"))
+    with pytest.raises(SchedulerError):
+        await kept_bytes.write()
+    kept_bytes.add(job.account_id, Kept(total=1))
+    assert not kept_bytes.keeps_body(job.account_id)
+    await stores.db.transaction(lambda tx: tx.execute("ALTER TABLE accounts RENAME COLUMN away TO kept_body_bytes"))
+    await kept_bytes.write()
+    assert await kept_of(service, job.account_id) == Kept(total=LIMIT + 1, bodies=1)
+
+
+async def test_deliveries_go_on_and_have_their_rows_beyond_the_budget(
+    service: Service, receiver: Receiver, clock: SetClock
+) -> None:
+    receiver.answer = lambda _: web.Response(text="no", status=500)
+    job = await add_job(service.stores, clock.now(), enabled=False, urls=[receiver.url])
+    service.engine.kept_bytes.add(job.account_id, Kept(total=100 * LIMIT))
+    await start_run(service.stores, job, clock.now())
+    await deliver_ready(service)
+    failed, queued = await rows_of(service.stores, job)
+    assert (failed.status, failed.error, failed.response_code) == (
+        Status.FAILURE,
+        "http_500 Internal Server Error",
+        500,
+    )
+    assert (failed.response_body, failed.warnings) == (None, [BODY_DROPPED])
+    assert queued.status is Status.QUEUED
