@@ -1,7 +1,7 @@
 """Builds the HTTP application: its middlewares and its routes.
 
 A request passes ``framing`` (request id, headers, the shape of errors, metrics), ``authentication``, the rate limit if
-there is one, and the validation of aiohttp-apispec (body and query), then one handler.
+there is one, ``writers_only``, and the validation of aiohttp-apispec (body and query), then one handler.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from aiohttp_apispec import validation_middleware
 from scheduler.api import job_creation
 from scheduler.api.accounts import accounts, invitations, keys, members
 from scheduler.api.audit import handlers as audit
+from scheduler.api.auth.access import writers_only
 from scheduler.api.auth.authenticator import Authenticator, authentication
 from scheduler.api.auth.jwks import KeySet
 from scheduler.api.auth.key_cache import ApiKeyCache
@@ -66,6 +67,7 @@ def build_api(services: Services) -> web.Application:
             framing(services.events),
             authentication(authenticator, api_key_cache, requires_token),
             *([rate_limit(per_minute, services.clock)] if per_minute else ()),
+            writers_only,
             validation_middleware,
         ],
     )

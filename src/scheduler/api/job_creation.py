@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from aiohttp import web
 from marshmallow import fields
@@ -17,10 +15,12 @@ from scheduler.api.http.fields import MOST_AT_ONCE, Body, DomainText, Items, Nam
 from scheduler.api.http.operation import operation
 from scheduler.api.jobs.documents import job_document
 from scheduler.api.jobs.schemas import JobChange, JobDocument
-from scheduler.api.services import FORM
+from scheduler.api.limits.offload import offload_large
+from scheduler.api.services import FORM, Services
 from scheduler.api.webhooks.documents import webhook_document
 from scheduler.api.webhooks.forms import Form, new_webhook
 from scheduler.api.webhooks.schemas import NestedWebhook, WebhookDocument
+from scheduler.domain.accounts.account import Role
 from scheduler.domain.accounts.kept_bytes import Kept, kept_by_job
 from scheduler.domain.clock import Instant
 from scheduler.domain.jobs import changes
@@ -30,8 +30,8 @@ from scheduler.engine.http.egress import Egress
 from scheduler.engine.http.tls import TlsContexts
 from scheduler.store.ids import new_id
 
-_YIELD_EVERY_JOBS = 4
-"""After so many jobs of a bulk request the event loop runs other tasks."""
+Entry = tuple[Job, list[Webhook]]
+"""A new job with its first webhook, if it has one."""
 
 
 class JobCreate(JobChange):
@@ -69,7 +69,10 @@ class JobsCreated(Answer):
 async def create_job(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services, now = caller.services, caller.services.clock.now()
-    draft, webhooks = draft_job(form, egress=services.egress, tls=services.tls, now=now)
+    await caller.check_account(form.get("account_id"), Role.EDITOR)
+    draft, webhooks = await offload_large(
+        request, lambda: draft_job(form, egress=services.egress, tls=services.tls, now=now)
+    )
     job = replace(draft, account_id=await caller.home(form.get("account_id"), now))
     await _insert(caller, [(job, webhooks)])
     return answer(created_job_document(job, webhooks), 201)
@@ -84,17 +87,14 @@ async def create_job(request: web.Request) -> web.Response:
 )
 async def create_jobs(request: web.Request) -> web.Response:
     caller, forms = Caller.of(request), request[FORM]["jobs"]
-    drafts = await _drafts(caller, forms)
-    accounts = await _accounts(caller, forms)
-    entries = [
-        (replace(job, account_id=accounts[form.get("account_id")]), webhooks)
-        for form, (job, webhooks) in zip(forms, drafts, strict=True)
-    ]
+    await _check_accounts(caller, forms)
+    drafts = await offload_large(request, lambda: _drafts(caller.services, forms))
+    entries = await _with_accounts(caller, forms, drafts)
     await _insert(caller, entries)
-    return items_answer(await _documents(entries), 201)
+    return await offload_large(request, lambda: items_answer([created_job_document(*entry) for entry in entries], 201))
 
 
-async def _insert(caller: Caller, entries: Sequence[tuple[Job, list[Webhook]]]) -> None:
+async def _insert(caller: Caller, entries: Sequence[Entry]) -> None:
     """Store new jobs, if their accounts may have so many and may keep what they hold."""
     services = caller.services
     kept: dict[str, int] = {}
@@ -106,38 +106,31 @@ async def _insert(caller: Caller, entries: Sequence[tuple[Job, list[Webhook]]]) 
         services.kept_bytes.add(account_id, Kept(total=total))
 
 
-async def _drafts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> list[tuple[Job, list[Webhook]]]:
-    services, now = caller.services, caller.services.clock.now()
-    drafts = []
-    for position, form in enumerate(forms):
-        drafts.append(draft_job(form, egress=services.egress, tls=services.tls, now=now, path=f"jobs.{position}"))
-        await _yield_after(position)
-    return drafts
+async def _check_accounts(caller: Caller, forms: Sequence[Form]) -> None:
+    for account_id in {form["account_id"] for form in forms if "account_id" in form}:
+        await caller.account(account_id, Role.EDITOR)
 
 
-async def _accounts(caller: Caller, forms: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
-    """The account for each ``account_id`` of the forms, ``None`` last, because that one may have to be created."""
-    now = caller.services.clock.now()
-    named = sorted({form.get("account_id") for form in forms}, key=lambda name: (name is None, name))
-    return {name: await caller.home(name, now) for name in named}
+def _drafts(services: Services, forms: Sequence[Form]) -> list[Entry]:
+    now = services.clock.now()
+    return [
+        draft_job(form, egress=services.egress, tls=services.tls, now=now, path=f"jobs.{position}")
+        for position, form in enumerate(forms)
+    ]
 
 
-async def _documents(entries: Sequence[tuple[Job, list[Webhook]]]) -> list[Document]:
-    documents = []
-    for position, (job, webhooks) in enumerate(entries):
-        documents.append(created_job_document(job, webhooks))
-        await _yield_after(position)
-    return documents
+async def _with_accounts(caller: Caller, forms: Sequence[Form], drafts: Sequence[Entry]) -> list[Entry]:
+    """The drafts in the accounts that their forms name, or in the one that gets what names none."""
+    home = ""
+    if any("account_id" not in form for form in forms):
+        home = await caller.home(None, caller.services.clock.now())
+    return [
+        (replace(job, account_id=form.get("account_id", home)), webhooks)
+        for form, (job, webhooks) in zip(forms, drafts, strict=True)
+    ]
 
 
-async def _yield_after(position: int) -> None:
-    if position % _YIELD_EVERY_JOBS == _YIELD_EVERY_JOBS - 1:
-        await asyncio.sleep(0)
-
-
-def draft_job(
-    form: Form, *, egress: Egress, tls: TlsContexts, now: Instant, path: str = ""
-) -> tuple[Job, list[Webhook]]:
+def draft_job(form: Form, *, egress: Egress, tls: TlsContexts, now: Instant, path: str = "") -> Entry:
     """The job of a form, without its account, and the webhook nested in the form. Errors are ``under`` the path.
 
     The account is looked up last, so that a user's first account is created only when nothing else can fail.

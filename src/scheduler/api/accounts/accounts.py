@@ -36,7 +36,7 @@ async def create_account(request: web.Request) -> web.Response:
 @operation(tag="accounts", summary="List your accounts, oldest first", query=Paging, answers={200: AccountPage})
 async def list_accounts(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
-    return page_answer(await caller.services.accounts.page(caller.user, **query), account_document, query)
+    return await page_answer(await caller.services.accounts.page(caller.user, **query), account_document, query)
 
 
 @operation(tag="accounts", summary="Read an account", answers={200: AccountDocument}, refuses=(403, 404))

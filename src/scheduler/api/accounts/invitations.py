@@ -24,7 +24,7 @@ from scheduler.api.services import QUERY
 async def list_invitations(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     caller.check_is_user()
-    return page_answer(await caller.services.invitations.page(caller.user, **query), invitation_document, query)
+    return await page_answer(await caller.services.invitations.page(caller.user, **query), invitation_document, query)
 
 
 @operation(

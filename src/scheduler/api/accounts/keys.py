@@ -48,7 +48,7 @@ async def create_key(request: web.Request) -> web.Response:
 async def list_keys(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     await caller.check_account(query.get("account_id"), Role.VIEWER)
-    return page_answer(await caller.services.keys.page(caller.user, **query), key_document, query)
+    return await page_answer(await caller.services.keys.page(caller.user, **query), key_document, query)
 
 
 @operation(

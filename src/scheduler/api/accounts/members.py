@@ -27,7 +27,7 @@ from scheduler.store.accounts.members import Refusal
 async def list_members(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     account = await caller.account(request.match_info["account_id"], Role.VIEWER)
-    return page_answer(await caller.services.members.page(account.id, **query), member_document, query)
+    return await page_answer(await caller.services.members.page(account.id, **query), member_document, query)
 
 
 @operation(

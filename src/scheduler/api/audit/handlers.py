@@ -30,4 +30,4 @@ async def list_audit(request: web.Request) -> web.Response:
     chosen = AuditFilter(**narrowing)
     await caller.check_account(chosen.account_id, Role.OWNER)
     page = await caller.services.audit.page(caller.user, chosen, **paging)
-    return page_answer(page, audit_document, query)
+    return await page_answer(page, audit_document, query)

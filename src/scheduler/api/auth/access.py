@@ -6,14 +6,16 @@ in both cases.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from scheduler.api.auth.client_address import actor_of
 from scheduler.api.http.fields import canonical_id
+from scheduler.api.limits.offload import LARGE_BODY
 from scheduler.api.services import KEY, SERVICES, USER, Services
 from scheduler.domain.accounts.account import Account, Invitation, Role
 from scheduler.domain.accounts.api_key import ApiKey
@@ -28,6 +30,7 @@ from scheduler.store.executions.executions import ExecutionFilter
 
 Owned = TypeVar("Owned", Job, Execution, ApiKey)
 
+_READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
 
 
@@ -68,6 +71,21 @@ class Caller:
         """Raise as ``account`` does, where a request names an account."""
         if account_id is not None:
             await self.account(account_id, need)
+
+    async def check_may_write(self, path: Mapping[str, str], *, look_up: bool) -> None:
+        """Raise where it is known before the body is read that the caller may not write what ``path`` names.
+
+        A key that only reads is refused in any case; the role of others is looked up if ``look_up``.
+        """
+        if self.key is not None:
+            self._check_role(self.key.role, Role.EDITOR)
+        if not look_up:
+            return
+        if "account_id" in path:
+            await self.account(path["account_id"], Role.EDITOR)
+        for name, get in (("job_id", self.job), ("webhook_id", self.webhook), ("execution_id", self.execution)):
+            if name in path:
+                await get(path[name], Role.EDITOR)
 
     async def home(self, account_id: str | None, now: Instant, need: Role = Role.EDITOR) -> str:
         """The id of the account that gets something new: the one named, or the oldest that the user made and owns.
@@ -165,6 +183,18 @@ class Caller:
             raise SchedulerError(
                 "FORBIDDEN", f"your role in the account, {role.value}, may not do this: it needs {need.value}"
             )
+
+
+@web.middleware
+async def writers_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses who may not write, before the body is read or checked.
+
+    Checking a large body costs more than looking up a role; that of a small one comes with what the handler reads.
+    """
+    if request.method not in _READING and request.get(USER) is not None:
+        is_large = request.body_exists and (request.content_length or request.client_max_size) > LARGE_BODY
+        await Caller.of(request).check_may_write(request.match_info, look_up=is_large)
+    return await handler(request)
 
 
 def missing(what: str) -> SchedulerError:

@@ -28,7 +28,7 @@ async def list_dead_letter(request: web.Request) -> web.Response:
     narrowing, paging = split_paging(query)
     chosen = await caller.filter(ExecutionFilter(**narrowing), Role.VIEWER)
     page = await caller.services.dead_letters.page(caller.user, chosen, **paging)
-    return page_answer(page, execution_document, query)
+    return await page_answer(page, execution_document, query)
 
 
 @operation(

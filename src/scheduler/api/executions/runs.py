@@ -59,7 +59,7 @@ async def list_job_executions(request: web.Request) -> web.Response:
     job = await caller.job(request.match_info["job_id"], Role.VIEWER)
     narrowing, paging = split_paging(query)
     page = await caller.services.executions.page(caller.user, ExecutionFilter(job_id=job.id, **narrowing), **paging)
-    return page_answer(page, execution_document, query)
+    return await page_answer(page, execution_document, query)
 
 
 @operation(

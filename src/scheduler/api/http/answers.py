@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -13,6 +14,9 @@ from marshmallow import INCLUDE, Schema, fields, validate
 from scheduler.api.http.fields import Words, words_of
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.store.database import Page
+
+_DOCUMENTS_AT_A_TIME = 50
+"""After so many documents of a page other tasks of the loop may run."""
 
 
 class Answer(Schema):
@@ -121,9 +125,13 @@ def _encoded(document: Document) -> bytes:
         return json.dumps(document).encode("ascii")
 
 
-def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
-    """One page of a list, with the paging of the query."""
-    items = [document(item) for item in page.items]
+async def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
+    """One page of a list, with the paging of the query. Its documents are made in slices of a few milliseconds."""
+    items = []
+    for number, item in enumerate(page.items, start=1):
+        items.append(document(item))
+        if number % _DOCUMENTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
     return answer({"items": items, "total": page.total, "skip": query["skip"], "limit": query["limit"]})
 
 

@@ -1,7 +1,7 @@
 """Reads request bodies: a JSON object (RFC 8259), or an error that says why it is none.
 
-Stricter than the RFC: the value is an object, names are unique, numbers are finite; depth, digits, size and time are
-limited; texts have no NUL and no lone surrogate, which a database cannot store.
+Stricter than the RFC: the value is an object, names are unique, numbers are finite; depth, digits, members,
+size and time are limited; texts have no NUL and no lone surrogate, which a database cannot store.
 """
 
 from __future__ import annotations
@@ -21,28 +21,36 @@ from scheduler.domain.errors import SchedulerError, invalid
 MAX_DEPTH = 64
 MAX_DIGITS = 400
 """Digits in one number; the largest float has 309 before its point."""
+MOST_BRACKETS = 20_000
+"""Objects and lists in one body; a job with all of its fields has twelve."""
+MOST_MEMBERS = 2_000
+"""Members of one object; no object of a request has room for more."""
 BODY_TIME_S = 10.0
 """How long the whole body may take to arrive."""
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body.
+async def read_body(request: web.Request) -> bytes:
+    """The body, which its headers call JSON in UTF-8.
 
     Raises ``SchedulerError``: UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT, or VALIDATION_ERROR for
-    what is no such object.
+    a transfer that is malformed.
     """
     _check_media_type(request)
     _check_length(request)
     _continue(request)
-    return decode(await _read(request))
+    return await _read(request)
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The JSON object in ``body``. Raises ``VALIDATION_ERROR`` for anything else."""
+    """The JSON object in ``body``. Raises ``VALIDATION_ERROR`` for anything else.
+
+    A megabyte takes up to a second, so a large body is decoded in a thread.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise invalid(BODY, f"not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    _check_brackets(text)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -99,11 +107,23 @@ def _too_large(request: web.Request) -> SchedulerError:
     return SchedulerError("PAYLOAD_TOO_LARGE", f"the body may have {request.client_max_size} bytes at most")
 
 
+def _check_brackets(text: str) -> None:
+    """Refuse too many objects and lists before they are made: the collector of garbage stops all threads for them."""
+    if text.count("{") + text.count("[") <= MOST_BRACKETS:
+        return
+    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+    found = outside.count("{") + outside.count("[")
+    if found > MOST_BRACKETS:
+        raise invalid(BODY, f"{found} objects and lists: at most {MOST_BRACKETS}")
+
+
 def _too_deep() -> SchedulerError:
     return invalid(BODY, f"nested too deeply: at most {MAX_DEPTH} levels")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_MEMBERS:
+        raise invalid(BODY, f"an object with {len(pairs)} members: at most {MOST_MEMBERS}")
     members = dict(pairs)
     if len(members) != len(pairs):
         # parsers differ in which of two values they take, which an attacker can use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -43,7 +44,7 @@ class OpenApiDocument(Answer):
 
 @operation(tag="documentation", summary="This document, OpenAPI 3.1", answers={200: OpenApiDocument}, public=True)
 async def openapi(request: web.Request) -> web.Response:
-    return web.Response(body=_document_bytes(request.app), content_type="application/json")
+    return web.Response(body=await asyncio.to_thread(_document_bytes, request.app), content_type="application/json")
 
 
 @open_to_all

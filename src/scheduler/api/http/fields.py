@@ -22,6 +22,8 @@ _UNPRINTABLE = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u20
 _ONE_LINE = re.compile(f"[{_UNPRINTABLE}]")
 ONE_LINE_PATTERN = f"^[^{_UNPRINTABLE}]*$"
 _NOT_BLANK_PATTERN = f"^[^{_UNPRINTABLE}]*[^\\s{_UNPRINTABLE}][^{_UNPRINTABLE}]*$"
+MOST_ERRORS = 50
+"""Wrong entries of one list that are told."""
 _MOST_MARKS = 8
 """Combining marks in a row at most. Real scripts need about four; more cover the lines above and below."""
 
@@ -236,12 +238,15 @@ class TextMap(fields.Dict):
             metadata["propertyNames"] = {"pattern": names}
         text = fields.String(metadata={"pattern": texts} if texts else {})
         super().__init__(keys=fields.String(), values=text, metadata=metadata, **options)
+        self._most = most
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> dict[str, str]:
         if not isinstance(value, dict):
             raise ValidationError("must be an object of texts")
+        if len(value) > self._most:
+            raise ValidationError(f"must have at most {self._most} entries, not {len(value)}")
         wrong = {name: ["must be a text"] for name, text in value.items() if not isinstance(text, str)}
         if wrong:
             raise ValidationError(wrong)
@@ -249,7 +254,7 @@ class TextMap(fields.Dict):
 
 
 class Items(fields.List[Any]):
-    """A list of ``fewest`` to ``most`` values; becomes a tuple."""
+    """A list of ``fewest`` to ``most`` values; becomes a tuple. Checking ends with ``MOST_ERRORS`` wrong ones."""
 
     def __init__(self, item: fields.Field[Any], *, fewest: int = 0, most: int, **options: Any) -> None:
         metadata = {"minItems": fewest, "maxItems": most, **options.pop("metadata", {})}
@@ -262,7 +267,18 @@ class Items(fields.List[Any]):
             raise ValidationError("must be a list")
         if not self._fewest <= len(value) <= self._most:
             raise ValidationError(f"must have {self._fewest} to {self._most} entries, not {len(value)}")
-        return tuple(super()._deserialize(value, attr, data, **kwargs))
+        found: list[Any] = []
+        errors: dict[int, Any] = {}
+        for position, one in enumerate(value):
+            try:
+                found.append(self.inner.deserialize(one, **kwargs))
+            except ValidationError as error:
+                errors[position] = error.messages
+                if len(errors) == MOST_ERRORS:
+                    break
+        if errors:
+            raise ValidationError(errors)
+        return tuple(found)
 
 
 class Part(fields.Nested):

@@ -32,7 +32,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_UNREAD_BODY = frozenset({401, 408, 413, 415, 429})
+_UNREAD_BODY = frozenset({401, 403, 404, 408, 413, 415, 429})
 """Errors that leave the body of a request unread: the connection is closed, so that the client stops sending it."""
 
 

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, cast
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 from webargs.aiohttpparser import AIOHTTPParser
-from webargs.core import missing
 
-from scheduler.api.http.decoder import read_object
+from scheduler.api.http.decoder import decode, read_body
 from scheduler.api.http.errors import BODY, shown_name, validation_error
 from scheduler.api.http.queries import Several
+from scheduler.api.limits.offload import offload_large
 from scheduler.domain.errors import invalid
 
 _OTHER_INPUT = web.RequestKey("other_input", dict[str, Any])
@@ -35,7 +35,9 @@ class RequestParser(AIOHTTPParser):
     """One for each application, where webargs has one global parser that all applications share."""
 
     async def parse(self, argmap: Any, req: web.Request | None = None, **options: Any) -> Any:
-        """As in webargs, but returns at once for an operation without query parameters that gets none."""
+        """As in webargs, but a large body is checked in a thread, and an operation without parameters costs nothing."""
+        if req is not None and options.get("location") == "json":
+            return await _checked_body(req, argmap)
         if (
             options.get("location") == "querystring"
             and req is not None
@@ -44,14 +46,6 @@ class RequestParser(AIOHTTPParser):
         ):
             return {}
         return await super().parse(argmap, req, **options)
-
-    async def load_json(self, req: web.Request, schema: Schema) -> Any:
-        """The body; a missing one only where the schema's ``body_optional`` says so."""
-        if req.body_exists:
-            return await read_object(req)
-        if getattr(schema, "body_optional", False):
-            return missing
-        raise invalid(BODY, "a JSON object is needed")
 
     def load_querystring(self, req: web.Request, schema: Schema) -> Any:
         """The query parameters, each of them given once, or as a list where the schema takes ``Several``."""
@@ -82,3 +76,20 @@ class RequestParser(AIOHTTPParser):
         """Raises the ``VALIDATION_ERROR`` of marshmallow's messages, which webargs groups by location."""
         by_location = cast("Mapping[str, Any]", error.messages)
         raise validation_error(next(iter(by_location.values()))) from None
+
+
+async def _checked_body(request: web.Request, schema: Schema) -> Any:
+    """The body with the values of the domain; a missing one only where the schema's ``body_optional`` says so."""
+    if not request.body_exists:
+        if getattr(schema, "body_optional", False):
+            return _checked(schema, {})
+        raise invalid(BODY, "a JSON object is needed")
+    body = await read_body(request)
+    return await offload_large(request, lambda: _checked(schema, decode(body)))
+
+
+def _checked(schema: Schema, fields: dict[str, Any]) -> Any:
+    try:
+        return schema.load(fields)
+    except ValidationError as error:
+        raise validation_error(cast("Mapping[str, Any]", error.messages)) from None

@@ -23,7 +23,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     await caller.check_account(query.get("account_id"), Role.VIEWER)
     narrowing, paging = split_paging(query)
-    return page_answer(
+    return await page_answer(
         await caller.services.jobs.page(caller.user, JobFilter(**narrowing), **paging), job_summary, query
     )
 

@@ -22,6 +22,8 @@ COMPUTING: Final = web.AppKey("computing", Turns)
 """One computation at a time, since the threads of Python share one processor."""
 LONGEST_S = 2.0
 """How long a computation may take, in seconds of processor time."""
+LARGE_BODY = 8192
+"""Bytes from which a body takes long to check: up to 2 ms for each KiB."""
 _MOST_WAITING = 8
 _LOOK_S = 0.1
 """How often to look whether the client is still there."""
@@ -38,6 +40,13 @@ async def offload(request: web.Request, compute: Callable[[IsOver], T]) -> T:
     client is gone. Raises ``RATE_LIMITED`` when too many of the caller's wait, and as ``while_connected``.
     """
     return await while_connected(request, _in_turn(request, compute))
+
+
+async def offload_large(request: web.Request, compute: Callable[[], T]) -> T:
+    """The result of a computation over the body of a request: in a thread as by ``offload`` if the body is large."""
+    if len(await request.read()) <= LARGE_BODY:
+        return compute()
+    return await offload(request, lambda _: compute())
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@ from aiohttp import web
 from scheduler.api.auth.access import Caller, missing
 from scheduler.api.http.answers import answer, page_answer
 from scheduler.api.http.operation import operation
+from scheduler.api.limits.offload import offload_large
 from scheduler.api.services import FORM, QUERY
 from scheduler.api.webhooks.documents import webhook_document
 from scheduler.api.webhooks.forms import change_webhook, new_webhook, rotate_secret, sets_secret
@@ -36,7 +37,10 @@ async def create_webhook(request: web.Request) -> web.Response:
     caller, form = Caller.of(request), request[FORM]
     services = caller.services
     job = await caller.job(form["job_id"], Role.EDITOR)
-    webhook = new_webhook(form, job_id=job.id, egress=services.egress, tls=services.tls, now=services.clock.now())
+    now = services.clock.now()
+    webhook = await offload_large(
+        request, lambda: new_webhook(form, job_id=job.id, egress=services.egress, tls=services.tls, now=now)
+    )
     kept = kept_by_webhook(webhook)
     await services.kept_bytes.check_room({job.account_id: kept})
     await services.webhooks.insert(webhook, by=caller.actor)
@@ -55,7 +59,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     caller, query = Caller.of(request), request[QUERY]
     if "job_id" in query:
         await caller.job(query["job_id"], Role.VIEWER)
-    return page_answer(await caller.services.webhooks.page(caller.user, **query), webhook_document, query)
+    return await page_answer(await caller.services.webhooks.page(caller.user, **query), webhook_document, query)
 
 
 @operation(tag="webhooks", summary="Read a webhook", answers={200: WebhookDocument}, refuses=(403, 404))
@@ -107,6 +111,8 @@ async def _changed(
     """The changed webhook. A new ``template`` may be larger than the present one as far as its account has room."""
     caller = Caller.of(request)
     before = await caller.webhook(request.match_info["webhook_id"], Role.EDITOR)
+    # A large template is refused, or compiled for the transaction, in a thread.
+    await offload_large(request, lambda: change(before))
     if (grown := octets(template) - octets(before.body_template)) > 0:
         await _take_room(caller, before, grown)
     webhook = await caller.services.webhooks.change(before.id, change, by=caller.actor, rotates=rotates)

@@ -63,7 +63,7 @@ def check_template(text: str, field: str = "body_template", *, context: Context 
             )
         if match["name"] not in NAMES:
             raise invalid(field, f'there is no name "{match["name"][:60]}"; known are: {", ".join(sorted(NAMES))}')
-    if max(json_depths(parts_of(text), context), default=0) > DEEPEST:
+    if max(_depths(text, context), default=0) > DEEPEST:
         raise invalid(field, f"a name stands in JSON in a string of JSON, and so on, more than {DEEPEST} deep")
 
 
@@ -125,11 +125,17 @@ def compiled(text: str, context: Context) -> Template:
 
 def _compile(text: str, context: Context) -> Template:
     parts = parts_of(text)
-    writers = [writer_of(context, min(depth, DEEPEST)) for depth in json_depths(parts, context)]
+    writers = [writer_of(context, min(depth, DEEPEST)) for depth in _depths(text, context)]
     return Template(
         parts=tuple(part if number % 2 else context.literal(part) for number, part in enumerate(parts)),
         names=tuple(zip(parts[1::2], writers, strict=True)),
     )
+
+
+@lru_cache(maxsize=16)
+def _depths(text: str, context: Context) -> tuple[int, ...]:
+    """As ``json_depths``; kept for a moment, since a template is checked several times before it is stored."""
+    return json_depths(parts_of(text), context)
 
 
 _compiled_short = lru_cache(maxsize=2048)(_compile)
