@@ -14,7 +14,7 @@ from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import INTERRUPTED, Outcome, settle, skip
 from scheduler.domain.webhooks.claim import Claim
-from scheduler.domain.webhooks.redaction import redact
+from scheduler.domain.webhooks.redaction import redact, takes_long
 from scheduler.domain.webhooks.request import Request, build_request
 from scheduler.engine.http.sender import Sender
 from scheduler.engine.recorder import Recorder
@@ -109,4 +109,7 @@ class Deliverer:
             # what was valid when it was saved need not be so now; this ends the attempt, not the worker pool
             log.exception("the request of execution %s cannot be built", claim.execution.id)
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=f"the request cannot be built: {error!r}")
-        return redact(await self._sender.send(request), claim.webhook, request.headers)
+        outcome = await self._sender.send(request)
+        if takes_long(outcome, claim.webhook, request.headers):
+            return await asyncio.to_thread(redact, outcome, claim.webhook, request.headers)
+        return redact(outcome, claim.webhook, request.headers)
