@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 
 from scheduler.api.limits import offload as offloading
 from scheduler.api.limits.offload import COMPUTING, IsOver, offload, turns_at_computing
-from scheduler.api.limits.turns import Turns
 from scheduler.api.services import USER
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.turns import Turns
 
 
 class Work:

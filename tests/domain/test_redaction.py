@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import Outcome
-from scheduler.domain.webhooks.redaction import redact, takes_long
+from scheduler.domain.webhooks.redaction import redact, takes_long_to_redact
 from scheduler.domain.webhooks.webhook import Webhook
 
 TOKEN = "correct-horse-battery-staple"
@@ -104,9 +104,15 @@ def test_a_credential_within_another_and_one_that_overlaps_are_masked_as_one() -
     assert both.response_body == "****** ***"
 
 
-def test_what_takes_long_to_mask_is_told_before() -> None:
+def test_what_takes_long_to_redact_to_mask_is_told_before() -> None:
     few, many = {"Cookie": "0123456789"}, {"Cookie": ";".join(f"{number:08}" for number in range(2000))}
     long, short = Outcome(response_body="x" * 65_536), Outcome(response_body="x")
     echo = Outcome(response_body="x" * 65_536 + "01234567")
     asked = [(short, few), (long, few), (echo, few), (short, many), (long, many)]
-    assert [takes_long(outcome, webhook(sent), sent) for outcome, sent in asked] == [False, False, True, True, True]
+    assert [takes_long_to_redact(outcome, webhook(sent), sent) for outcome, sent in asked] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -11,7 +13,9 @@ from aiohttp import web
 from scheduler.config import Config
 from scheduler.domain.clock import SECOND
 from scheduler.domain.jobs.retry import RetryPolicy
-from scheduler.domain.runs.execution import Status, Trigger
+from scheduler.domain.runs.execution import Outcome, Status, Trigger
+from scheduler.domain.webhooks.redaction import redact
+from scheduler.engine import delivery
 from scheduler.service import Service
 from tests.checks import present
 from tests.conftest import OpenService, Received, Receiver, SetClock, both_databases
@@ -209,6 +213,32 @@ async def test_cancelling_aborts_what_is_in_flight(service: Service, receiver: R
     await service.engine.recorder.flush()
     (row,) = await rows_of(service.stores, job)
     assert (row.status, row.reason) == (Status.CANCELLED, "by hand")
+
+
+async def test_a_stop_while_an_answer_is_masked_records_the_answer(
+    service: Service, receiver: Receiver, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, begun, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def redact_slowly(*given: Any) -> Outcome:
+        loop.call_soon_threadsafe(begun.set)
+        may_end.wait(20)
+        return redact(*given)
+
+    monkeypatch.setattr(delivery, "redact", redact_slowly)
+    receiver.answer = lambda received: web.Response(text=received.headers["authorization"] * 300)
+    secret = {"headers": {"Authorization": "Bearer correct-horse-battery-staple"}}
+    job = await add_job(service.stores, clock.now(), urls=[receiver.url], webhook=secret)
+    (execution,) = await service.engine.firer.start_run(job.id, clock.now())
+    await service.engine.pool.fill_slots()
+    async with asyncio.timeout(20):
+        await begun.wait()
+    service.engine.pool.cancel(execution.id)
+    may_end.set()
+    await service.engine.pool.idle()
+    await service.engine.recorder.flush()
+    (row,) = await rows_of(service.stores, job)
+    assert (row.status, row.response_body) == (Status.SUCCESS, "***" * 300)
 
 
 async def test_cancel_previous_makes_room_for_the_newer_run(

@@ -10,6 +10,7 @@ Imports nothing of ours but itself, and no driver, socket or file. Begin with ``
 ``accounts``   accounts and their members, API keys, the audit
 ``events``     events of one process and their listeners
 ``slots``      which executions start in the free slots of the worker pool; ``rate_limiter`` how often
+``turns``      whose turn it is at work of which only little can be done at a time
 ``clock``      instants; ``errors`` the exception for callers; ``characters`` which cannot be sent or shown;
 ``statuses``   status codes of HTTP and their classes
 """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from scheduler import __version__
 from scheduler.domain.accounts.kept_bytes import without_body
@@ -13,20 +15,22 @@ from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.domain.runs.execution import INTERRUPTED, Outcome, settle, skip
+from scheduler.domain.turns import Turns
 from scheduler.domain.webhooks.claim import Claim
-from scheduler.domain.webhooks.redaction import redact, takes_long
-from scheduler.domain.webhooks.request import Request, build_request
+from scheduler.domain.webhooks.redaction import redact, takes_long_to_redact
+from scheduler.domain.webhooks.request import Request, build_request, takes_long_to_build
+from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.engine.http.sender import Sender
 from scheduler.engine.recorder import Recorder
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _DELETED = Outcome(
     error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook was deleted after this attempt had been queued"
 )
 _OVERDUE = "missed: catchup_window_s had passed before it could start"
 _DISABLED = Outcome(error_code=ErrorCode.NO_WEBHOOK, error_text="the webhook is disabled")
-
-_LARGE_TEMPLATE = 131_072
-"""Characters beyond which a template is compiled in a thread: a megabyte of JSON takes 20 ms."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +56,8 @@ class Deliverer:
         self._clock = clock
         self._has_lease = has_lease
         self._keeps_body = keeps_body
+        self._computing = Turns(at_once=1, at_once_per_user=1, most_waiting=sys.maxsize, what="deliveries")
+        """What takes long is computed for one account after the other; the worker pool bounds how much waits."""
 
     def may_start(self) -> bool:
         """Whether an attempt may begin now: not without the lease, when other nodes take over the attempts."""
@@ -88,8 +94,9 @@ class Deliverer:
 
     async def _request(self, claim: Claim) -> Request:
         now = self._clock.now()
-        if claim.webhook is not None and len(claim.webhook.body_template or "") > _LARGE_TEMPLATE:
-            return await asyncio.to_thread(build_request, claim, fired_at=now, version=__version__)
+        if takes_long_to_build(claim):
+            account_id = claim.execution.account_id
+            return await self._in_thread(account_id, build_request, claim, fired_at=now, version=__version__)
         return build_request(claim, fired_at=now, version=__version__)
 
     async def _attempt(self, claim: Claim) -> Outcome:
@@ -109,7 +116,18 @@ class Deliverer:
             # what was valid when it was saved need not be so now; this ends the attempt, not the worker pool
             log.exception("the request of execution %s cannot be built", claim.execution.id)
             return Outcome(error_code=ErrorCode.INVALID_REQUEST, error_text=f"the request cannot be built: {error!r}")
-        outcome = await self._sender.send(request)
-        if takes_long(outcome, claim.webhook, request.headers):
-            return await asyncio.to_thread(redact, outcome, claim.webhook, request.headers)
-        return redact(outcome, claim.webhook, request.headers)
+        return await self._masked(await self._sender.send(request), claim.webhook, claim.execution.account_id, request)
+
+    async def _masked(self, outcome: Outcome, webhook: Webhook, account_id: str, request: Request) -> Outcome:
+        """The outcome without credentials; cancelling does not prevent it, since the answer is here."""
+        if not takes_long_to_redact(outcome, webhook, request.headers):
+            return redact(outcome, webhook, request.headers)
+        masking = asyncio.ensure_future(self._in_thread(account_id, redact, outcome, webhook, request.headers))
+        try:
+            return await asyncio.shield(masking)
+        except asyncio.CancelledError:
+            return await masking
+
+    async def _in_thread(self, account_id: str, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._computing.turn(account_id):
+            return await asyncio.to_thread(compute, *args, **kwargs)

@@ -1,5 +1,5 @@
 """How much of the service one caller may use at a time.
 
-``rate_limit`` limits requests a minute, ``turns`` has users take turns at work of which only little can be done at a
-time, ``offload`` does long computations by such turns in a thread.
+``rate_limit`` limits requests a minute, ``offload`` does long computations in a thread, by the turns of
+``domain/turns.py``.
 """

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from scheduler.api.limits.rate_limit import caller_of
-from scheduler.api.limits.turns import Turns
 from scheduler.domain.errors import SchedulerError
+from scheduler.domain.turns import Turns
 
 T = TypeVar("T")
 IsOver = Callable[[], bool]

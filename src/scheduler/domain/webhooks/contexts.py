@@ -28,7 +28,7 @@ _WITHOUT_NAMES = re.compile(rf'(?:[^"{_MARK}]++|"[^"\\{_MARK}]*+(?:\\[^{_MARK}][
 _BEGINNING_OF_JSON = re.compile(r'\s*+(?:\{\s*+["}]|\[\s*+["{\[\]tfn0-9-])')
 _PARSED_LENGTH = 65_536
 """Whether a longer text is JSON is decided by its beginning and end, since parsing it takes long."""
-_FIELD_ENDS = re.compile("[&=]")
+_FIELD_END = re.compile("[&=]")
 _CDATA = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)", re.DOTALL)
 # All but what RFC 3986 allows in a path or query; a percent sign is encoded unless two hex digits follow it.
 _TO_ENCODE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]")
@@ -161,10 +161,20 @@ def _depths(text: str, context: Context) -> Iterator[int]:
     elif context is Context.XML:
         yield from _depths_in_xml(text)
     elif context in (Context.FORM, Context.QUERY):
-        for field in _FIELD_ENDS.split(text):
+        for field in _fields_with_names(text):
             yield from _depths_in_field(field, unquote_plus(field))
     else:
         yield from _depths_in_field(text, text)
+
+
+def _fields_with_names(text: str) -> Iterator[str]:
+    """The names and values of a form or query that have names of the template, among perhaps many others."""
+    end = 0
+    while (mark := text.find(_MARK, end)) >= 0:
+        start = max(text.rfind("&", end, mark), text.rfind("=", end, mark), end - 1) + 1
+        following = _FIELD_END.search(text, mark)
+        end = len(text) if following is None else following.start()
+        yield text[start:end]
 
 
 def _depths_in_json(text: str, outside: int) -> Iterator[int]:

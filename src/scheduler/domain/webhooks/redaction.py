@@ -43,7 +43,7 @@ def redact(outcome: Outcome, webhook: Webhook, sent: Mapping[str, str]) -> Outco
     )
 
 
-def takes_long(outcome: Outcome, webhook: Webhook, sent: Mapping[str, str]) -> bool:
+def takes_long_to_redact(outcome: Outcome, webhook: Webhook, sent: Mapping[str, str]) -> bool:
     """Does ``redact`` take more than a millisecond or two? Then it is for a thread."""
     credentials = _credentials_of(webhook, sent)
     sizes = len(outcome.response_body or ""), *map(len, outcome.response_headers.values()), *map(len, credentials)

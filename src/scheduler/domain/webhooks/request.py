@@ -31,6 +31,11 @@ _SET_FOR_EACH_ATTEMPT = frozenset(
 )
 LONGEST_SENT_URL = 16_384
 """Bytes of a URL with the values of its names and with its ``query_params``."""
+_MANY_NAMES = 100
+_LARGE_BODY = 65_536
+"""In characters: this many are compiled, encoded and signed in four milliseconds."""
+_MOST_ESCAPED = 16
+"""How many characters stand for one of a name in JSON within JSON within JSON."""
 SENT_HEADERS_LIMIT = 65_536
 """Bytes of all header values that have names, with the values of these."""
 
@@ -112,6 +117,18 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
         follow_redirects=webhook.follow_redirects,
         tls=webhook.tls,
     )
+
+
+def takes_long_to_build(claim: Claim) -> bool:
+    """Does ``build_request`` take more than a few milliseconds? Then it is for a thread.
+
+    With many names it takes long to compile the body, with a large body to encode and sign it.
+    """
+    template = claim.webhook.body_template if claim.webhook is not None else None
+    if template is None:
+        return False
+    names = template.count("{{")
+    return names > _MANY_NAMES or len(template) + names * len(claim.job_name) * _MOST_ESCAPED > _LARGE_BODY
 
 
 def _items(mapping: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

@@ -95,8 +95,13 @@ class Template:
         if not self.names:
             return self.parts[0]
         pieces = list(self.parts)
-        for position, (name, write) in enumerate(self.names):
-            pieces[2 * position + 1] = write(values[name])
+        encoded: dict[tuple[str, Writer], str] = {}  # once for each name, however often it is there
+        for position, named in enumerate(self.names):
+            text = encoded.get(named)
+            if text is None:
+                name, write = named
+                text = encoded[named] = write(values[name])
+            pieces[2 * position + 1] = text
         if sum(map(len, pieces)) > limit or _size(rendered := "".join(pieces)) > limit:
             raise invalid(field, f"what is sent would be larger than {limit} bytes")
         return rendered

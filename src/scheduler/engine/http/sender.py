@@ -29,7 +29,7 @@ from scheduler.domain.webhooks.redirect import REDIRECTS, redirected
 from scheduler.domain.webhooks.request import Request
 from scheduler.domain.webhooks.url import Target, parse_target
 from scheduler.domain.webhooks.webhook import TlsOptions
-from scheduler.engine.http.answer import Body, CodeAndText, failed, not_followed, outcome_of
+from scheduler.engine.http.answer import Body, CodeAndText, failed, not_followed, outcome_of, text_of
 from scheduler.engine.http.connector import ExchangeConnector
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, received_bytes
@@ -159,7 +159,8 @@ class Sender:
             reusable = body.has_ended and self._may_reuse(exchange, message, route)
             return outcome_of(
                 message,
-                body,
+                await text_of(message, body),
+                is_complete=body.is_complete,
                 success=request.success,
                 warnings=exchange.warnings,
                 now=self._clock.now(),
