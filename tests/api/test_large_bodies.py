@@ -129,7 +129,10 @@ async def test_a_large_template_is_written_and_read_back_unchanged(api: Api) -> 
 
 
 def test_a_body_has_so_many_objects_and_lists_at_most() -> None:
-    for made in ([[]] * (MOST_BRACKETS - 2), [{"a": "[{"}] * (MOST_BRACKETS - 2), ['\\"[', "[[[", '\\\\"{{'] * 20_000):
+    lists: list[Any] = [[]] * (MOST_BRACKETS - 2)
+    objects = [{"a": "[{"}] * (MOST_BRACKETS - 2)
+    texts = ['\\"[', "[[[", '\\\\"{{'] * 20_000
+    for made in (lists, objects, texts):
         assert decode(json.dumps({"a": made}).encode()) == {"a": made}
     for brackets in ("[]", "{}"):
         with pytest.raises(SchedulerError) as refused:
