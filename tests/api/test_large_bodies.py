@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import uuid
@@ -12,6 +13,8 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from marshmallow import Schema, ValidationError
 
+from scheduler.api.http import answers
+from scheduler.api.http.answers import documents_of
 from scheduler.api.http.decoder import MOST_BRACKETS, MOST_MEMBERS, decode
 from scheduler.api.http.fields import MOST_ERRORS, Flag, Items
 from scheduler.api.limits.offload import COMPUTING, LARGE_BODY, offload_large, turns_at_computing
@@ -113,6 +116,25 @@ async def test_what_a_large_body_asks_for_is_computed_in_a_thread(size: int, *, 
     async with TestServer(app) as server, ClientSession(server.make_url("/")) as session:
         response = await session.post("/", data=b"x" * size)
         assert await response.json() is in_thread
+
+
+async def test_other_requests_are_answered_while_the_documents_of_a_page_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "SLICE_S", 0.0)
+    made: list[int] = []
+
+    def document(number: int) -> dict[str, Any]:
+        made.append(number)
+        return {"number": number}
+
+    making = asyncio.create_task(documents_of(range(3), document))
+    seen = []
+    while not making.done():
+        await asyncio.sleep(0)
+        seen.append(len(made))
+    assert await making == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert seen[:3] == [1, 2, 3]
 
 
 async def test_a_large_template_is_written_and_read_back_unchanged(api: Api) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from marshmallow import fields
 
 from scheduler.api.auth.access import Caller
-from scheduler.api.http.answers import Answer, Document, answer, items_answer, list_of
+from scheduler.api.http.answers import Answer, Document, answer, documents_of, items_answer, list_of
 from scheduler.api.http.errors import errors_under
 from scheduler.api.http.fields import MOST_AT_ONCE, Body, DomainText, Items, Name, Part
 from scheduler.api.http.operation import operation
@@ -91,7 +91,7 @@ async def create_jobs(request: web.Request) -> web.Response:
     drafts = await offload_large(request, lambda: _drafts(caller.services, forms))
     entries = await _with_accounts(caller, forms, drafts)
     await _insert(caller, entries)
-    return await offload_large(request, lambda: items_answer([created_job_document(*entry) for entry in entries], 201))
+    return items_answer(await documents_of(entries, lambda entry: created_job_document(*entry)), 201)
 
 
 async def _insert(caller: Caller, entries: Sequence[Entry]) -> None:

@@ -16,7 +16,7 @@ from scheduler.api.executions.schemas import (
     JobExecutionList,
     Trigger,
 )
-from scheduler.api.http.answers import answer, items_answer, page_answer
+from scheduler.api.http.answers import answer, documents_of, items_answer, page_answer
 from scheduler.api.http.fields import MOST_AT_ONCE
 from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import split_paging
@@ -101,5 +101,5 @@ async def backfill_job(request: web.Request) -> web.Response:
     dry_run = form.get("dry_run", False)
     executions = await services.firer.backfill(job, times, now, dry_run=dry_run, by=caller.actor)
     count = len({execution.scheduled_at for execution in executions})
-    items = [] if dry_run else [execution_document(execution) for execution in executions]
+    items = [] if dry_run else await documents_of(executions, execution_document)
     return answer({"count": count, "items": items}, 200 if dry_run else 202)

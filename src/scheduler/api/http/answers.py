@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from scheduler.api.http.fields import Words, words_of
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.store.database import Page
 
-_DOCUMENTS_AT_A_TIME = 50
-"""After so many documents of a page other tasks of the loop may run."""
+SLICE_S = 0.005
+"""So long the documents of a page are made at a time, in seconds."""
 
 
 class Answer(Schema):
@@ -125,13 +126,21 @@ def _encoded(document: Document) -> bytes:
         return json.dumps(document).encode("ascii")
 
 
-async def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
-    """One page of a list, with the paging of the query. Its documents are made in slices of a few milliseconds."""
-    items = []
-    for number, item in enumerate(page.items, start=1):
-        items.append(document(item))
-        if number % _DOCUMENTS_AT_A_TIME == 0:
+async def documents_of(items: Sequence[T], document: Callable[[T], Document]) -> list[Document]:
+    """The document of each, made in slices of ``SLICE_S``, between which other tasks of the loop run."""
+    documents = []
+    slice_began = time.perf_counter()
+    for item in items:
+        documents.append(document(item))
+        if time.perf_counter() - slice_began >= SLICE_S:
             await asyncio.sleep(0)
+            slice_began = time.perf_counter()
+    return documents
+
+
+async def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
+    """One page of a list, with the paging of the query."""
+    items = await documents_of(page.items, document)
     return answer({"items": items, "total": page.total, "skip": query["skip"], "limit": query["limit"]})
 
 

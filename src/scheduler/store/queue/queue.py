@@ -68,7 +68,9 @@ class ExecutionQueue:
         ``buffered`` ones wait until their job has no other active execution.
         """
         statement = enqueue(Hold.BUFFERED if buffered else Hold.NONE)
-        await tx.execute_many(statement, [QUEUED.encode(execution) for execution in executions])
+        for start in range(0, len(executions), _CHUNK):
+            chunk = executions[start : start + _CHUNK]
+            await tx.execute_many(statement, [QUEUED.encode(execution) for execution in chunk])
 
     async def apply(self, tx: Transaction, firings: Sequence[Firing], now: Instant) -> list[str]:
         """Insert the executions of these firings; returns the ids of those that were cancelled for a newer run."""
