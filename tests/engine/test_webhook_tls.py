@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.webhooks.webhook import TlsOptions
@@ -133,6 +136,23 @@ def test_what_cannot_be_used_is_refused_in_words(authority: Authority) -> None:
         TlsOptions(ca=ca + ca, certificate=certificate + ca, key=key),
     ):
         TlsContexts().check(options)
+
+
+def certificate_with(bits: int) -> str:
+    """A certificate for an RSA key of this size; nobody has the key."""
+    key = rsa.RSAPublicNumbers(65537, (1 << bits) - 1).public_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "large")])
+    now = datetime.now(UTC)
+    unsigned = x509.CertificateBuilder(name, name, key, 1, now, now + timedelta(days=1))
+    signed = unsigned.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_a_key_that_takes_long_to_sign_with_is_refused(authority: Authority) -> None:
+    _, key = authority.identity("one")
+    for bits, words in ((16_384, "has 16384 bits: at most 4096"), (4096, "certificate and key cannot be used")):
+        with pytest.raises(SchedulerError, match=words):
+            TlsContexts().check(TlsOptions(certificate=certificate_with(bits), key=key))
 
 
 def test_no_key_is_left_on_the_disk(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

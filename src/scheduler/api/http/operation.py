@@ -25,7 +25,8 @@ _REFUSALS = {
     409: "Its present state does not permit that, or what it belongs to has just been deleted.",
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
-    429: "More than `limits` of the operator permits: `detail` names it, `Retry-After` says when to ask again.",
+    429: "More than the operator's `limits` permit, or than is computed for one caller: `detail` says of what, "
+    "`Retry-After` when to ask again.",
     500: "A defect of the service; the log has the cause under the request id.",
     503: "The service cannot answer right now; try again soon.",
 }

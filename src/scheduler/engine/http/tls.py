@@ -6,12 +6,18 @@ import asyncio
 import os
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scheduler.domain.errors import invalid
 from scheduler.domain.webhooks.webhook import TlsOptions
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 LONGEST_PEM = 65_536
 """Characters of each text."""
+MOST_KEY_BITS = 4096
+"""Signing a handshake with such a key of RSA takes 3 ms; the time grows with the third power of the bits."""
 
 _MOST_CONTEXTS = 256
 _INSECURE = "verify: false needs the setting egress.allow_insecure_tls"
@@ -94,6 +100,15 @@ def _check_certificates(name: str, text: str | None) -> None:
         found = []
     if not found:
         raise invalid("tls", f"{name} must have certificates in PEM: -----BEGIN CERTIFICATE----- and so on")
+    if name == "certificate" and (bits := _bits_of_key(found[0])) > MOST_KEY_BITS:
+        raise invalid("tls", f"the key of the certificate has {bits} bits: at most {MOST_KEY_BITS}, or use one of EC")
+
+
+def _bits_of_key(certificate: Certificate) -> int:
+    try:
+        return int(getattr(certificate.public_key(), "key_size", 0))
+    except ValueError:
+        return 0  # of another kind: OpenSSL refuses it, or knows it
 
 
 def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
