@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from scheduler.api.limits import offload as offloading
 from scheduler.api.limits.offload import COMPUTING, IsOver, offload, turns_at_computing
 from scheduler.api.services import USER
+from scheduler.app import switch_threads_often
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.turns import Turns
 
@@ -181,3 +183,12 @@ async def test_a_computation_has_so_much_time_of_the_processor(monkeypatch: pyte
 
     async with computing(compute) as (session, _), session.get("/ann") as response:
         assert await response.text() == "stopped"
+
+
+def test_a_computation_gives_way_to_the_loop_within_a_millisecond() -> None:
+    before = sys.getswitchinterval()
+    try:
+        switch_threads_often()
+        assert sys.getswitchinterval() <= 0.001
+    finally:
+        sys.setswitchinterval(before)
