@@ -49,12 +49,13 @@ async def add_job(
     *,
     urls: Sequence[str] = ("http://127.0.0.1:9/hook",),
     user: str = USER,
+    account_id: str | None = None,
     webhook: dict[str, Any] | None = None,
     **fields: Any,
 ) -> Job:
-    """A stored job of ``user``'s personal account with one webhook per url."""
-    account = await stores.accounts.personal(user=user, now=now)
-    job = make_job(account.id, now, **fields)
+    """A stored job with one webhook per url, of this account or of ``user``'s personal one."""
+    account_id = account_id or (await stores.accounts.personal(user=user, now=now)).id
+    job = make_job(account_id, now, **fields)
     await stores.jobs.insert([(job, [make_webhook(job.id, now, url=url, **(webhook or {})) for url in urls])])
     return job
 

@@ -176,6 +176,7 @@ def _build_engine(config: Config, clock: Clock, events: Events, stores: Stores, 
 def _slot_limits(config: Config) -> SlotLimits:
     return SlotLimits(
         size=config.engine.concurrency,
+        reserve=min(config.limits.reserve_slots, config.engine.concurrency // 4),
         account_concurrency=config.limits.account_concurrency,
         host_concurrency=config.limits.host_concurrency,
         account_per_minute=config.limits.account_deliveries_per_minute,

@@ -47,6 +47,7 @@ def claim(*, job_name: str = "nightly", attempt: int = 1, **webhook: Any) -> Cla
     )
     chosen = {"url": "https://example.com/hook", "created_at": 0, "updated_at": 0, **webhook}
     return Claim(
+        account_user="ann",
         execution=execution,
         job_name=job_name,
         policy=RetryPolicy(),

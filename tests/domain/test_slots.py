@@ -16,19 +16,23 @@ from scheduler.domain.rate_limiter import RateLimiter
 from scheduler.domain.slots import (
     Candidate,
     Decision,
+    Owner,
     SlotLimits,
     Slots,
     account_backlog,
     is_backlog_of_late,
     is_late,
+    user_backlog,
 )
 
 NOW = 1_800_000_000 * SECOND
 _ids = map(str, count())
 
 
-def one(account: str = "a", host: str | None = None, *, is_late: bool = False) -> Candidate:
-    return Candidate(id=next(_ids), account_id=account, host=host, is_late=is_late)
+def one(account: str = "a", host: str | None = None, *, user: str | None = None, is_late: bool = False) -> Candidate:
+    """A candidate of an account that ``user`` made; by default each account has a user of its own."""
+    owner = Owner(account_id=account, user=user or f"of {account}")
+    return Candidate(id=next(_ids), owner=owner, host=host, is_late=is_late)
 
 
 def some(number: int, accounts: Iterable[str], host: str | None = None) -> list[Candidate]:
@@ -41,8 +45,8 @@ def start(slots: Slots, candidates: list[Candidate], now: Instant = NOW) -> Coun
     started = set(slots.share_at(now).decide(candidates).started)
     taking = [candidate for candidate in candidates if candidate.id in started]
     for candidate in taking:
-        slots.take(candidate.account_id, candidate.host, now, is_late=candidate.is_late)
-    return Counter(candidate.account_id for candidate in taking)
+        slots.take(candidate, now)
+    return Counter(candidate.owner.account_id for candidate in taking)
 
 
 def backlog_of(slots: Slots, candidate: Candidate, now: Instant = NOW) -> str | None:
@@ -73,16 +77,39 @@ def test_the_second_account_gets_what_the_first_gives_back() -> None:
     assert (first, second) == (48, 12)
     while not start(slots, [one("b")]):
         assert backlog_of(slots, one("a")) == account_backlog("a")
-        slots.give_back("a", None)
+        slots.give_back(one("a"))
         first -= 1
     assert first > second
 
 
-def test_the_only_account_leaves_a_sixteenth() -> None:
-    share = Slots(SlotLimits(size=64)).share_at(NOW, only_account="a")
+def test_the_only_account_leaves_the_reserve() -> None:
+    share = Slots(SlotLimits(size=64, reserve=4)).share_at(NOW, only_owner=one("a").owner)
     assert share.limit == 60
     assert len(share.decide(some(64, "a")).started) == 60
     assert len(share.decide(some(64, "b")).started) == 48
+
+
+def test_more_accounts_give_their_user_no_more_slots() -> None:
+    slots = Slots(SlotLimits(size=64, reserve=4))
+    of_one_user = [one(account, user="ann") for account in islice(cycle("abcd"), 300)]
+    assert start(slots, of_one_user).total() == 48
+    assert backlog_of(slots, one("e", user="ann")) == user_backlog("ann")
+    assert start(slots, some(300, "v")) == {"v": 12}
+
+
+def test_the_reserve_is_for_users_who_have_nothing_in_flight() -> None:
+    slots = Slots(SlotLimits(size=64, reserve=4))
+    start(slots, some(300, "abcdefghijkl"))
+    assert slots.share_at(NOW).free == 4
+    for account in ("v", "w", "x", "y"):
+        assert start(slots, some(10, account)) == {account: 1}
+    assert slots.share_at(NOW).free == 0
+
+
+def test_an_account_with_a_limit_of_its_own_leaves_the_reserve_too() -> None:
+    slots = Slots(SlotLimits(size=16, reserve=4, account_concurrency=16))
+    assert start(slots, some(100, "a")) == {"a": 12}
+    assert start(slots, some(100, "b")) == {"b": 1}
 
 
 def test_what_stands_behind_the_last_free_slot_is_neither_started_nor_deferred() -> None:
@@ -95,7 +122,10 @@ def test_what_stands_behind_the_last_free_slot_is_neither_started_nor_deferred()
 
 def _random_slots(draw: random.Random) -> Slots:
     limits = SlotLimits(
-        size=draw.randint(1, 100), account_concurrency=draw.choice([0, 0, 3]), host_concurrency=draw.choice([0, 5])
+        size=draw.randint(1, 100),
+        reserve=draw.choice([0, 4]),
+        account_concurrency=draw.choice([0, 0, 3]),
+        host_concurrency=draw.choice([0, 5]),
     )
     slots = Slots(limits)
     start(slots, [one(draw.choice("abc"), draw.choice("xyz")) for _ in range(draw.randint(0, limits.size))])
@@ -113,8 +143,7 @@ def _cases() -> Iterator[tuple[Slots, str, str | None]]:
 def test_room_is_as_many_as_start_one_after_another() -> None:
     for slots, account, host in _cases():
         share = slots.share_at(NOW)
-        backlogs = [account_backlog(account)] if host is None else [account_backlog(account), f"host:{host}"]
-        room = max(0, min(map(share.room, backlogs)))
+        room = max(0, min(map(share.room, one(account, host).backlogs)))
         assert len(share.decide(some(100, account, host)).started) == room
 
 
@@ -123,7 +152,7 @@ def test_a_host_has_its_limit_no_matter_which_account_sends_there() -> None:
     assert start(slots, some(3, "abc", "slow.example")).total() == 2
     assert backlog_of(slots, one("c", "slow.example")) == "host:slow.example"
     assert backlog_of(slots, one("c", "other.example")) is None
-    slots.give_back("a", "slow.example")
+    slots.give_back(one("a", "slow.example"))
     assert backlog_of(slots, one("c", "slow.example")) is None
 
 
@@ -131,7 +160,7 @@ def test_beyond_its_rate_an_account_waits_for_time_and_not_for_slots() -> None:
     slots = Slots(SlotLimits(size=64, account_per_minute=60))
     assert start(slots, some(12, "a")) == {"a": 10}
     for _ in range(10):
-        slots.give_back("a", None)
+        slots.give_back(one("a"))
     backlog = backlog_of(slots, one("a"))
     assert backlog == account_backlog("a")
     assert slots.share_at(NOW).opens_at(backlog) == NOW + SECOND
@@ -181,7 +210,7 @@ def test_what_is_late_leaves_slots_to_what_is_punctual_in_its_account() -> None:
     assert backlog_of(slots, waiting) == "late:a" and is_backlog_of_late("late:a")
     assert start(slots, some(300, "a")) == {"a": 12}
     assert backlog_of(slots, one()) == account_backlog("a")
-    slots.give_back("a", None)
+    slots.give_back(one("a"))
     assert start(slots, [waiting, one()]) == {"a": 1}
     assert backlog_of(slots, waiting) == "late:a"
 

@@ -43,13 +43,16 @@ def url(receiver: RawReceiver, host: str = "127.0.0.1") -> str:
     return f"http://{host}:{receiver.port}/hook"
 
 
-async def add(service: Service, user: str, receiver: str, *, runs: int, timeout_s: float = 30) -> Job:
+async def add(
+    service: Service, user: str, receiver: str, *, runs: int, timeout_s: float = 30, account_id: str | None = None
+) -> Job:
     """A job of this user with so many runs that may start now."""
     now = service.clock.now()
     job = await add_job(
         service.stores,
         now,
         user=user,
+        account_id=account_id,
         urls=[receiver],
         retry=ONCE,
         webhook={"timeout_s": timeout_s},
@@ -125,6 +128,25 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
         assert all(one.keys() <= {Status.SUCCESS, Status.DEAD_LETTER} for one in ended)
         assert service.engine.pool.in_use == 0
     await until(lambda: open_descriptors() <= before + 2)  # but for the healthy receiver's own
+
+
+@both_databases
+async def test_four_accounts_of_one_user_leave_slots_to_other_users(
+    open_test_service: OpenService, config: Config, receiver: Receiver
+) -> None:
+    async with receiving(silence) as hanging, open_test_service(config=sized(config, 16)) as service:
+        other = await add(service, "other", receiver.url, runs=0)
+        noisy = []
+        for number in range(4):
+            account = await service.stores.accounts.create(name=f"{number}", user="noisy", now=service.clock.now())
+            noisy.append(await add(service, "noisy", url(hanging), runs=20, account_id=account.id))
+        for _ in range(10):
+            await service.engine.firer.start_run(other.id, service.clock.now())
+        async with delivering(service):
+            await receiver.wait_for(10)
+            running = [(await statuses(service, job, "noisy"))[Status.RUNNING] for job in noisy]
+        assert sum(running) == 12
+        assert await statuses(service, other, "other") == {Status.SUCCESS: 10}
 
 
 async def test_what_is_deferred_is_not_read_again_before_there_is_room(

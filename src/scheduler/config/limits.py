@@ -19,12 +19,22 @@ class LimitsConfig:
         int,
         Setting(
             "Webhooks of one account in flight at most; what is beyond waits. 0: the fair share, three times as many "
-            "as there are free slots: three quarters of engine.concurrency while other accounts deliver nothing, less "
-            "beside them, fifteen sixteenths for an account that owns all jobs.",
+            "as there are free slots, for an account and for all accounts that one user made: three quarters of "
+            "engine.concurrency while others deliver nothing, less beside them, all but the reserve for an account "
+            "that owns all jobs.",
             low=0,
             high=10_000,
         ),
     ] = 0
+    reserve_slots: Annotated[
+        int,
+        Setting(
+            "The last slots for webhooks, which only users get whose accounts have nothing in flight; at most a "
+            "quarter of engine.concurrency. 0: none.",
+            low=0,
+            high=1_000,
+        ),
+    ] = 4
     host_concurrency: Annotated[
         int,
         Setting("Webhooks in flight to one host at most; what is beyond waits. 0: any number.", low=0, high=10_000),

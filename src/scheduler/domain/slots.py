@@ -1,24 +1,29 @@
 """Decides which executions start in the free slots of the worker pool, and in which backlog the others are deferred.
 
-A delivery in flight takes one slot of ``engine.concurrency``. An execution starts if its account and its receiver's
-host have room:
+A delivery in flight takes one slot of ``engine.concurrency``. An execution starts if its account, the user who made
+the account and its receiver's host have room:
 
-* An account has its fair share, three times as many slots as are free. One account gets three quarters of the pool,
-  two get three sevenths each, and however many there are, some slots stay free for the next one. The only account that
-  has jobs gets fifteen times as many as are free. ``account_concurrency`` replaces the share by a number.
+* A user has their fair share, three times as many slots as are free, for all accounts that they made together. One user
+  gets three quarters of the pool, two get three sevenths each, and however many there are, some slots stay free for the
+  next one. The last ``reserve`` slots are only for the first execution of a user who has none in flight.
+* An account has its fair share in the same way. ``account_concurrency`` replaces both shares by a number for the
+  account.
+* The only account that has jobs, and its user, get all slots but the reserve.
 * A host has ``host_concurrency`` slots.
 * What is late, a retry or a run that was redriven, backfilled or caught up, has three quarters of what its account may
   have, and comes last: thousands of them do not delay the other jobs of their account.
 * Accounts and hosts have a rate, deliveries a minute (see ``rate_limiter``).
 
-An execution without room is deferred to a backlog: that of its account, of what is late in its account, or of its host.
-What is deferred is not considered again before its backlog has room, so it does not delay the executions after it.
+An execution without room is deferred to a backlog: that of its account, of what is late in its account, of the user
+who made its account, or of its host. What is deferred is not considered again before its backlog has room, so it does
+not delay the executions after it.
 
-A worked example: 64 slots are free, account ``a`` has 100 executions ready, and account ``b`` has 20 younger ones.
+A worked example: 64 slots are free, account ``a`` of one user has 100 executions ready, and account ``b`` of another
+has 20 younger ones.
 
 >>> slots = Slots(SlotLimits(size=64))
->>> ready = [Candidate(id=f"{account}{n}", account_id=account) for account, count in (("a", 100), ("b", 20))
-...          for n in range(count)]
+>>> ready = [Candidate(id=f"{account}{n}", owner=Owner(account_id=account, user=user))
+...          for account, user, count in (("a", "ann", 100), ("b", "bob", 20)) for n in range(count)]
 >>> decision = slots.share_at(now=0).decide(ready)
 >>> Counter(id[0] for id in decision.started)
 Counter({'a': 48, 'b': 12})
@@ -28,13 +33,26 @@ Counter({'account:a': 52, 'account:b': 8})
 With 48 taken 16 are free, and three times 16 is 48; of these 16 ``b`` gets three quarters. Four are left for others. Of
 the slots that ``a`` gives back ``b`` may take more than ``a``, until both have three sevenths of 64.
 
->>> for id in decision.started:
-...     slots.take(id[0], None, now=0)
->>> for _ in range(10):
-...     slots.give_back("a", None)
+>>> started = [candidate for candidate in ready if candidate.id in decision.started]
+>>> for candidate in started:
+...     slots.take(candidate, now=0)
+>>> for candidate in started[:10]:
+...     slots.give_back(candidate)
 >>> share = slots.share_at(now=0)
 >>> {backlog: share.room(backlog) for backlog in ("account:a", "account:b", "account:c")}
 {'account:a': 1, 'account:b': 8, 'account:c': 11}
+
+More accounts do not give ``ann`` more: with 38 in flight one more may start, in whichever of her accounts. When four
+slots are left, with a reserve of four, only users start something who have nothing in flight, and of each only one.
+
+>>> share.room("user:ann"), share.room("user:bob"), share.room("user:cid")
+(1, 8, 11)
+>>> slots = Slots(SlotLimits(size=64, reserve=4))
+>>> for n in range(60):
+...     slots.take(Candidate(id=str(n), owner=Owner(account_id=f"a{n % 4}", user=f"u{n % 2}")), now=0)
+>>> share = slots.share_at(now=0)
+>>> share.room("user:u0"), share.room("user:bob")
+(0, 1)
 """
 
 from __future__ import annotations
@@ -48,12 +66,10 @@ from scheduler.domain.clock import SECOND, Instant
 from scheduler.domain.rate_limiter import RateLimiter
 
 _SHARE = 3
-_SHARE_OF_ONLY_ACCOUNT = 15
-"""Leaves a sixteenth of the pool free for the first runs of a second account."""
 _PUNCTUAL = 60 * SECOND
 """A run that is queued later than this after its time is late."""
 
-_ACCOUNT, _LATE, _HOST = "account:", "late:", "host:"
+_ACCOUNT, _USER, _LATE, _HOST = "account:", "user:", "late:", "host:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +77,8 @@ class SlotLimits:
     """How many slots there are, and what accounts and hosts may take of them. 0 is no limit."""
 
     size: int
+    reserve: int = 0
+    """The last slots, only for the first execution of a user who has none in flight."""
     account_concurrency: int = 0
     """0 is the fair share."""
     host_concurrency: int = 0
@@ -74,19 +92,34 @@ class SlotLimits:
 
     @property
     def is_fair_share_only(self) -> bool:
-        """Is the fair share of accounts the only limit?"""
+        """Is the fair share of accounts and users the only limit?"""
         return not (self.depends_on_host or self.account_concurrency or self.account_per_minute)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """Whom the slots of an execution are counted for: its account, and the user who made that."""
+
+    account_id: str
+    user: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """An execution that waits for a slot."""
+    """An execution that waits for a slot or has one."""
 
     id: str
-    account_id: str
+    owner: Owner
     host: str | None = None
     """``None`` where hosts have no limit."""
     is_late: bool = False
+
+    @property
+    def backlogs(self) -> tuple[str, ...]:
+        """The backlogs that it may be deferred to, in the order they are tried."""
+        account_id, user = self.owner.account_id, self.owner.user
+        backlogs = (_ACCOUNT + account_id, _USER + user, *(() if self.host is None else (_HOST + self.host,)))
+        return (_LATE + account_id, *backlogs) if self.is_late else backlogs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +133,7 @@ class Decision:
 
 
 class Slots:
-    """Counts the slots that deliveries take, for each account and host. A host of ``None`` is not counted."""
+    """Counts the slots that deliveries take, for each account, user and host."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self.limits = limits
@@ -112,23 +145,23 @@ class Slots:
             if per_minute
         }
 
-    def take(self, account_id: str, host: str | None, now: Instant, *, is_late: bool = False) -> None:
+    def take(self, started: Candidate, now: Instant) -> None:
         """Count a delivery that starts."""
         self._taken += 1
-        for backlog in backlogs_of(account_id, host, is_late=is_late):
+        for backlog in started.backlogs:
             self._taken_by[backlog] += 1
             if rate := self._rates.get(_kind(backlog)):
                 rate.take(backlog, now)
 
-    def give_back(self, account_id: str, host: str | None, *, is_late: bool = False) -> None:
+    def give_back(self, ended: Candidate) -> None:
         """Count a delivery that has ended."""
         self._taken -= 1
-        for backlog in backlogs_of(account_id, host, is_late=is_late):
+        for backlog in ended.backlogs:
             self._taken_by[backlog] -= 1
             if not self._taken_by[backlog]:
                 del self._taken_by[backlog]
 
-    def share_at(self, now: Instant, *, at_most: int | None = None, only_account: str | None = None) -> FairShare:
+    def share_at(self, now: Instant, *, at_most: int | None = None, only_owner: Owner | None = None) -> FairShare:
         """What may start at ``now`` in the slots that are free, of which ``at_most`` so many are given out."""
         free = self.limits.size - self._taken
         return FairShare(
@@ -137,7 +170,7 @@ class Slots:
             free=free if at_most is None else min(free, at_most),
             taken_by=self._taken_by.copy(),
             rates=self._rates,
-            only_account=only_account,
+            only_owner=only_owner,
         )
 
 
@@ -149,15 +182,15 @@ class FairShare:
     now: Instant
     free: int
     taken_by: Counter[str]
-    """The slots taken by executions of each backlog's account or host, or by what is late in the account."""
+    """The slots taken by executions of each backlog's account, user or host, or by what is late in the account."""
     rates: Mapping[str, RateLimiter]
-    only_account: str | None
+    only_owner: Owner | None
     """The account that owns all jobs there are, if that is known."""
 
     @property
     def limit(self) -> int:
         """How many executions start at most: the free slots, or what the only account may have of them."""
-        return self.free if self.only_account is None else min(self.free, self.room(account_backlog(self.only_account)))
+        return self.free if self.only_owner is None else min(self.free, self.room(user_backlog(self.only_owner.user)))
 
     def decide(self, candidates: Iterable[Candidate]) -> Decision:
         """Let candidates start while slots are free, and defer those that have no room before that.
@@ -172,7 +205,7 @@ class FairShare:
             free = self.free - len(started)
             if free <= 0:
                 break
-            backlogs = backlogs_of(candidate.account_id, candidate.host, is_late=candidate.is_late)
+            backlogs = candidate.backlogs
             backlog = next((one for one in backlogs if one in full or self._room(one, free, taken_by) <= 0), None)
             if backlog is None:
                 started.append(candidate.id)
@@ -204,14 +237,22 @@ class FairShare:
 
     def _slots_for(self, backlog: str, free: int, taken_by: Counter[str]) -> int:
         taken = taken_by[backlog]
-        if _kind(backlog) == _LATE:
-            return _part(_SHARE, self._slots_for(_rated(backlog), free, taken_by), taken)
-        if _kind(backlog) == _HOST:
+        kind = _kind(backlog)
+        if kind == _LATE:
+            return _part(self._slots_for(_rated(backlog), free, taken_by), taken)
+        if kind == _HOST:
             return min(free, self.limits.host_concurrency - taken) if self.limits.host_concurrency else free
+        if kind == _USER:
+            share = free if self.limits.account_concurrency or self._is_only(backlog) else _part(free, taken)
+            unreserved = min(share, max(0, free - self.limits.reserve))
+            return unreserved if taken else max(unreserved, min(free, 1))
         if self.limits.account_concurrency:
             return min(free, self.limits.account_concurrency - taken)
-        is_only = self.only_account is not None and backlog == account_backlog(self.only_account)
-        return _part(_SHARE_OF_ONLY_ACCOUNT if is_only else _SHARE, free, taken)
+        return free if self._is_only(backlog) else _part(free, taken)
+
+    def _is_only(self, backlog: str) -> bool:
+        only = self.only_owner
+        return only is not None and backlog in (_ACCOUNT + only.account_id, _USER + only.user)
 
 
 def is_late(*, attempt: int, scheduled_at: Instant, created_at: Instant) -> bool:
@@ -227,27 +268,24 @@ def account_backlog(account_id: str) -> str:
     return _ACCOUNT + account_id
 
 
+def user_backlog(user: str) -> str:
+    """The backlog of all accounts that a user made."""
+    return _USER + user
+
+
 def is_backlog_of_late(backlog: str) -> bool:
     """Is it the backlog of what is late in an account?"""
     return backlog.startswith(_LATE)
 
 
-def backlogs_of(account_id: str, host: str | None, *, is_late: bool = False) -> tuple[str, ...]:
-    """The backlogs that an execution of this account to this host may be deferred to, in the order they are tried."""
-    backlogs = (_ACCOUNT + account_id,) if host is None else (_ACCOUNT + account_id, _HOST + host)
-    return (_LATE + account_id, *backlogs) if is_late else backlogs
-
-
-def _part(share: int, free: int, taken: int) -> int:
-    """How many may start that have ``taken`` slots and may have ``share`` times as many as are free."""
-    # the most n with taken + n - 1 < share * (free - (n - 1)): each that starts leaves one slot less
-    return max(0, -(-(share * free - taken) // (share + 1)))
+def _part(free: int, taken: int) -> int:
+    """How many may start that have ``taken`` slots and may have ``_SHARE`` times as many as are free."""
+    # the most n with taken + n - 1 < _SHARE * (free - (n - 1)): each that starts leaves one slot less
+    return max(0, -(-(_SHARE * free - taken) // (_SHARE + 1)))
 
 
 def _kind(backlog: str) -> str:
-    if backlog.startswith(_ACCOUNT):
-        return _ACCOUNT
-    return _LATE if is_backlog_of_late(backlog) else _HOST
+    return backlog[: backlog.index(":") + 1]
 
 
 def _rated(backlog: str) -> str:

@@ -8,7 +8,7 @@ import logging
 from scheduler.domain.clock import SECOND, Clock
 from scheduler.domain.errors import SchedulerError
 from scheduler.domain.events import AttemptsSettled, CancelRequested, Events, Fired, WorkReady, WritingEnds
-from scheduler.domain.slots import SlotLimits, Slots, is_late
+from scheduler.domain.slots import Candidate, Owner, SlotLimits, Slots, is_late
 from scheduler.domain.webhooks.claim import Claim
 from scheduler.domain.webhooks.url import host_of
 from scheduler.engine.delivery import Deliverer
@@ -130,13 +130,21 @@ class WorkerPool:
 
     def _start(self, claim: Claim) -> None:
         execution = claim.execution
-        late = is_late(attempt=execution.attempt, scheduled_at=execution.scheduled_at, created_at=execution.created_at)
-        host = host_of(claim.webhook.url) if claim.webhook is not None and self._slots.limits.depends_on_host else None
-        self._slots.take(execution.account_id, host, self._clock.now(), is_late=late)
+        slot = Candidate(
+            id=execution.id,
+            owner=Owner(account_id=execution.account_id, user=claim.account_user),
+            host=host_of(claim.webhook.url)
+            if claim.webhook is not None and self._slots.limits.depends_on_host
+            else None,
+            is_late=is_late(
+                attempt=execution.attempt, scheduled_at=execution.scheduled_at, created_at=execution.created_at
+            ),
+        )
+        self._slots.take(slot, self._clock.now())
         task = asyncio.create_task(self._deliver_one(claim), name=f"deliver-{execution.id}")
         self._tasks[execution.id] = task
         # a task that is cancelled before its first step never runs, so a callback frees the slot
-        task.add_done_callback(lambda _: self._free(execution.id, execution.account_id, host, is_late=late))
+        task.add_done_callback(lambda _: self._free(slot))
 
     async def _deliver_one(self, claim: Claim) -> None:
         try:
@@ -153,9 +161,9 @@ class WorkerPool:
         if self._more_waiting:
             self.wake()
 
-    def _free(self, execution_id: str, account_id: str, host: str | None, *, is_late: bool) -> None:
-        del self._tasks[execution_id]
-        self._slots.give_back(account_id, host, is_late=is_late)
+    def _free(self, slot: Candidate) -> None:
+        del self._tasks[slot.id]
+        self._slots.give_back(slot)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until woken."""

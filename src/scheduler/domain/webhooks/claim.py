@@ -15,6 +15,8 @@ class Claim:
     """A ``running`` execution of this worker, with its job and webhook as they were at that moment."""
 
     execution: Execution
+    account_user: str
+    """The user who made the account: the slot counts for them as well."""
     job_name: str
     policy: RetryPolicy
     at_most_once: bool

@@ -17,14 +17,16 @@ from scheduler.domain.slots import (
     Candidate,
     Decision,
     FairShare,
+    Owner,
     Slots,
     account_backlog,
     is_backlog_of_late,
     is_late,
+    user_backlog,
 )
 from scheduler.domain.webhooks.url import host_of
 from scheduler.store.database import Database, Row, Transaction
-from scheduler.store.queue.claims import CLAIM_COLUMNS, CLAIMED_FROM
+from scheduler.store.queue.claims import ACCOUNT_USER, CLAIM_COLUMNS, CLAIMED_FROM
 from scheduler.store.queue.holds import RELEASE_BUFFERED
 from scheduler.store.queue.nodes import is_member
 
@@ -33,7 +35,7 @@ _WINDOW_ROWS = 512
 """How many ready executions a claim reads at most to find those that have to be deferred."""
 _BACKLOGS_PER_CLAIM = 16
 _BACKLOGS_KNOWN_FOR = SECOND
-_ONLY_ACCOUNT_KNOWN_FOR = SECOND // 10
+_ONLY_OWNER_KNOWN_FOR = SECOND // 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,7 @@ class Claimed:
     rows: list[Row]
     """The executions that are ``running`` now, rows of ``CLAIM_COLUMNS``."""
     backlogs: dict[str, None]
-    only_account: str | None
+    only_owner: Owner | None
     leaves_ready: bool
     """Are there executions of the only account that were left where they are?"""
 
@@ -56,8 +58,8 @@ class Claimer:
         self._backlogs: dict[str, None] | None = None
         """The backlogs that are not empty, those first that are to be read first; ``None``: not known."""
         self._backlogs_at: Instant = 0
-        self._only_account: str | None = None
-        self._only_account_at: Instant = 0
+        self._only_owner: Owner | None = None
+        self._only_owner_at: Instant = 0
         self.leaves_ready = False
         """Did the last claim leave executions of the only account where they are, although they are ready?"""
 
@@ -69,7 +71,7 @@ class Claimer:
         share = slots.share_at(now)
         times = [share.opens_at(backlog) for backlog in self._backlogs or ()]
         if self.leaves_ready:
-            times.append(self._only_account_at + _ONLY_ACCOUNT_KNOWN_FOR)
+            times.append(self._only_owner_at + _ONLY_OWNER_KNOWN_FOR)
         return min((at for at in times if at is not None), default=None)
 
     @property
@@ -83,17 +85,17 @@ class Claimer:
         Committed before it returns. ``slots`` are not changed.
         """
         backlogs = await self._known_backlogs(now)
-        if not self._only_account_at <= now < self._only_account_at + _ONLY_ACCOUNT_KNOWN_FOR:
-            self._only_account = None
-        share = slots.share_at(now, at_most=limit, only_account=self._only_account)
+        if not self._only_owner_at <= now < self._only_owner_at + _ONLY_OWNER_KNOWN_FOR:
+            self._only_owner = None
+        share = slots.share_at(now, at_most=limit, only_owner=self._only_owner)
         if share.limit <= 0:
             self.leaves_ready = True
             return []
         self._backlogs = None  # not known unless the transaction is known to have committed
         claimed = await self._db.transaction(lambda tx: self._claim(tx, share, backlogs, worker_id))
         self._backlogs = claimed.backlogs
-        if claimed.only_account != self._only_account:
-            self._only_account, self._only_account_at = claimed.only_account, now
+        if claimed.only_owner != self._only_owner:
+            self._only_owner, self._only_owner_at = claimed.only_owner, now
         self.leaves_ready = claimed.leaves_ready
         return claimed.rows
 
@@ -147,17 +149,17 @@ class _ClaimTransaction:
         self._add(sorted([*deferred, *ready], key=_age) if deferred else ready)
         decision = self._decide()
         if self._moves(decision):
-            self._share = replace(self._share, only_account=await self._find_only_account(decision))
+            self._share = replace(self._share, only_owner=await self._find_only_owner(decision))
             decision = self._decide()
             if self._moves(decision):
                 decision = await self._defer()
         is_full = len(decision.started) == self._share.limit
-        left = self._left_backlog in decision.deferred.values()
+        left = any(backlog in self._left_backlogs for backlog in decision.deferred.values())
         return Claimed(
             rows=[self._rows[execution_id] for execution_id in decision.started],
             backlogs=self._backlogs,
-            only_account=self._share.only_account,
-            leaves_ready=self._share.only_account is not None and (is_full or left),
+            only_owner=self._share.only_owner,
+            leaves_ready=self._share.only_owner is not None and (is_full or left),
         )
 
     async def _defer(self) -> Decision:
@@ -182,7 +184,7 @@ class _ClaimTransaction:
         return {
             row["id"]: Candidate(
                 id=row["id"],
-                account_id=row["account_id"],
+                owner=Owner(account_id=row["account_id"], user=row["account_user"]),
                 host=host_of(row["w_url"]) if by_host else None,
                 is_late=is_late(attempt=row["attempt"], scheduled_at=row["scheduled_at"], created_at=row["created_at"]),
             )
@@ -197,13 +199,14 @@ class _ClaimTransaction:
         return {
             execution_id: backlog
             for execution_id, backlog in decision.deferred.items()
-            if backlog not in (self._backlog_of.get(execution_id), self._left_backlog)
+            if backlog not in (self._backlog_of.get(execution_id), *self._left_backlogs)
         }
 
     @property
-    def _left_backlog(self) -> str | None:
-        """The backlog of the only account: what has no room in it stays where it is."""
-        return None if self._share.only_account is None else account_backlog(self._share.only_account)
+    def _left_backlogs(self) -> tuple[str, ...]:
+        """The backlogs of the only account and its user: what has no room in them stays where it is."""
+        only = self._share.only_owner
+        return () if only is None else (account_backlog(only.account_id), user_backlog(only.user))
 
     async def _move(self, decision: Decision) -> None:
         moves = self._moves(decision)
@@ -249,16 +252,16 @@ class _ClaimTransaction:
         url, webhook = ("w.url", "LEFT JOIN webhooks w ON w.id = e.webhook_id") if by_host else ("NULL", "")
         return await self._tx.fetch_all(
             f"""
-            SELECT e.id, e.account_id, e.attempt, e.scheduled_at, e.created_at, {url} AS w_url
-            FROM executions e {webhook} WHERE {_READY}
+            SELECT e.id, e.account_id, {ACCOUNT_USER}, e.attempt, e.scheduled_at, e.created_at, {url} AS w_url
+            FROM executions e JOIN accounts a ON a.id = e.account_id {webhook} WHERE {_READY}
             ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
             """,
             {"now": self._share.now, "limit": _WINDOW_ROWS},
         )
 
-    async def _find_only_account(self, decision: Decision) -> str | None:
+    async def _find_only_owner(self, decision: Decision) -> Owner | None:
         """The account whose executions are deferred, if it owns all jobs, so that no other account needs the slots."""
-        account_id, *others = {self._candidates[execution_id].account_id for execution_id in decision.deferred}
+        owner, *others = {self._candidates[execution_id].owner for execution_id in decision.deferred}
         if others or self._had_backlogs or not self._share.limits.is_fair_share_only:
             return None
         row = await self._tx.fetch_one(
@@ -266,9 +269,9 @@ class _ClaimTransaction:
             SELECT EXISTS (SELECT 1 FROM jobs WHERE account_id < :id)
                 OR EXISTS (SELECT 1 FROM jobs WHERE account_id > :id) AS others
             """,
-            {"id": account_id},
+            {"id": owner.account_id},
         )
-        return None if row is None or row["others"] else account_id
+        return None if row is None or row["others"] else owner
 
 
 def _age(row: Row) -> Instant:

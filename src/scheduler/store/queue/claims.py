@@ -14,14 +14,20 @@ from scheduler.store.jobs.webhooks import WEBHOOKS
 from scheduler.store.queue.attempts import QUEUED
 from scheduler.store.vault import WrongKeyError
 
+ACCOUNT_USER = "COALESCE(a.created_by, a.id) AS account_user"
+"""The user who made the account of a row; the account itself where nobody knows."""
 _JOB_COLUMNS = (
-    "j.name AS job_name", "j.retry", "j.delivery", "j.catchup_window_s", "j.dead_count", "e.worker_id", "e.started_at",
+    ACCOUNT_USER, "j.name AS job_name", "j.retry", "j.delivery", "j.catchup_window_s", "j.dead_count", "e.worker_id",
+    "e.started_at",
 )  # fmt: skip
 _EXECUTION_AT = len(_JOB_COLUMNS)
 WEBHOOK_AT = _EXECUTION_AT + len(QUEUED.names)
 """The position of the first column of the webhook; all of those are null once it is deleted."""
 CLAIM_COLUMNS = f"{', '.join(_JOB_COLUMNS)}, {QUEUED.columns('e')}, {WEBHOOKS.columns('w', prefix='w_')}"
-CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks w ON w.id = e.webhook_id"
+CLAIMED_FROM = (
+    "executions e JOIN jobs j ON j.id = e.job_id JOIN accounts a ON a.id = e.account_id "
+    "LEFT JOIN webhooks w ON w.id = e.webhook_id"
+)
 
 
 _decode_execution = QUEUED.decoder(_EXECUTION_AT, given=("status", "worker_id", "started_at"))
@@ -38,6 +44,7 @@ def decode_claim(row: Row, decode_webhook: Callable[[Row], Webhook], *, worker_i
         unreadable = f"what is stored of the webhook cannot be read: {error}"
     return Claim(
         execution=_decode_execution(row, Status.RUNNING, worker_id, started_at),
+        account_user=row["account_user"],
         job_name=row["job_name"],
         policy=decode_policy(row["retry"]),
         at_most_once=row["delivery"] == "at_most_once",
