@@ -244,11 +244,14 @@ class FairShare:
             return min(free, self.limits.host_concurrency - taken) if self.limits.host_concurrency else free
         if kind == _USER:
             share = free if self.limits.account_concurrency or self._is_only(backlog) else _part(free, taken)
-            unreserved = min(share, max(0, free - self.limits.reserve))
-            return unreserved if taken else max(unreserved, min(free, 1))
+            return min(share, self._unreserved(free, taken))
         if self.limits.account_concurrency:
             return min(free, self.limits.account_concurrency - taken)
-        return free if self._is_only(backlog) else _part(free, taken)
+        return self._unreserved(free, taken) if self._is_only(backlog) else _part(free, taken)
+
+    def _unreserved(self, free: int, taken: int) -> int:
+        """What whoever has ``taken`` slots may have of the free ones: of the reserve one, and only who has none."""
+        return max(free - self.limits.reserve, 0 if taken else min(free, 1))
 
     def _is_only(self, backlog: str) -> bool:
         only = self.only_owner
