@@ -81,6 +81,30 @@ async def test_an_account_has_so_many_jobs_and_no_more(limited: Api) -> None:
     assert (await limited.post("/api/jobs", form)).status == 201
 
 
+@limits(jobs_per_user=3)
+async def test_the_jobs_of_all_accounts_of_a_user_are_counted_together(limited: Api) -> None:
+    second = (await limited.post("/api/accounts", {"name": "second"})).json["id"]
+    await limited.new_job()
+    await limited.new_job(account_id=second)
+    form = {"name": "job", "schedule": "0 2 * * *"}
+    refused = await limited.post("/api/jobs/bulk", {"jobs": [form, {**form, "account_id": second}]})
+    assert refused.status == 429
+    assert "has 2 jobs in the accounts that they made and may have 3 (limits.jobs_per_user)" in refused.json["detail"]
+    assert (await limited.get("/api/jobs")).json["total"] == 2
+    await limited.new_job()
+    await limited.new_job(user="bob")
+
+
+@limits(accounts_per_user=2)
+async def test_a_user_may_make_so_many_accounts_and_no_more(limited: Api) -> None:
+    made = [await limited.post("/api/accounts", {"name": name}) for name in ("one", "two", "three")]
+    assert [reply.status for reply in made] == [201, 201, 429]
+    assert "may have 2 (limits.accounts_per_user)" in made[2].json["detail"]
+    assert (await limited.get("/api/accounts")).json["total"] == 2
+    assert (await limited.delete(f"/api/accounts/{made[0].json['id']}")).status == 204
+    assert (await limited.post("/api/accounts", {"name": "three"})).status == 201
+
+
 @limits(bytes_per_account=20_000)
 async def test_what_would_not_fit_into_the_budget_of_bytes_is_refused(limited: Api) -> None:
     webhook = {"url": "https://example.com", "body_template": "x" * 10_000}

@@ -143,7 +143,7 @@ async def test_nothing_can_be_done_to_a_deleted_job_whose_rows_are_still_there(
     clock.advance(86_400)
     await fire_all(service, clock)
     assert await stores.queue.claim(clock.now(), 10) == []
-    await stores.jobs.insert([(make_job(job.account_id, now), [])], most=1)
+    await stores.jobs.insert([(make_job(job.account_id, now), [])], per_account=1)
 
 
 async def test_what_is_queued_for_a_deleted_job_is_never_sent(

@@ -54,10 +54,17 @@ async def test_a_new_user_has_one_personal_account(nodes: tuple[Stores, Stores],
         assert len({account.id for account in made}) == 1
 
 
-async def test_a_quota_holds_across_nodes(nodes: tuple[Stores, Stores], clock: SetClock) -> None:
+@pytest.mark.parametrize("quota", [(5, 0), (0, 5)], ids=["of an account", "of a user"])
+async def test_a_quota_holds_across_nodes(
+    nodes: tuple[Stores, Stores], clock: SetClock, quota: tuple[int, int]
+) -> None:
+    per_account, per_user = quota
     account = await nodes[0].accounts.personal(user=USER, now=clock.now())
     made = await asyncio.gather(
-        *(node.jobs.insert([(make_job(account.id, clock.now()), [])], most=5) for node in nodes * 8),
+        *(
+            node.jobs.insert([(make_job(account.id, clock.now()), [])], per_account=per_account, per_user=per_user)
+            for node in nodes * 8
+        ),
         return_exceptions=True,
     )
     refused = [error for error in made if isinstance(error, SchedulerError) and error.code == "RATE_LIMITED"]

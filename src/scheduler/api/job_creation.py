@@ -96,12 +96,14 @@ async def create_jobs(request: web.Request) -> web.Response:
 
 async def _insert(caller: Caller, entries: Sequence[Entry]) -> None:
     """Store new jobs, if their accounts may have so many and may keep what they hold."""
-    services = caller.services
+    services, limits = caller.services, caller.services.config.limits
     kept: dict[str, int] = {}
     for job, webhooks in entries:
         kept[job.account_id] = kept.get(job.account_id, 0) + kept_by_job(job, webhooks)
     await services.kept_bytes.check_room(kept)
-    await services.jobs.insert(entries, by=caller.actor, most=services.config.limits.jobs_per_account)
+    await services.jobs.insert(
+        entries, by=caller.actor, per_account=limits.jobs_per_account, per_user=limits.jobs_per_user
+    )
     for account_id, total in kept.items():
         services.kept_bytes.add(account_id, Kept(total=total))
 

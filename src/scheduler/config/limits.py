@@ -58,6 +58,17 @@ class LimitsConfig:
     jobs_per_account: Annotated[
         int, Setting("Jobs that one account may have; another is refused. 0: any number.", low=0, high=10_000_000)
     ] = 0
+    accounts_per_user: Annotated[
+        int, Setting("Accounts that one user may make; another is refused. 0: any number.", low=0, high=10_000_000)
+    ] = 100
+    jobs_per_user: Annotated[
+        int,
+        Setting(
+            "Jobs in all accounts together that one user made; another is refused. 0: any number.",
+            low=0,
+            high=10_000_000,
+        ),
+    ] = 0
     keys_per_account: Annotated[
         int, Setting("API keys in force that one account may have. 0: any number.", low=0, high=1_000_000)
     ] = 0

@@ -27,8 +27,13 @@ from scheduler.domain.accounts.account import Role
 async def create_account(request: web.Request) -> web.Response:
     caller = Caller.of(request)
     caller.check_is_user()
-    account = await caller.services.accounts.create(
-        name=request[FORM]["name"], user=caller.user, now=caller.services.clock.now(), by=caller.actor
+    services = caller.services
+    account = await services.accounts.create(
+        name=request[FORM]["name"],
+        user=caller.user,
+        now=services.clock.now(),
+        by=caller.actor,
+        most=services.config.limits.accounts_per_user,
     )
     return answer(account_document(account), 201)
 

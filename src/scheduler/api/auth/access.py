@@ -95,7 +95,8 @@ class Caller:
         if account_id is None and self.key is not None:
             account_id = self.key.account_id
         if account_id is None:
-            return (await self.services.accounts.personal(user=self.user, now=now, by=self.actor)).id
+            most = self.services.config.limits.accounts_per_user
+            return (await self.services.accounts.personal(user=self.user, now=now, by=self.actor, most=most)).id
         return (await self.account(account_id, need)).id
 
     async def job(self, job_id: str, need: Role) -> Job:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from scheduler.domain.accounts.account import Account, Role
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
 from scheduler.domain.clock import Instant
+from scheduler.domain.errors import SchedulerError
 from scheduler.store.accounts.audit import record
+from scheduler.store.accounts.quotas import over_quota
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.ids import new_id
 from scheduler.store.rows import Table
@@ -26,16 +28,20 @@ class AccountStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None) -> Account:
-        """A new account with ``user`` as its owner; ``by`` is who creates it."""
+    async def create(self, *, name: str, user: str, now: Instant, by: Actor | None = None, most: int = 0) -> Account:
+        """A new account with ``user`` as its owner; ``by`` is who creates it.
 
-        async def insert(tx: Transaction) -> Account:
-            return await _insert(tx, name=name, user=user, now=now, by=by)
+        Raises ``RATE_LIMITED`` when the user would have made more than ``most`` that still exist; 0 is no limit.
+        """
 
-        return await self._db.transaction(insert)
+        async def insert(tx: Transaction) -> Account | SchedulerError:
+            refusal = await over_quota(tx, "accounts", {user: 1}, most=most)
+            return refusal or await _insert(tx, name=name, user=user, now=now, by=by)
 
-    async def personal(self, *, user: str, now: Instant, by: Actor | None = None) -> Account:
-        """The oldest account that ``user`` made and still owns; one is made when there is none.
+        return _unless_refused(await self._db.transaction(insert))
+
+    async def personal(self, *, user: str, now: Instant, by: Actor | None = None, most: int = 0) -> Account:
+        """The oldest account that ``user`` made and still owns; one is made when there is none, see ``create``.
 
         An account that somebody else made is not taken, even if ``user`` is an owner: its members would see the new
         job.
@@ -44,13 +50,16 @@ class AccountStore:
         if row is not None:
             return _ACCOUNTS.decode(row)
 
-        async def find_or_insert(tx: Transaction) -> Account:
+        async def find_or_insert(tx: Transaction) -> Account | SchedulerError:
             # read again under the lock, so that two first requests of a user do not make two accounts
             await tx.advisory_lock(f"the personal account of {user}")
             found = await tx.fetch_one(_OLDEST_MADE, {"user": user})
-            return _ACCOUNTS.decode(found) if found else await _insert(tx, name="Personal", user=user, now=now, by=by)
+            if found is not None:
+                return _ACCOUNTS.decode(found)
+            refusal = await over_quota(tx, "accounts", {user: 1}, most=most)
+            return refusal or await _insert(tx, name="Personal", user=user, now=now, by=by)
 
-        return await self._db.transaction(find_or_insert)
+        return _unless_refused(await self._db.transaction(find_or_insert))
 
     async def get(self, account_id: str, user: str) -> Account | None:
         """The account, if ``user`` belongs to it."""
@@ -101,6 +110,12 @@ class AccountStore:
             await record(tx, by, account_id, [audited])
 
         await self._db.transaction(update)
+
+
+def _unless_refused(made: Account | SchedulerError) -> Account:
+    if isinstance(made, SchedulerError):
+        raise made
+    return made
 
 
 async def _insert(tx: Transaction, *, name: str, user: str, now: Instant, by: Actor | None) -> Account:

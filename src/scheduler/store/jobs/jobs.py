@@ -16,7 +16,7 @@ from scheduler.domain.jobs.version import JobVersion
 from scheduler.domain.runs.execution import Status
 from scheduler.domain.webhooks.webhook import Webhook
 from scheduler.store.accounts.audit import record_on_jobs
-from scheduler.store.accounts.quotas import over_quota
+from scheduler.store.accounts.quotas import jobs_over_quota
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.jobs.history import add_versions, read_versions
 from scheduler.store.jobs.job_filter import JobFilter
@@ -58,16 +58,22 @@ class JobStore:
         self._events = events
 
     async def insert(
-        self, entries: Sequence[tuple[Job, Sequence[Webhook]]], *, by: Actor | None = None, most: int = 0
+        self,
+        entries: Sequence[tuple[Job, Sequence[Webhook]]],
+        *,
+        by: Actor | None = None,
+        per_account: int = 0,
+        per_user: int = 0,
     ) -> None:
         """Add jobs with their webhooks, all or none; ``by`` is who creates them, ``None`` for the service itself.
 
-        Raises ``RATE_LIMITED`` when an account would have more than ``most`` jobs; 0 is no limit.
+        Raises ``RATE_LIMITED`` when an account would have more than ``per_account`` jobs, or the accounts that one user
+        made more than ``per_user`` together; 0 is no limit.
         """
         wanted = Counter(job.account_id for job, _ in entries)
 
         async def insert(tx: Transaction) -> SchedulerError | None:
-            if refusal := await over_quota(tx, "jobs", wanted, most=most):
+            if refusal := await jobs_over_quota(tx, wanted, per_account=per_account, per_user=per_user):
                 return refusal
             await tx.execute_many(f"INSERT INTO jobs {JOBS.values()}", [JOBS.encode(job) for job, _ in entries])
             versions = [JobVersion.of(job, changed_by=_name(by)) for job, _ in entries]
