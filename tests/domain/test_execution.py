@@ -169,6 +169,26 @@ def test_a_stale_connection_counts_where_at_most_once_was_asked_for() -> None:
     assert (retry.available_at, retry.uncounted, retry.after_stale) == (NOW + 60 * SECOND, 0, False)
 
 
+BUSY = Outcome(error_code=ErrorCode.DNS_BUSY, error_text="busy", put_off=True)
+
+
+@pytest.mark.parametrize("at_most_once", [False, True])
+def test_an_attempt_that_the_service_was_too_busy_for_comes_again_and_costs_none(at_most_once: bool) -> None:
+    execution, waits = attempt(), []
+    for _ in range(8):
+        retry = settled(execution, BUSY, policy=replace(POLICY, max_attempts=1), at_most_once=at_most_once).retry
+        assert retry is not None
+        waits.append((retry.available_at - NOW) // SECOND)
+        execution = attempt(retry.attempt, uncounted=retry.uncounted)
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert settled(execution, FAILED, policy=replace(POLICY, max_attempts=2)).retry is not None
+
+
+def test_what_was_put_off_until_the_run_is_too_old_is_a_dead_letter() -> None:
+    settlement = settled(attempt(), BUSY, policy=replace(POLICY, max_age_seconds=4))
+    assert (settlement.status, settlement.error_code) == (Status.DEAD_LETTER, ErrorCode.DNS_BUSY)
+
+
 def test_an_interrupted_attempt_after_a_stale_connection_has_the_repeats_of_any_other() -> None:
     last = POLICY.max_attempts + CRASH_REPEATS
     assert settled(attempt(last, uncounted=1), INTERRUPTED).retry is not None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +108,69 @@ async def test_a_name_server_that_hangs_holds_up_no_other_name(zone: Zone, clock
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
+
+
+async def test_a_user_whose_names_hang_has_a_quarter_of_the_look_ups_and_delays_no_other_user(
+    zone: Zone, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.engine.http.resolver._LONGEST_WAIT_S", SHORT_S)
+    zone.names |= dict.fromkeys((f"hanging{number}.test" for number in range(40)), None)
+    async with receiving(keeping()) as receiver, make_sender(clock, resolver=Resolver(zone), concurrency=64) as sender:
+        waiting = [
+            asyncio.create_task(sender.send(replace(to(f"http://hanging{n}.test/", timeout_s=60), user="ann")))
+            for n in range(40)
+        ]
+        ended, waiting_still = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while len(ended) < 8:
+            more, waiting_still = await asyncio.wait(waiting_still, return_when=asyncio.FIRST_COMPLETED)
+            ended |= more
+        assert {(task.result().error_code, task.result().put_off) for task in ended} == {("dns_busy", True)}
+        assert len(zone.asked) == 32 == len(waiting_still)
+        other = await sender.send(replace(to(f"http://app.test:{receiver.port}/"), user="bob"))
+        assert other.error is None
+        for task in waiting_still:
+            task.cancel()
+        await asyncio.wait(waiting_still)
+
+
+async def test_an_attempt_whose_look_up_found_no_thread_within_its_timeout_is_put_off(
+    zone: Zone, clock: SetClock
+) -> None:
+    zone.names |= dict.fromkeys((f"hanging{number}.test" for number in range(33)), None)
+    async with make_sender(clock, resolver=Resolver(zone), concurrency=64) as sender:
+        waiting = [asyncio.create_task(sender.send(to(f"http://hanging{n}.test/", timeout_s=60))) for n in range(32)]
+        outcome = await asyncio.create_task(sender.send(to("http://hanging32.test/", timeout_s=SHORT_S)))
+        assert (outcome.error_code, outcome.put_off) == ("dns_busy", True)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_a_socket_for_which_no_descriptor_is_left_puts_the_attempt_off(clock: SetClock) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with receiving(keeping()) as receiver, make_sender(clock) as sender:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (max(int(file.name) for file in Path("/proc/self/fd").iterdir()) + 1, limits[1])
+        )
+        try:
+            filling = fill_descriptors()
+            outcome = await sender.send(to(receiver))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for file in filling:
+                file.close()
+        assert outcome.error is not None and outcome.error.endswith("this service has no file descriptor left")
+        assert outcome.put_off
+        assert (await sender.send(to(receiver))).error is None
+
+
+def fill_descriptors() -> list[socket.socket]:
+    """Sockets in all descriptors that the process may still open."""
+    opened = []
+    with suppress(OSError):
+        while True:
+            opened.append(socket.socket())
+    return opened
 
 
 async def test_a_hanging_look_up_ends_with_the_attempt(zone: Zone, clock: SetClock) -> None:

@@ -37,13 +37,14 @@ class Turns:
 
         Raises ``RATE_LIMITED`` when too many requests of the user wait already.
         """
-        await self._begin(user)
+        await self.begin(user)
         try:
             yield
         finally:
-            self._end(user)
+            self.end(user)
 
-    async def _begin(self, user: str) -> None:
+    async def begin(self, user: str) -> None:
+        """As ``turn``, for a turn that another function ends, by ``end``."""
         if self._free and self._active[user] < self._at_once_per_user and user not in self._waiting:
             self._take(user)
             return
@@ -58,7 +59,7 @@ class Turns:
             await given
         except asyncio.CancelledError:
             if not given.cancelled():  # the turn came in the moment of the cancellation
-                self._end(user)
+                self.end(user)
             elif given in waiting:
                 waiting.remove(given)
                 self._forget(user)
@@ -68,7 +69,8 @@ class Turns:
         self._free -= 1
         self._active[user] += 1
 
-    def _end(self, user: str) -> None:
+    def end(self, user: str) -> None:
+        """End a turn of ``user``."""
         self._free += 1
         self._active[user] -= 1
         if not self._active[user]:

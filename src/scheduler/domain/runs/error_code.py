@@ -12,6 +12,8 @@ class ErrorCode(StrEnum):
 
     DNS_FAILED = "dns_failed"
     BLOCKED_ADDRESS = "blocked_address"
+    DNS_BUSY = "dns_busy"
+    """Too many look-ups of names were under way in the service itself; such an attempt is put off."""
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     TLS_FAILED = "tls_failed"

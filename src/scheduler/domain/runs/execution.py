@@ -19,6 +19,8 @@ CRASH_REPEATS = 3
 """How often an interrupted attempt may be repeated beyond the attempts of the retry policy."""
 
 _REASON_LIMIT = 200
+_PUT_OFF_S = 5
+_LONGEST_PUT_OFF_S = 300
 _CRASHED = "every repeat of this attempt was interrupted by a crash or a stop of the service"
 
 
@@ -130,6 +132,8 @@ class Outcome:
     warnings: Sequence[str] = ()
     """What was wrong with an answer that was accepted all the same, in sentences."""
     retry_after_s: float | None = None
+    put_off: bool = False
+    """The failure is the service's own, for want of threads or descriptors: the attempt comes again and costs none."""
 
     @property
     def error(self) -> str | None:
@@ -195,11 +199,12 @@ def settle(
     if code is ErrorCode.NO_WEBHOOK or (code is ErrorCode.INTERRUPTED and at_most_once):
         return _final(execution, outcome, now, Status.FAILURE)
     is_repeated = code is ErrorCode.STALE_CONNECTION and not at_most_once and not execution.after_stale
-    retry = (
-        _repetition(execution, outcome, now)
-        if is_repeated
-        else _next_attempt(execution, outcome, code, now, policy=policy, jitter=jitter)
-    )
+    if outcome.put_off:
+        retry = _later(execution, now, policy=policy, jitter=jitter)
+    elif is_repeated:
+        retry = _repetition(execution, outcome, now)
+    else:
+        retry = _next_attempt(execution, outcome, code, now, policy=policy, jitter=jitter)
     if retry is None:
         return _dead(execution, outcome, code, now)
     status = Status.TIMED_OUT if code in TIMEOUTS else Status.FAILURE
@@ -233,6 +238,17 @@ def _repetition(execution: Execution, outcome: Outcome, now: Instant) -> Retry:
         uncounted=execution.uncounted + 1,
         after_stale=True,
     )
+
+
+def _later(execution: Execution, now: Instant, *, policy: RetryPolicy, jitter: float) -> Retry | None:
+    """The next attempt after one that was put off: soon, each time twice as late, until the run is too old.
+
+    Nothing was sent, so it comes again with ``at_most_once`` too, and does not count against ``max_attempts``.
+    """
+    delay_s = min(_PUT_OFF_S * 2**execution.uncounted, _LONGEST_PUT_OFF_S) * (1 + jitter)
+    if now + seconds(delay_s) > execution.budget_at + seconds(policy.max_age_seconds):
+        return None
+    return Retry(attempt=execution.attempt + 1, available_at=now + seconds(delay_s), uncounted=execution.uncounted + 1)
 
 
 def _next_attempt(

@@ -59,6 +59,8 @@ class Request:
     hops: int = 0
     """How many redirects have led here."""
     tls: TlsOptions | None = field(default=None, repr=False)
+    user: str = ""
+    """Who made the account that it is sent for: look-ups of names are shared by users."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +114,7 @@ def build_request(claim: Claim, *, fired_at: Instant, version: str) -> Request:
         headers=headers,
         body=body,
         timeout_s=webhook.timeout_s,
+        user=claim.account_user,
         on_new_connection=execution.after_stale,
         success=webhook.success,
         follow_redirects=webhook.follow_redirects,

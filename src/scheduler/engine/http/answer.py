@@ -96,10 +96,10 @@ def _content_type(message: RawResponseMessage) -> str | None:
     return message.headers.get(CONTENT_TYPE) if message.compression is None else None
 
 
-def failed(code: ErrorCode, text: str, *, response_code: int | None = None) -> Outcome:
+def failed(code: ErrorCode, text: str, *, response_code: int | None = None, put_off: bool = False) -> Outcome:
     """A failure whose error is one line of printable characters, 300 at most with its code."""
     room = LONGEST_ERROR - len(error_line(code, "", response_code=response_code)) - 1
-    return Outcome(error_code=code, error_text=_one_line(text, room), response_code=response_code)
+    return Outcome(error_code=code, error_text=_one_line(text, room), response_code=response_code, put_off=put_off)
 
 
 def _one_line(text: str, longest: int) -> str:

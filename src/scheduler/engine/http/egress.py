@@ -46,9 +46,13 @@ class Dial:
     """One attempt to connect: the host name, and the last of its addresses that a socket was opened for."""
 
     name: str
+    user: str = ""
+    """For whom; look-ups of names are counted for them."""
     address: str | None = None
     is_connected: bool = False
     """A socket is connected; what may be missing is TLS."""
+    awaits_lookup: bool = False
+    """Its look-up waits for a thread."""
     blocked: str | None = None
     """Why the first of its addresses that is not permitted is not."""
 
@@ -56,11 +60,16 @@ class Dial:
 _dial: ContextVar[Dial | None] = ContextVar("dial", default=None)
 
 
-def dialling(name: str) -> Dial:
+def dialling(name: str, user: str = "") -> Dial:
     """Begin to connect: until this task connects to another host, its sockets are checked as those of ``name``."""
-    dial = Dial(name)
+    dial = Dial(name, user)
     _dial.set(dial)
     return dial
+
+
+def current_dial() -> Dial:
+    """The attempt to connect for which this task runs."""
+    return _dial.get() or Dial("")
 
 
 def note_connected() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import ssl
@@ -17,6 +18,9 @@ from aiohttp.http import HttpProcessingError
 
 from scheduler.domain.runs.error_code import ErrorCode
 from scheduler.engine.http.egress import Dial
+from scheduler.engine.http.resolver import LookupsBusyError
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ _OF_PLAIN_HTTP = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
 def failure_of(error: Exception, endpoint: str, dial: Dial) -> tuple[ErrorCode, str]:
     """The code and the text of an exception raised on the way to ``endpoint`` (``host:port``) or on its connection."""
     match error:
+        case ClientConnectorDNSError() if isinstance(error.os_error, LookupsBusyError):
+            return ErrorCode.DNS_BUSY, f"{endpoint}: {_reason(error.os_error)}"
         case ClientConnectorDNSError():
             return ErrorCode.DNS_FAILED, f"{endpoint}: {_reason(error.os_error)}"
         case ClientConnectorCertificateError():
@@ -56,12 +62,21 @@ def failure_of(error: Exception, endpoint: str, dial: Dial) -> tuple[ErrorCode, 
             return ErrorCode.PROTOCOL_ERROR, f"{endpoint}: {type(error).__name__}: {error}"
 
 
+def is_own_congestion(error: Exception) -> bool:
+    """Is the failure the service's own, which has no thread for a look-up or no descriptor for a socket?"""
+    if not isinstance(error, ClientConnectorError):
+        return False
+    return isinstance(error.os_error, LookupsBusyError) or error.os_error.errno in _OUT_OF_DESCRIPTORS
+
+
 def _not_connected(error: OSError, endpoint: str) -> tuple[ErrorCode, str]:
     match error:
         case ConnectionRefusedError():
             return ErrorCode.CONNECT_REFUSED, f"nothing accepts connections at {endpoint}"
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
             return ErrorCode.CONNECTION_RESET, f"{endpoint} broke the connection while it was being made"
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return ErrorCode.CONNECT_REFUSED, f"no connection to {endpoint}: this service has no file descriptor left"
         case TimeoutError():
             return ErrorCode.CONNECT_TIMEOUT, f"{endpoint} did not accept the connection"
         case _:

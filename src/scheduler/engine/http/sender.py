@@ -33,7 +33,7 @@ from scheduler.engine.http.answer import Body, CodeAndText, failed, not_followed
 from scheduler.engine.http.connector import ExchangeConnector
 from scheduler.engine.http.egress import Dial, Egress, dialling
 from scheduler.engine.http.exchange import Exchange, received_bytes
-from scheduler.engine.http.failure import failure_of
+from scheduler.engine.http.failure import failure_of, is_own_congestion
 from scheduler.engine.http.resolver import Resolver
 from scheduler.engine.http.tls import TlsContexts
 from scheduler.engine.http.tunnel import NoResolver, Tunnel
@@ -138,7 +138,7 @@ class Sender:
             return failed(ErrorCode.BLOCKED_ADDRESS, f"the request cannot be sent: {error}")
         except ssl.SSLError as error:
             return failed(ErrorCode.TLS_FAILED, f"the tls of the webhook cannot be used: {error.strerror}")
-        dial = dialling(route.host)
+        dial = dialling(route.host, request.user)
         total = asyncio.timeout_at(deadline)
         connection: Connection | None = None
         exchange: Exchange | None = None
@@ -167,6 +167,8 @@ class Sender:
                 failure=following,
             )
         except TimeoutError:
+            if dial.awaits_lookup:
+                return failed(ErrorCode.DNS_BUSY, f"{route.endpoint}: its name waited for others", put_off=True)
             total_s = request.timeout_s if connection is not None or total.expired() else None
             return failed(*_timed_out(route, dial, total_s, connected=connection is not None))
         except Exception as error:
@@ -174,7 +176,7 @@ class Sender:
                 self._suspend_reuse(route.endpoint)
                 closed = f"{route.endpoint} closed the connection, which had been used before, without an answer"
                 return failed(ErrorCode.STALE_CONNECTION, closed)
-            return failed(*failure_of(error, route.endpoint, dial))
+            return failed(*failure_of(error, route.endpoint, dial), put_off=is_own_congestion(error))
         finally:
             if connection is not None:
                 _release(connection, reusable=reusable)
