@@ -185,6 +185,6 @@ async def rendered_metrics(service: Service) -> tuple[bytes, Mapping[str, str]]:
     """What ``/metrics`` shows to a scraper."""
     counts = await service.stores.executions.counts()
     rendered: tuple[bytes, Mapping[str, str]] = service.telemetry.render(
-        pool_in_use=service.engine.pool.in_use, counts=counts, dropped_log_lines=0
+        pool_in_use=service.engine.pool.in_use, counts=counts, waiting_s=0.0, dropped_log_lines=0
     )
     return rendered

@@ -195,7 +195,7 @@ async def test_a_database_starts_after_the_statements_for_a_lost_key(tmp_path: P
 
 
 def test_it_explains_every_metric_there_is() -> None:
-    body, _ = Telemetry(Events(), pool_size=1).render(pool_in_use=0, counts={}, dropped_log_lines=0)
+    body, _ = Telemetry(Events(), pool_size=1).render(pool_in_use=0, counts={}, waiting_s=0.0, dropped_log_lines=0)
     measured = set(re.findall(r"^# TYPE (\w+)", body.decode(), re.MULTILINE))
     assert set(_first_cells(_chapter("Health, metrics and logs"))) - {"/health"} >= measured
     assert set(re.findall(r"`(scheduler_\w+)", README)) == measured

@@ -92,7 +92,7 @@ class HealthReport:
 
 
 def _queue(found: Depth, now: Instant) -> dict[str, Any]:
-    oldest_at, due_at = found.oldest_ready_at, found.next_due_at
+    oldest_at, deferred_at, due_at = found.oldest_ready_at, found.oldest_in_lanes_at, found.next_due_at
     return {
         "ready": found.ready,
         "planned": found.planned,
@@ -100,6 +100,7 @@ def _queue(found: Depth, now: Instant) -> dict[str, Any]:
         "jobs_waiting": found.jobs_waiting,
         "counted_to": COUNTED_TO,
         "lag_s": 0.0 if oldest_at is None else (now - oldest_at) / SECOND,
+        "in_lanes_lag_s": 0.0 if deferred_at is None else (now - deferred_at) / SECOND,
         "overdue_s": 0.0 if due_at is None else max(0.0, (now - due_at) / SECOND),
     }
 

@@ -82,6 +82,7 @@ class Telemetry:
                 "pool_in_use": "Webhooks in flight",
                 "pool_size": "Webhooks in flight at most",
                 "queue_depth": "Executions that are queued",
+                "waiting_seconds": "How long the oldest execution has waited for a slot or its share of them",
                 "executions_running": "Executions that are running",
                 "dead_letters": "Executions in the dead letter",
                 "log_lines_dropped_total": "Log lines that were dropped: their reader was too slow or refused them",
@@ -114,16 +115,18 @@ class Telemetry:
         events.listen(RequestAnswered, self._on_answered)
 
     def render(
-        self, *, pool_in_use: int, counts: Mapping[Status, int], dropped_log_lines: int
+        self, *, pool_in_use: int, counts: Mapping[Status, int], waiting_s: float, dropped_log_lines: int
     ) -> tuple[bytes, Mapping[str, str]]:
         """The metrics as Prometheus text, and the headers that go with it.
 
-        ``counts`` has the executions that are queued, running and in the dead letter at this moment.
+        ``counts`` has the executions that are queued, running and in the dead letter at this moment, ``waiting_s`` says
+        for how long the oldest could have started if a slot had been free for it.
         """
         figures = {
             "pool_in_use": pool_in_use,
             "pool_size": self._pool_size,
             "queue_depth": counts.get(Status.QUEUED, 0),
+            "waiting_seconds": waiting_s,
             "executions_running": counts.get(Status.RUNNING, 0),
             "dead_letters": counts.get(Status.DEAD_LETTER, 0),
             "log_lines_dropped_total": dropped_log_lines,

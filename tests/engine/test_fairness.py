@@ -131,6 +131,20 @@ async def test_fifty_hostile_receivers_at_once_leave_healthy_traffic_alone(
 
 
 @both_databases
+async def test_the_health_report_says_how_long_the_oldest_has_waited_for_its_share(
+    open_test_service: OpenService, config: Config, clock: SetClock
+) -> None:
+    async with open_test_service(config=sized(config, 8, account_concurrency=1)) as service:
+        assert (await service.health.now()).details["queue"]["in_lanes_lag_s"] == 0.0
+        for user, wait_s in (("ann", 20), ("bob", 10)):
+            await add(service, user, "http://127.0.0.1:9/", runs=3)
+            clock.advance(wait_s)
+        await service.engine.pool.fill_slots()
+        queue = (await service.health.now()).details["queue"]
+        assert (queue["in_lanes"], queue["in_lanes_lag_s"]) == (4, 30.0)
+
+
+@both_databases
 async def test_four_accounts_of_one_user_leave_slots_to_other_users(
     open_test_service: OpenService, config: Config, receiver: Receiver
 ) -> None:

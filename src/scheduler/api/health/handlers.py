@@ -78,8 +78,12 @@ async def metrics(request: web.Request) -> web.Response:
         return answer(metrics_document(summary, caller.services.clock.now()))
     services = request.app[SERVICES]
     counts = await services.executions.counts()
+    queue = (await services.health()).details.get("queue", {})
     body, headers = services.telemetry.render(
-        pool_in_use=services.worker_pool.in_use, counts=counts, dropped_log_lines=dropped_lines()
+        pool_in_use=services.worker_pool.in_use,
+        counts=counts,
+        waiting_s=max(queue.get("lag_s", 0.0), queue.get("in_lanes_lag_s", 0.0)),
+        dropped_log_lines=dropped_lines(),
     )
     return web.Response(body=body, headers=headers)
 

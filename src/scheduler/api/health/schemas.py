@@ -27,6 +27,7 @@ class QueueDocument(Answer):
     jobs_waiting = whole(what="Enabled jobs that have no next time: see their `warnings`.")
     counted_to = whole()
     lag_s = number(what="How long the oldest that is ready has waited.")
+    in_lanes_lag_s = number(what="How long the oldest that waits for a share or a limit has waited.")
     overdue_s = number(what="How long the most overdue job is due.")
 
 

@@ -12,6 +12,18 @@ from scheduler.store.ids import instant_of
 COUNTED_TO = 10_000
 """Counting stops here, so that a deep queue takes no longer."""
 
+_IN_LANE = f"status = 'queued' AND held = {Hold.BACKLOG}"
+# From lane to lane by the index on (lane, available_at), a seek each: a lane may have any number of executions.
+_OLDEST_IN_LANES = f"""
+WITH RECURSIVE lanes (lane) AS (
+  SELECT MIN(lane) FROM executions WHERE {_IN_LANE}
+  UNION ALL
+  SELECT (SELECT MIN(e.lane) FROM executions e WHERE {_IN_LANE} AND e.lane > lanes.lane)
+  FROM lanes WHERE lane IS NOT NULL
+)
+SELECT MIN((SELECT MIN(e.available_at) FROM executions e WHERE {_IN_LANE} AND e.lane = lanes.lane)) FROM lanes
+"""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Depth:
@@ -27,6 +39,8 @@ class Depth:
     """Enabled jobs that have no next time, as it cannot be computed now."""
     oldest_ready_at: Instant | None
     """Since when the oldest of them has been ready."""
+    oldest_in_lanes_at: Instant | None
+    """Since when the oldest that waits for a share or a limit could have started otherwise."""
     next_due_at: Instant | None
     """When the next job is due, perhaps already."""
 
@@ -39,6 +53,7 @@ async def depth(db: Database, now: Instant) -> Depth:
         SELECT ({counted.format(f"held = {Hold.NONE} AND available_at <= :now")}) AS ready,
           ({counted.format(f"held = {Hold.NONE} AND available_at > :now")}) AS planned,
           ({counted.format(f"held = {Hold.BACKLOG}")}) AS in_lanes,
+          ({_OLDEST_IN_LANES}) AS in_lanes_since,
           (SELECT COUNT(*) FROM jobs WHERE enabled = 1 AND next_run_at IS NULL) AS jobs_waiting,
           (SELECT MIN(available_at) FROM executions WHERE status = 'queued' AND held = {Hold.NONE}) AS oldest_at,
           (SELECT MIN(next_run_at) FROM jobs WHERE next_run_at IS NOT NULL) AS due_at
@@ -53,6 +68,7 @@ async def depth(db: Database, now: Instant) -> Depth:
         in_lanes=row["in_lanes"],
         jobs_waiting=row["jobs_waiting"],
         oldest_ready_at=oldest_at if oldest_at is not None and oldest_at <= now else None,
+        oldest_in_lanes_at=row["in_lanes_since"],
         next_due_at=row["due_at"],
     )
 
