@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import schemathesis
@@ -48,7 +49,13 @@ _TLS = {"ca": (str, type(None)), "certificate": (str, type(None)), "key": (str, 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Keep another such rule: a certificate fits its key. Options that the schema refuses stay as they are."""
+    """Keep other such rules: a certificate fits its key, a cursor is one that the list has given.
+
+    Options and texts that the schema refuses stay as they are.
+    """
+    cursor = (case.query or {}).get("cursor")
+    if isinstance(cursor, str) and re.fullmatch("[A-Za-z0-9_-]{1,1500}", cursor):
+        del case.query["cursor"]
     jobs = case.body.get("jobs", [case.body]) if isinstance(case.body, dict) else []
     for job in jobs if isinstance(jobs, list) else []:
         for webhook in (job, job.get("webhook")) if isinstance(job, dict) else ():

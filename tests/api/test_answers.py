@@ -37,7 +37,7 @@ def test_an_answer_that_the_document_does_not_describe_is_found(answer: object, 
 
 
 def test_a_field_within_a_list_is_found_as_well() -> None:
-    page = {"items": [{"name": "an account", "secret": 1}], "total": 1, "skip": 0, "limit": 1}
+    page = {"items": [{"name": "an account", "secret": 1}], "total": 1, "skip": 0, "limit": 1, "next_cursor": None}
     with pytest.raises(AssertionError, match=r"items\[0\]"):
         check("/api/accounts", page, method="GET")
 

@@ -38,7 +38,12 @@ ROWS = Path(__file__).with_name("rows_of_1_0_0.sql")
 """What 1.0.0 wrote: jobs, webhooks and executions in every state that it had."""
 WRITTEN_AT = "2026-06-01T02:10:00Z"
 MIGRATIONS_OF_1_0_0 = 9
-NEWER_CODES = {ErrorCode.STALE_CONNECTION, ErrorCode.TOO_MANY_REDIRECTS, ErrorCode.UNEXPECTED_ANSWER}
+NEWER_CODES = {
+    ErrorCode.STALE_CONNECTION,
+    ErrorCode.TOO_MANY_REDIRECTS,
+    ErrorCode.UNEXPECTED_ANSWER,
+    ErrorCode.DNS_BUSY,
+}
 EXPLAINED_BY_1_0_0 = {
     "through": (
         Verdict.NOT_DUE,

@@ -10,7 +10,7 @@ and several of a kind in the order of their ids.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,6 +33,8 @@ class Row(Protocol):
     """One row of a result, read by column name or by position, which takes less time."""
 
     def __getitem__(self, column: str | int) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Reader(Protocol):
@@ -142,3 +144,7 @@ class Page(Generic[T]):
 
     items: list[T]
     total: int
+    keys: Sequence[str] = ()
+    """The value by which the list is ordered, of each item: a page that begins ``after`` it goes on from there."""
+    has_more: bool = False
+    """Does the list go on after these items?"""

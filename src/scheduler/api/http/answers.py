@@ -13,8 +13,10 @@ from aiohttp import web
 from marshmallow import INCLUDE, Schema, fields, validate
 
 from scheduler.api.http.fields import Words, words_of
+from scheduler.api.http.queries import cursor_after
 from scheduler.domain.clock import Instant, format_instant
 from scheduler.store.database import Page
+from scheduler.store.sql import PAGE_BYTES
 
 SLICE_S = 0.005
 """So long the documents of a page are made at a time, in seconds."""
@@ -101,9 +103,10 @@ class ErrorDocument(Answer):
 class PageAnswer(Answer):
     """One part of a list; a page of something adds its ``items``."""
 
-    total = whole()
+    total = whole(what="The number of entries in all pages.")
     skip = whole()
     limit = whole(least=1)
+    next_cursor = text(null=True, what="The `cursor` of the page that follows; null on the last one.")
 
 
 class Count(Answer):
@@ -139,9 +142,32 @@ async def documents_of(items: Sequence[T], document: Callable[[T], Document]) ->
 
 
 async def page_answer(page: Page[T], document: Callable[[T], Document], query: Document) -> web.Response:
-    """One page of a list, with the paging of the query."""
-    items = await documents_of(page.items, document)
-    return answer({"items": items, "total": page.total, "skip": query["skip"], "limit": query["limit"]})
+    """One page of a list, with the paging of the query; made in slices as by ``documents_of``.
+
+    What would make it longer than ``PAGE_BYTES`` is left to the next page.
+    """
+    items: list[orjson.Fragment] = []
+    room = PAGE_BYTES
+    slice_began = time.perf_counter()
+    for item in page.items:
+        encoded = _encoded(document(item))
+        room -= len(encoded) + 1
+        if items and room < 0:
+            break
+        items.append(orjson.Fragment(encoded))
+        if time.perf_counter() - slice_began >= SLICE_S:
+            await asyncio.sleep(0)
+            slice_began = time.perf_counter()
+    goes_on = page.has_more or len(items) < len(page.items)
+    return answer(
+        {
+            "items": items,
+            "total": page.total,
+            "skip": query["skip"],
+            "limit": query["limit"],
+            "next_cursor": cursor_after(page.keys[len(items) - 1], query) if goes_on and items else None,
+        }
+    )
 
 
 def items_answer(documents: Sequence[Document], status: int) -> web.Response:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, ValidationError, fields
+from marshmallow import EXCLUDE, ValidationError, fields, post_load, validate
 
 from scheduler.api.http.fields import Body
 
+_PAGING = ("skip", "limit", "after")
+_DIGEST_BYTES = 6
 _WORDS = {"true": True, "false": False}
 
 
@@ -67,13 +71,55 @@ class AnyParameters(Query):
 
 
 class Paging(Query):
-    """Which part of a list: ``limit`` entries after the first ``skip``."""
+    """Which part of a list: ``limit`` entries after the first ``skip``, or after the page that ``cursor`` came with.
+
+    Deserialised it has ``after`` in place of ``cursor``: the key of the last entry of that page.
+    """
 
     skip = QueryWhole(0, 2_147_483_647, load_default=0)
     limit = QueryWhole(1, 1000, load_default=100)
+    cursor = fields.String(
+        load_default=None,
+        validate=validate.Regexp(r"^[A-Za-z0-9_-]{1,1500}\Z", error="must be a next_cursor of this list"),
+        metadata={"pattern": "^[A-Za-z0-9_-]{1,1500}$"},
+    )
+
+    @post_load
+    def _follow(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
+        cursor = query.pop("cursor")
+        if cursor is not None and query["skip"]:
+            raise ValidationError({"cursor": ["give either skip or cursor"]})
+        query["after"] = None if cursor is None else _key_in(cursor, query)
+        return query
 
 
-def split_paging(query: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+def split_paging(query: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters that narrow a list, and those of ``Paging``."""
-    paging = {name: query[name] for name in ("skip", "limit")}
+    paging = {name: query[name] for name in _PAGING}
     return {name: value for name, value in query.items() if name not in paging}, paging
+
+
+def cursor_after(key: str, query: Mapping[str, Any]) -> str:
+    """The ``cursor`` for what follows the entry of this key in a list with the parameters of ``query``."""
+    return urlsafe_b64encode(_digest(query) + key.encode()).decode().rstrip("=")
+
+
+def _key_in(cursor: str, query: Mapping[str, Any]) -> str:
+    try:
+        found = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        key = found[_DIGEST_BYTES:].decode()
+    except ValueError:
+        found, key = b"", ""
+    if not key or "\0" in key:
+        raise ValidationError({"cursor": ["must be a next_cursor of this list"]})
+    if found[:_DIGEST_BYTES] != _digest(query):
+        raise ValidationError(
+            {"cursor": ["goes with the parameters of the page that it came with: give the same ones"]}
+        )
+    return key
+
+
+def _digest(query: Mapping[str, Any]) -> bytes:
+    """Tells lists with other parameters apart."""
+    narrowing = sorted((name, value) for name, value in query.items() if name not in _PAGING and value is not None)
+    return hashlib.sha256(repr(narrowing).encode("utf-8", "surrogatepass")).digest()[:_DIGEST_BYTES]

@@ -81,7 +81,7 @@ class AccountStore:
         )
         return Role(row["role"]) if row else None
 
-    async def page(self, user: str, *, skip: int, limit: int) -> Page[Account]:
+    async def page(self, user: str, *, skip: int, limit: int, after: str | None = None) -> Page[Account]:
         """The accounts ``user`` belongs to, oldest first."""
         return await select_page(
             self._db,
@@ -91,6 +91,7 @@ class AccountStore:
             order="a.id",
             skip=skip,
             limit=limit,
+            after=after,
             decode=_ACCOUNTS.decode,
         )
 

@@ -58,7 +58,9 @@ class AuditStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def page(self, user: str, chosen: AuditFilter, *, skip: int, limit: int) -> Page[AuditEntry]:
+    async def page(
+        self, user: str, chosen: AuditFilter, *, skip: int, limit: int, after: str | None = None
+    ) -> Page[AuditEntry]:
         """The entries of all accounts that ``user`` owns, newest first."""
         wanted: list[tuple[str, str, Any]] = [
             ("a.account_id = :account_id", "account_id", chosen.account_id),
@@ -79,6 +81,7 @@ class AuditStore:
             order="a.id DESC",
             skip=skip,
             limit=limit,
+            after=after,
             decode=_ENTRIES.decode,
         )
 

@@ -72,7 +72,7 @@ class InvitationStore:
             raise done
         return done
 
-    async def page(self, user: str, *, skip: int, limit: int) -> Page[Invitation]:
+    async def page(self, user: str, *, skip: int, limit: int, after: str | None = None) -> Page[Invitation]:
         """The invitations of ``user`` that are not answered yet, oldest first."""
         return await select_page(
             self._db,
@@ -82,6 +82,7 @@ class InvitationStore:
             order="i.id",
             skip=skip,
             limit=limit,
+            after=after,
             decode=_LISTED.decode,
         )
 

@@ -78,7 +78,9 @@ class KeyStore:
         row = await self._db.fetch_one(f"SELECT {_COLUMNS} FROM api_keys k WHERE k.id = :id", {"id": key_id})
         return self._decode(row) if row else None
 
-    async def page(self, user: str, *, account_id: str | None = None, skip: int, limit: int) -> Page[ApiKey]:
+    async def page(
+        self, user: str, *, account_id: str | None = None, skip: int, limit: int, after: str | None = None
+    ) -> Page[ApiKey]:
         """The keys of the accounts ``user`` belongs to, or of one of them, oldest first; revoked ones too."""
         scope = """
             FROM api_keys k JOIN members m ON m.account_id = k.account_id
@@ -86,7 +88,7 @@ class KeyStore:
         """
         params = {"user": user, "account_id": account_id}
         return await select_page(
-            self._db, _COLUMNS, scope, params, order="k.id", skip=skip, limit=limit, decode=self._decode
+            self._db, _COLUMNS, scope, params, order="k.id", skip=skip, limit=limit, after=after, decode=self._decode
         )
 
     async def revoke(self, key_id: str, now: Instant, *, by: Actor | None = None) -> bool:

@@ -14,19 +14,18 @@ from scheduler.store.accounts.invitations import lock_account, withdraw, withdra
 from scheduler.store.accounts.keys import keys_made_by, revoke_keys
 from scheduler.store.database import Database, Page, Transaction
 from scheduler.store.rows import Table
+from scheduler.store.sql import select_page
 
 _MEMBERS = Table(Member, renamed={"user": "user_id"}, without=("state",))
 _LISTED = Table(Member, renamed={"user": "user_id"})
 _PEOPLE = "m.account_id = :account_id AND m.key_id IS NULL"
 _INVITED = "i.account_id = :account_id"
-_LIST = f"""
-SELECT {_MEMBERS.columns("m")}, 'active' AS state FROM members m WHERE {_PEOPLE}
-UNION ALL
-SELECT {_MEMBERS.columns("i")}, 'invited' AS state FROM invitations i WHERE {_INVITED}
-ORDER BY user_id LIMIT :limit OFFSET :skip
-"""
-_COUNTS = f"""
-SELECT COUNT(*) AS n FROM members m WHERE {_PEOPLE} UNION ALL SELECT COUNT(*) AS n FROM invitations i WHERE {_INVITED}
+_OF_ACCOUNT = f"""
+FROM (
+  SELECT {_MEMBERS.columns("m")}, 'active' AS state FROM members m WHERE {_PEOPLE}
+  UNION ALL
+  SELECT {_MEMBERS.columns("i")}, 'invited' AS state FROM invitations i WHERE {_INVITED}
+) p WHERE user_id IS NOT NULL
 """
 
 
@@ -44,11 +43,19 @@ class MemberStore:
         self._db = db
         self._events = events
 
-    async def page(self, account_id: str, *, skip: int, limit: int) -> Page[Member]:
+    async def page(self, account_id: str, *, skip: int, limit: int, after: str | None = None) -> Page[Member]:
         """The people of one account, and those who are invited, by name."""
-        rows = await self._db.fetch_all(_LIST, {"account_id": account_id, "skip": skip, "limit": limit})
-        counts = await self._db.fetch_all(_COUNTS, {"account_id": account_id})
-        return Page([_LISTED.decode(row) for row in rows], sum(row["n"] for row in counts))
+        return await select_page(
+            self._db,
+            _LISTED.columns("p"),
+            _OF_ACCOUNT,
+            {"account_id": account_id},
+            order="user_id",
+            skip=skip,
+            limit=limit,
+            after=after,
+            decode=_LISTED.decode,
+        )
 
     async def change(self, account_id: str, user: str, role: Role, *, by: Actor | None = None) -> Member | Refusal:
         """Give a member another role. The invitations of one who is no owner any more are taken back."""

@@ -52,12 +52,20 @@ class DeadLetterStore:
         self._db = db
         self._events = events
 
-    async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
+    async def page(
+        self,
+        user: str,
+        filter: ExecutionFilter,  # noqa: A002
+        *,
+        skip: int,
+        limit: int,
+        after: str | None = None,
+    ) -> Page[Execution]:
         """The dead letters of the accounts of ``user``, newest first; the filter's times are those of their end."""
         conditions, params = conditions_of(filter, time_column="e.finished_at")
         mine = await mine_of(self._db, user)
         return await fetch_page(
-            self._db, [STILL_DEAD, mine, *conditions], {"user": user, **params}, skip=skip, limit=limit
+            self._db, [STILL_DEAD, mine, *conditions], {"user": user, **params}, skip=skip, limit=limit, after=after
         )
 
     async def redrive(

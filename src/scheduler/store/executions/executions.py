@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler.domain.accounts.audit import Action, Actor, AuditedAction
@@ -81,11 +81,21 @@ class ExecutionStore:
         )
         return row["account_id"] if row else None
 
-    async def page(self, user: str, filter: ExecutionFilter, *, skip: int, limit: int) -> Page[Execution]:  # noqa: A002
+    async def page(
+        self,
+        user: str,
+        filter: ExecutionFilter,  # noqa: A002
+        *,
+        skip: int,
+        limit: int,
+        after: str | None = None,
+    ) -> Page[Execution]:
         """The executions of the accounts of ``user``, newest first; the times of the filter are those of creation."""
         conditions, params = conditions_of(filter, time_column="e.created_at")
         mine = await mine_of(self._db, user)
-        return await fetch_page(self._db, [mine, *conditions], {"user": user, **params}, skip=skip, limit=limit)
+        return await fetch_page(
+            self._db, [mine, *conditions], {"user": user, **params}, skip=skip, limit=limit, after=after
+        )
 
     async def standing_for(self, job_id: str, at: Instant) -> list[Execution]:
         """The last attempts of the scheduled runs of a job that stand for the due time ``at``, skipped ones included.
@@ -182,7 +192,7 @@ async def mine_of(db: Database, user: str, *, to_change: bool = False) -> str:
 
 
 async def fetch_page(
-    db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int
+    db: Database, conditions: list[str], params: dict[str, Any], *, skip: int, limit: int, after: str | None
 ) -> Page[Execution]:
     """One page of the executions that meet all conditions, newest first."""
     page = await select_page(
@@ -193,9 +203,10 @@ async def fetch_page(
         order="e.id DESC",  # ids are time-ordered, so the newest come from the end of an index without sorting
         skip=skip,
         limit=limit,
+        after=after,
         decode=EXECUTIONS.decode,
     )
-    return Page(await with_reasons(db, page.items), page.total)
+    return replace(page, items=await with_reasons(db, page.items))
 
 
 def conditions_of(filter: ExecutionFilter, *, time_column: str) -> tuple[list[str], dict[str, Any]]:  # noqa: A002

@@ -92,7 +92,7 @@ class JobStore:
         row = await self._db.fetch_one(_GET, {"id": job_id})
         return JOBS.decode(row) if row else None
 
-    async def page(self, user: str, filter: JobFilter, *, skip: int, limit: int) -> Page[Job]:  # noqa: A002
+    async def page(self, user: str, filter: JobFilter, *, skip: int, limit: int, after: str | None = None) -> Page[Job]:  # noqa: A002
         """The jobs of the accounts ``user`` belongs to, oldest first."""
         conditions, params = filter.conditions()
         if await has_deleted_jobs(self._db, user):
@@ -105,6 +105,7 @@ class JobStore:
             order="j.id",
             skip=skip,
             limit=limit,
+            after=after,
             decode=JOBS.decode,
         )
 

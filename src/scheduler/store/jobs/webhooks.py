@@ -71,7 +71,9 @@ class WebhookStore:
         )
         return row["account_id"] if row else None
 
-    async def page(self, user: str, *, job_id: str | None = None, skip: int, limit: int) -> Page[Webhook]:
+    async def page(
+        self, user: str, *, job_id: str | None = None, skip: int, limit: int, after: str | None = None
+    ) -> Page[Webhook]:
         """The webhooks of the accounts ``user`` belongs to, or of one of their jobs, oldest first."""
         scope = """
             FROM webhooks w JOIN jobs j ON j.id = w.job_id JOIN members m ON m.account_id = j.account_id
@@ -85,6 +87,7 @@ class WebhookStore:
             order="w.id",
             skip=skip,
             limit=limit,
+            after=after,
             decode=self._rows.decode,
         )
 
