@@ -216,6 +216,6 @@ def test_the_socket_factory_opens_or_refuses() -> None:
         assert opened.family == socket.AF_INET
     assert dial.address == "127.0.0.1"
     dial = dialling("elsewhere")
-    with pytest.raises(OSError, match=r"127\.0\.0\.1 \(elsewhere\)") as refused:
+    with pytest.raises(OSError, match="elsewhere leads to an address that is not public") as refused:
         egress.socket_factory(info)
     assert (refused.value.errno, refused.value.strerror) == (errno.EACCES, dial.blocked)

@@ -221,10 +221,16 @@ async def test_a_refused_address_sees_no_connection(host: str, zone: Zone, clock
 
 
 @pytest.mark.parametrize("name", ["private.test", "mapped.test", "metadata.test"])
-async def test_a_name_of_a_refused_address_is_refused(name: str, zone: Zone, clock: SetClock) -> None:
+async def test_a_name_of_a_refused_address_is_refused_and_only_the_log_has_the_address(
+    name: str, zone: Zone, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     async with make_sender(clock, resolver=Resolver(zone)) as sender:
         outcome = await sender.send(to(f"http://{name}/", timeout_s=5))
-    assert outcome.error_code == "blocked_address"
+    assert outcome.error_code == "blocked_address" and outcome.error is not None
+    (address, *_) = zone.names[name] or []
+    assert f"{name} leads to" in outcome.error and address.rpartition(":")[2] not in outcome.error
+    assert f"{name} was looked up as {address}" in caplog.text
 
 
 async def test_of_a_mixed_answer_only_permitted_addresses_are_dialled(zone: Zone, clock: SetClock) -> None:
@@ -264,7 +270,7 @@ async def test_our_own_listener_is_not_called(clock: SetClock) -> None:
         egress.forbid("127.0.0.1", own.port)
         outcome = await sender.send(to(own))
         assert outcome.error == (
-            f"blocked_address 127.0.0.1 port {own.port} is this service itself; "
+            f"blocked_address 127.0.0.1 is this service itself (port {own.port}); "
             "only the exact address in the setting egress.allow permits it"
         )
         assert own.connections == 0

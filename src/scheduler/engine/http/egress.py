@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ _KEEP_ALIVE = (
         if hasattr(socket, name)
     ),
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -132,25 +135,32 @@ class Egress:
         if problem is not None:
             if dial is not None:
                 dial.blocked = dial.blocked or problem
+                if dial.name != address[0]:
+                    log.info("%s was looked up as %s and is blocked: %s", dial.name, address[0], problem)
             raise OSError(errno.EACCES, problem)
         if dial is not None:
             dial.address = address[0]
 
     def problem_with_address(self, address: Address, port: int, *, name: str) -> str | None:
-        """Why ``address``, found under ``name`` or written as it, must not be connected to; ``None`` when it may."""
+        """Why ``address``, found under ``name`` or written as it, must not be connected to; ``None`` when it may.
+
+        The owner of the webhook reads it, so it has no address that they did not write themselves.
+        """
+        subject = f"{address} is" if name in ("", str(address)) else f"{name} leads to"
         address = unwrap(address)
         if any(rule.names_address(address, port) for rule in self._rules):
             return None
         if self._is_own(address, port):
-            return f"{address} port {port} is this service itself; {_ONLY_EXACT}"
+            return f"{subject} this service itself (port {port}); {_ONLY_EXACT}"
         if is_guarded(address):
-            return f"{address} is a metadata, multicast or unspecified address; {_ONLY_EXACT}"
+            return f"{subject} a metadata, multicast or unspecified address; {_ONLY_EXACT}"
         if not is_denied(address) or (self._dev and is_local(address)):
             return None
         if any(rule.permits(address, port, name=name) for rule in self._rules):
             return None
-        what = str(address) if name in ("", str(address)) else f"{address} ({name})"
-        return f"{what} is no public address; the setting egress.allow can permit it, its network or its name"
+        return (
+            f"{subject} an address that is not public; the setting egress.allow can permit it, its network or its name"
+        )
 
     def _is_own(self, address: Address, port: int) -> bool:
         return (address, port) in self._own or (port in self._own_everywhere and _is_this_machine(address))
