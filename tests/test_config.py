@@ -314,6 +314,10 @@ def test_only_networks_and_addresses_can_be_trusted(entry: str) -> None:
         ("postgresql://ann:se:c/r@et@db/x", "postgresql://ann:***@db/x"),
         ("postgresql://:secret@db/x", "postgresql://:***@db/x"),
         ("postgresql:///x?host=/run&password=secret&user=ann", "postgresql:///x?host=/run&password=***&user=ann"),
+        (
+            "postgresql://ann:a@db/x?sslkey=/k&sslpassword=secret&PASSWORD=secret",
+            "postgresql://ann:***@db/x?sslkey=/k&sslpassword=***&PASSWORD=***",
+        ),
         ("sqlite:///a.db", "sqlite:///a.db"),
     ],
 )

@@ -239,8 +239,20 @@ async def test_every_refusal_is_the_same_and_the_log_says_which(api: Api, caplog
     assert replies[0].json["error_code"] == "UNAUTHORIZED"
     assert {reply.headers["WWW-Authenticate"] for reply in replies} == {"Bearer"}
     assert len(caplog.records) == len(given)
-    assert all(record.__dict__["reason"] for record in caplog.records)
+    assert all(record.__dict__["reason"] and record.__dict__["from"] == "127.0.0.1" for record in caplog.records)
     assert good not in caplog.text
+
+
+async def test_ten_refusals_a_minute_are_logged_and_the_others_counted(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="scheduler.api.auth.authenticator")
+    for _ in range(25):
+        assert (await api.get("/api/jobs", user=None)).status == 401
+    assert [record.__dict__["unlogged_before"] for record in caplog.records] == [0] * 10
+    api.clock.advance(60)
+    await api.get("/api/jobs", user=None)
+    assert [record.__dict__["unlogged_before"] for record in caplog.records[10:]] == [15]
 
 
 async def test_the_scheme_is_written_in_any_case(api: Api) -> None:

@@ -29,8 +29,10 @@ def postgres_dsn(url: str) -> str | None:
 
 
 def shown_url(url: str) -> str:
-    """The URL of a database without its password."""
-    return re.sub(r"(?<=//)([^:/@]*):.*@|(?<=[?&])(password=)[^&]*", _without_password, url)
+    """The URL of a database without its passwords: that of the user, and that of the key of a client certificate."""
+    return re.sub(
+        r"(?<=//)([^:/@]*):.*@|(?<=[?&])((?:ssl)?password=)[^&]*", _without_password, url, flags=re.IGNORECASE
+    )
 
 
 def sqlite_path(url: str) -> Path:

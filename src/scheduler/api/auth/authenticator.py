@@ -14,18 +14,22 @@ import jwt
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from scheduler.api.auth.client_address import address_of
 from scheduler.api.auth.jwks import KeySet
 from scheduler.api.auth.key_cache import ApiKeyCache
 from scheduler.api.auth.verification_keys import ConfiguredKey, TokenRefusedError, UnknownKeyError, VerificationKeys
 from scheduler.api.http.errors import unauthorized
-from scheduler.api.services import KEY, REQUEST_ID, USER
+from scheduler.api.services import KEY, REQUEST_ID, SERVICES, USER
 from scheduler.config.auth import AuthConfig
 from scheduler.config.jwt_algorithms import ALGORITHMS
 from scheduler.domain.accounts.api_key import KEY_MARK, is_principal_of_key
 from scheduler.domain.accounts.audit import SERVICE
 from scheduler.domain.clock import SECOND, Clock, Instant
+from scheduler.domain.rate_limiter import RateLimiter
 
 log = logging.getLogger(__name__)
+
+_LOGGED_PER_MINUTE = 10
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _TYPES = ("jwt", "at+jwt", "application/at+jwt")
@@ -135,7 +139,23 @@ class Authenticator:
 def authentication(
     authenticator: Authenticator, api_key_cache: ApiKeyCache, needs_token: Callable[[web.Request], bool]
 ) -> Middleware:
-    """The middleware that answers 401 to a request that needs a valid token and has none."""
+    """The middleware that answers 401 to a request that needs a valid token and has none.
+
+    Ten refusals a minute are logged, with the number of those before that were not.
+    """
+    pace = RateLimiter(_LOGGED_PER_MINUTE, burst=_LOGGED_PER_MINUTE)
+    unlogged = 0
+
+    def log_refusal(request: web.Request, reason: str) -> None:
+        nonlocal unlogged
+        now = request.app[SERVICES].clock.now()
+        if not pace.room("", now):
+            unlogged += 1
+            return
+        pace.take("", now)
+        about = {"reason": reason, "from": address_of(request), "request_id": request[REQUEST_ID]}
+        log.info("token refused", extra={**about, "unlogged_before": unlogged})
+        unlogged = 0
 
     async def identify(request: web.Request) -> None:
         token = _bearer_token(request)
@@ -151,7 +171,7 @@ def authentication(
             try:
                 await identify(request)
             except TokenRefusedError as refused:
-                log.info("token refused", extra={"reason": str(refused), "request_id": request[REQUEST_ID]})
+                log_refusal(request, str(refused))
                 raise unauthorized() from None
         return await handler(request)
 

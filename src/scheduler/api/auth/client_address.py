@@ -16,14 +16,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def actor_of(request: web.Request) -> Actor:
     """The caller as audit entries name them."""
-    services = request.app[SERVICES]
+    now = request.app[SERVICES].clock.now()
+    return Actor(name=request[USER], at=now, address=address_of(request), request_id=request[REQUEST_ID])
+
+
+def address_of(request: web.Request) -> str | None:
+    """The address of the client of this request, see ``client_address``."""
     given = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
-    return Actor(
-        name=request[USER],
-        at=services.clock.now(),
-        address=client_address(request.remote, given, services.config.server.trusted_proxies),
-        request_id=request[REQUEST_ID],
-    )
+    return client_address(request.remote, given, request.app[SERVICES].config.server.trusted_proxies)
 
 
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: tuple[str, ...]) -> str | None:
