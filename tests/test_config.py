@@ -301,6 +301,12 @@ def test_networks_and_addresses_of_proxies_can_be_trusted(entry: str) -> None:
     assert load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry}).server.trusted_proxies == (entry,)
 
 
+@pytest.mark.parametrize("token", ["short", "with a blank in between", "mit-Umlaut-äußerst-lang"])
+def test_a_token_for_scrapers_is_long_and_fits_into_a_header(token: str) -> None:
+    with pytest.raises(ConfigError, match="must have 16 characters or more"):
+        load(environ={"SCHEDULER_METRICS__TOKEN": token})
+
+
 @pytest.mark.parametrize("entry", ["proxy", "10.0.0.1/8", "10.0.0.1:80", "*"])
 def test_only_networks_and_addresses_can_be_trusted(entry: str) -> None:
     with pytest.raises(ConfigError, match="is no network"):

@@ -217,6 +217,25 @@ class Telemetry:
             self._executions.add({"status": status.value}, count)
 
 
+def render_own(counts: Mapping[Status, int]) -> tuple[bytes, Mapping[str, str]]:
+    """Metrics of some accounts as Prometheus text, and the headers; ``counts`` has their stored executions.
+
+    They have the names of those of the service. What is not stored per account, and the process, are not among them.
+    """
+    registry = Registry()
+    ended = Counter("scheduler_executions_total", "Executions that ended and are kept, by status", registry=registry)
+    for status in (one for one in Status if one not in (Status.QUEUED, Status.RUNNING)):
+        ended.add({"status": status.value}, counts.get(status, 0))
+    for name, doc, present in (
+        ("queue_depth", "Executions that are queued", Status.QUEUED),
+        ("executions_running", "Executions that are running", Status.RUNNING),
+        ("dead_letters", "Executions in the dead letter", Status.DEAD_LETTER),
+    ):
+        Gauge(f"scheduler_{name}", doc, registry=registry).set(_NO_LABELS, counts.get(present, 0))
+    body, headers = render(registry, [])
+    return body, headers
+
+
 def _log_attempt(
     status: Status, execution: Execution, *, error: str | None, settlement: Settlement | None = None
 ) -> None:

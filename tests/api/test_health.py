@@ -19,6 +19,8 @@ from tests.api.conftest import Api, Serve
 from tests.conftest import OpenService
 from tests.event_log import EventLog
 
+SCRAPER = "a-token-of-a-scraper"
+
 
 async def test_health_needs_no_token(api: Api) -> None:
     reply = await api.get("/health", user=None)
@@ -66,12 +68,38 @@ async def test_a_running_service_is_ready_until_it_drains(running: Api) -> None:
     assert (ready.status, ready.json["draining"], ready.json["detail"]) == (503, True, "draining")
 
 
-async def test_metrics_are_prometheus_text_by_default(api: Api) -> None:
-    await api.new_job()
-    reply = await api.get("/metrics")
-    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    families = {family.name for family in text_string_to_metric_families(reply.text)}
-    assert {"scheduler_http_requests", "scheduler_executions"} <= families
+async def test_metrics_are_prometheus_text_by_default(
+    open_test_service: OpenService, serve: Serve, config: Config
+) -> None:
+    guarded = replace(config, metrics=replace(config.metrics, token=SCRAPER))
+    async with open_test_service(guarded) as service, serve(service) as api:
+        job = await api.new_job()
+        assert (await api.post(f"/api/jobs/{job['id']}/trigger", {})).status == 202
+        totals = await api.get("/metrics", user=None, headers={"Authorization": f"Bearer {SCRAPER}"})
+        assert totals.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        families = {family.name for family in text_string_to_metric_families(totals.text)}
+        assert {"scheduler_http_requests", "scheduler_executions", "scheduler_waiting_seconds"} <= families
+        wrong = await api.get("/metrics", user=None, headers={"Authorization": f"Bearer {SCRAPER}x"})
+        assert wrong.status == 401
+
+
+async def test_metrics_of_a_user_have_the_figures_of_their_accounts_only(api: Api) -> None:
+    job = await api.new_job()
+    await api.post(f"/api/jobs/{job['id']}/trigger", {})
+    figures = {
+        user: {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families((await api.get("/metrics", user=user)).text)
+            for sample in family.samples
+        }
+        for user in ("ann", "bob")
+    }
+    assert {name for name, *_ in figures["ann"]} == {
+        *("scheduler_executions_total", "scheduler_queue_depth", "scheduler_executions_running"),
+        "scheduler_dead_letters",
+    }
+    assert figures["ann"]["scheduler_executions_total", "failure"] == 1
+    assert set(figures["bob"].values()) == {0}
 
 
 @pytest.mark.parametrize(

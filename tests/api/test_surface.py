@@ -12,6 +12,7 @@ import pytest
 
 from scheduler.api.app import openapi_document
 from tests.api.conftest import Api, Reply
+from tests.factories import rendered_metrics
 
 OPERATIONS = [
     (method.upper(), path) for path, operations in openapi_document()["paths"].items() for method in operations
@@ -227,7 +228,7 @@ async def test_requests_are_counted_by_route_and_not_by_path(api: Api) -> None:
     await api.get(f"/api/jobs/{ID}")
     await api.get("/nothing/here")
     await api.call("PROPFIND", "/health")
-    text = (await api.get("/metrics")).text
+    text = (await rendered_metrics(api.service))[0].decode()
     counted = re.findall(r"scheduler_http_requests_total{(.*?)} (\d+)", text)
     labels = {frozenset(re.findall(r'(\w+)="(.*?)"', inside)) for inside, _ in counted}
     assert frozenset({("method", "GET"), ("route", "/api/jobs/{job_id}"), ("status", "404")}) in labels

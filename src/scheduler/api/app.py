@@ -50,10 +50,9 @@ _PROTOCOL: dict[str, Any] = {
 
 def build_api(services: Services) -> web.Application:
     """The application over ``services``. Raises ``ValueError`` when the configured verification key is too weak."""
-    is_open = services.config.metrics.public
 
     def requires_token(request: web.Request) -> bool:
-        if is_open and request.match_info.handler is health.metrics and not health.wants_json(request):
+        if request.match_info.handler is health.metrics and health.is_for_operator(request):
             return False
         return needs_token(request.match_info)
 

@@ -24,6 +24,7 @@ from scheduler.config.auth import AuthConfig, auth_problems
 from scheduler.config.checks import (
     postgres_dsn,
     problem_with_database_url,
+    problem_with_metrics_token,
     problem_with_secret_key,
     shown_url,
     sqlite_path,
@@ -180,8 +181,21 @@ class MetricsConfig:
     """Who may read the metrics."""
 
     public: Annotated[
-        bool, Setting("Let anybody read the Prometheus text of /metrics; otherwise a token is needed.")
+        bool,
+        Setting(
+            "Let anybody read the Prometheus text of /metrics, the totals of all accounts. Otherwise it needs "
+            "metrics.token; with the token of a user or an API key it has the figures of their accounts."
+        ),
     ] = False
+    token: Annotated[
+        str | None,
+        Setting(
+            "The bearer token with which scrapers read the Prometheus text of /metrics, 16 characters or more.",
+            check=problem_with_metrics_token,
+            secret=True,
+            example="at least 16 random characters",
+        ),
+    ] = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

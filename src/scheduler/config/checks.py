@@ -84,6 +84,12 @@ def _without_password(found: re.Match[str]) -> str:
     return f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***"
 
 
+def problem_with_metrics_token(text: str) -> str | None:
+    if re.fullmatch(r"[!-~]{16,}", text) is None:
+        return "must have 16 characters or more, printable ones of ASCII without blanks"
+    return None
+
+
 def problem_with_secret_key(text: str) -> str | None:
     try:
         decode_sealing_key(text)

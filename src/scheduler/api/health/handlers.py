@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 from aiohttp import hdrs, web
 
 from scheduler.api.auth.access import Caller
@@ -12,6 +14,7 @@ from scheduler.api.http.operation import operation
 from scheduler.api.http.queries import AnyParameters
 from scheduler.api.services import SERVICES, Health
 from scheduler.logs import dropped_lines
+from scheduler.telemetry import render_own
 
 _SERVICE = "scheduler"
 
@@ -67,7 +70,8 @@ async def health_detailed(request: web.Request) -> web.Response:
 @operation(
     tag="health",
     summary="Read the metrics",
-    description="Prometheus text; with `Accept: application/json` a summary of the caller's accounts.",
+    description="Prometheus text: with `metrics.token` or `metrics.public` the totals of all accounts and the figures "
+    "of the process, otherwise of the caller's accounts. With `Accept: application/json` a summary of these.",
     answers={200: MetricsDocument},
     or_text=True,
 )
@@ -77,6 +81,10 @@ async def metrics(request: web.Request) -> web.Response:
         summary = await caller.services.executions.summary(caller.user)
         return answer(metrics_document(summary, caller.services.clock.now()))
     services = request.app[SERVICES]
+    if not is_for_operator(request):
+        own = await services.executions.summary(Caller.of(request).user)
+        body, headers = render_own(own.executions)
+        return web.Response(body=body, headers=headers)
     counts = await services.executions.counts()
     queue = (await services.health()).details.get("queue", {})
     body, headers = services.telemetry.render(
@@ -86,6 +94,16 @@ async def metrics(request: web.Request) -> web.Response:
         dropped_log_lines=dropped_lines(),
     )
     return web.Response(body=body, headers=headers)
+
+
+def is_for_operator(request: web.Request) -> bool:
+    """Does the request ask for the metrics of the whole service, and may it have them?"""
+    config = request.app[SERVICES].config.metrics
+    if wants_json(request):
+        return False
+    given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
+    has_token = config.token is not None and hmac.compare_digest(given, f"Bearer {config.token}".encode())
+    return config.public or has_token
 
 
 def wants_json(request: web.Request) -> bool:
