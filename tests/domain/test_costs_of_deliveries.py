@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import random
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from scheduler.domain.webhooks.webhook import (
     check_headers,
     check_query_params,
 )
+from tests.domain.cost import units
 from tests.domain.test_request import FIRED_AT, claim
 
 MOST_UNITS = 5
@@ -63,24 +63,9 @@ PIECES = (
 TYPES = ("application/json", "application/x-www-form-urlencoded", "text/xml", "text/html", "text/plain")
 
 
-def unit_s() -> float:
-    """The time of this loop: about a millisecond."""
-    started = time.process_time()
-    total = 0
-    for number in range(24_000):
-        total += number & 7
-    return time.process_time() - started
-
-
 def cost(compute: Callable[[], object]) -> float:
     """How many units it takes, in the best of three cases."""
-    ratios = []
-    for _ in range(3):
-        _forget()
-        started = time.process_time()
-        compute()
-        ratios.append((time.process_time() - started) / unit_s())
-    return min(ratios)
+    return units(compute, prepare=_forget)
 
 
 def _forget() -> None:

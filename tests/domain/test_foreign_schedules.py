@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from scheduler.domain.schedule.foreign.advice import advise
 from scheduler.domain.schedule.foreign.zones.windows import WINDOWS_ZONES
 from scheduler.domain.schedule.text import parse_schedule
 from scheduler.domain.schedule.zones import load_zone
+from tests.domain.cost import units
 from tests.domain.test_schedule_fuzz import noise
 
 NOW = parse_instant("2026-06-01T00:00:00Z")
@@ -358,9 +357,11 @@ def test_no_refusal_quotes_nothing_or_takes_longer_than_5_ms() -> None:
         assert '""' not in message and message.isascii() and len(message) < 1000
         for schedule in proposed(message):
             parse_schedule(schedule.strip(), timezone=None, anchor_at=NOW)
-        assert _seconds(partial(_judged, text)) < 0.005, text
+        assert units(partial(_judged, text), enough=MOST_UNITS) < MOST_UNITS, text
 
 
+MOST_UNITS = 8
+"""About 8 ms, see ``units``."""
 PIECES = (
     *(
         "1 ",
@@ -401,7 +402,7 @@ PIECES = (
 @pytest.mark.parametrize("piece", PIECES)
 def test_advice_on_long_texts_is_cheap(piece: str) -> None:
     text = (piece * 512)[:512]
-    assert _seconds(lambda: advise(text, "no", lambda _: False)) < 0.005
+    assert units(lambda: advise(text, "no", lambda _: False), enough=MOST_UNITS) < MOST_UNITS
 
 
 def _mutated(choice: random.Random, text: str) -> str:
@@ -416,15 +417,3 @@ def _judged(text: str) -> str:
     except SchedulerError as error:
         return error.message
     return ""
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """What the work takes of the processor; the shortest of three times, for the garbage of others may be collected."""
-    spent = []
-    for _ in range(3):
-        started = time.thread_time()
-        work()
-        spent.append(time.thread_time() - started)
-        if spent[-1] < 0.005:
-            break
-    return min(spent)

@@ -80,6 +80,7 @@ def test_a_claim_becomes_this_whole_request() -> None:
         },
         body=b"{}",
         timeout_s=7,
+        user="ann",
     )
 
 
