@@ -301,6 +301,14 @@ def test_networks_and_addresses_of_proxies_can_be_trusted(entry: str) -> None:
     assert load(environ={"SCHEDULER_SERVER__TRUSTED_PROXIES": entry}).server.trusted_proxies == (entry,)
 
 
+def test_a_secret_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jwt"
+    path.write_text("x" * 32)
+    path.chmod(0o646)
+    with pytest.raises(ConfigError, match="can be written by every user of this machine"):
+        load(environ={"SCHEDULER_AUTH__JWT_SECRET_FILE": str(path)})
+
+
 @pytest.mark.parametrize("token", ["short", "with a blank in between", "mit-Umlaut-äußerst-lang"])
 def test_a_token_for_scrapers_is_long_and_fits_into_a_header(token: str) -> None:
     with pytest.raises(ConfigError, match="must have 16 characters or more"):

@@ -32,6 +32,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.parametrize("name", ["jwt.secret", "secret.key"])
+def test_a_secret_that_everybody_may_write_is_refused_at_the_start(name: str, tmp_path: Path) -> None:
+    config = Config(data_dir=tmp_path / "data")
+    open_data_dir(config)
+    (config.data_dir / name).chmod(0o666)
+    assert f"{name} can be written by every user of this machine" in str(refusal(config))
+
+
 def test_the_first_start_makes_private_secrets(tmp_path: Path) -> None:
     opened = open_data_dir(Config(data_dir=tmp_path / "deep" / "data"))
     assert opened.created == ("jwt.secret", "secret.key")

@@ -10,6 +10,7 @@ import binascii
 import ipaddress
 import re
 import ssl
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,6 +83,14 @@ def _require_postgres_address(dsn: str) -> None:
 
 def _without_password(found: re.Match[str]) -> str:
     return f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***"
+
+
+def problem_with_secret_file(path: Path) -> str | None:
+    """Who can write a secret can choose it. Raises ``OSError`` when there is no such file."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        return f"{path} can be written by every user of this machine, who may have replaced the secret: chmod 600 it"
+    return None
 
 
 def problem_with_metrics_token(text: str) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler.config.checks import problem_with_secret_file
 from scheduler.config.settings import PREFIX, PlacedSetting, accept
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -191,6 +192,9 @@ def _take_secret_file(reading: Reading, setting: PlacedSetting, environ: Mapping
         reading.problems.append(Problem(origin=name, message=f"set together with {setting.variable}: keep one of them"))
         return
     try:
+        if problem := problem_with_secret_file(Path(environ[name])):
+            reading.problems.append(Problem(origin=name, message=problem))
+            return
         text = Path(environ[name]).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

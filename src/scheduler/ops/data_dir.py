@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scheduler.config import Config, database_dsn, database_path
-from scheduler.config.checks import decode_sealing_key
+from scheduler.config.checks import decode_sealing_key, problem_with_secret_file
 from scheduler.config.jwt_algorithms import SHORTEST_SECRET, problem_with_secret_length
 from scheduler.domain.clock import Instant, format_instant, parse_instant
 from scheduler.ops import files
@@ -134,6 +134,8 @@ def _kept(path: Path, make: Callable[[], str], created: list[str] | None) -> byt
     try:
         if not path.exists() and _make(path, make() + "\n") and created is not None:
             created.append(path.name)
+        if problem := problem_with_secret_file(path):
+            raise StartError(problem, exit_code=ExitCode.NOT_PERMITTED)
         return path.read_bytes().removeprefix(BOM_UTF8).strip()
     except OSError as error:
         raise StartError(

@@ -51,7 +51,7 @@ class SelectionFilter(Body):
 
     account_id = Id()
     job_id = Id()
-    error = Text(shortest=1, longest=500, metadata={"description": "A part of the error text."})
+    error = Text(shortest=1, longest=100, metadata={"description": "A part of the error text."})
     since_at = Time(data_key="since", metadata={"description": "Ended at this time or later."})
     until_at = Time(data_key="until", metadata={"description": "Ended before this time."})
 
