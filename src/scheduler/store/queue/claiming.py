@@ -253,7 +253,7 @@ class _ClaimTransaction:
         return await self._tx.fetch_all(
             f"""
             SELECT e.id, e.account_id, {ACCOUNT_USER}, e.attempt, e.scheduled_at, e.created_at, {url} AS w_url
-            FROM executions e JOIN accounts a ON a.id = e.account_id {webhook} WHERE {_READY}
+            FROM executions e {webhook} WHERE {_READY}
             ORDER BY e.available_at LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED
             """,
             {"now": self._share.now, "limit": _WINDOW_ROWS},

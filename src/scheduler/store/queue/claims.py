@@ -14,8 +14,11 @@ from scheduler.store.jobs.webhooks import WEBHOOKS
 from scheduler.store.queue.attempts import QUEUED
 from scheduler.store.vault import WrongKeyError
 
-ACCOUNT_USER = "COALESCE(a.created_by, a.id) AS account_user"
-"""The user who made the account of a row; the account itself where nobody knows."""
+ACCOUNT_USER = "(SELECT COALESCE(a.created_by, a.id) FROM accounts a WHERE a.id = e.account_id) AS account_user"
+"""The user who made the account of ``e``; the account itself where nobody knows.
+
+No join: a planner could begin with the few accounts, and sort all their executions.
+"""
 _JOB_COLUMNS = (
     ACCOUNT_USER, "j.name AS job_name", "j.retry", "j.delivery", "j.catchup_window_s", "j.dead_count", "e.worker_id",
     "e.started_at",
@@ -24,10 +27,7 @@ _EXECUTION_AT = len(_JOB_COLUMNS)
 WEBHOOK_AT = _EXECUTION_AT + len(QUEUED.names)
 """The position of the first column of the webhook; all of those are null once it is deleted."""
 CLAIM_COLUMNS = f"{', '.join(_JOB_COLUMNS)}, {QUEUED.columns('e')}, {WEBHOOKS.columns('w', prefix='w_')}"
-CLAIMED_FROM = (
-    "executions e JOIN jobs j ON j.id = e.job_id JOIN accounts a ON a.id = e.account_id "
-    "LEFT JOIN webhooks w ON w.id = e.webhook_id"
-)
+CLAIMED_FROM = "executions e JOIN jobs j ON j.id = e.job_id LEFT JOIN webhooks w ON w.id = e.webhook_id"
 
 
 _decode_execution = QUEUED.decoder(_EXECUTION_AT, given=("status", "worker_id", "started_at"))
